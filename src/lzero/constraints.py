@@ -1,0 +1,124 @@
+"""Budgets: what the user asks for, and the same bound to a model as a cooper constraint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+
+import cooper
+import torch
+from torch import Tensor
+
+from lzero.cost import MEASURES, Cost, Measure, covers, layers
+from lzero.errors import BudgetError
+from lzero.gates.gates import Gates
+
+Scope = str | Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One budget: deployed cost <= ``target`` times the cost with every gate open.
+
+    Attributes:
+        target: density in (0, 1]; leave it out where ``scope`` is a mapping.
+        measure: ``"params"``, ``"macs"`` or ``"gates"``.
+        scope: ``"model"``; ``"layer"``, for every gated layer on its own; or a mapping from module path (a layer, or
+            a block with all below it) to its own target.
+
+    Raises:
+        BudgetError: a target outside (0, 1], or not a number; an unknown measure or scope.
+    """
+
+    target: float | None = None
+    measure: Measure = "params"
+    scope: Scope = "model"
+
+    def __post_init__(self) -> None:
+        if self.measure not in MEASURES:
+            raise BudgetError(f"measure: expected one of {', '.join(MEASURES)}, found {self.measure!r}")
+        if isinstance(self.scope, Mapping):
+            if self.target is not None:
+                raise BudgetError("target: a scope that is a mapping names its own targets; leave target out")
+            if not self.scope:
+                raise BudgetError("scope: expected at least one module path, found an empty mapping")
+            for path, target in self.scope.items():
+                _check_target(target, f"scope[{path!r}]")
+        elif self.scope in ("model", "layer"):
+            _check_target(self.target, "target")
+        else:
+            raise BudgetError(f"scope: expected 'model', 'layer' or a mapping of module paths, found {self.scope!r}")
+
+    def parts(self, gates: Gates) -> dict[str, float]:
+        """Module path -> target density of every part that this budget holds for; ``""`` is the whole model."""
+        if self.scope == "model":
+            return {"": _number(self.target)}
+        known = layers(gates.plan)
+        if self.scope == "layer":
+            return {path: _number(self.target) for path in known}
+        parts = {path: float(target) for path, target in dict(self.scope).items()}  # type: ignore[arg-type]
+        for path in parts:
+            if not any(covers(path, layer) for layer in known):
+                raise BudgetError(f"scope: no gated layer at {path!r}; the gated layers are {', '.join(known)}")
+        return parts
+
+
+class Budget:
+    """A :class:`Constraint` bound to attached gates: its costs, its targets and its cooper constraint.
+
+    Attributes:
+        names: one readable name a part, K of them, such as ``"params"`` or ``"macs/conv1"``.
+        cost: the costs of the K parts.
+        targets: float64 [K].
+        constraint: the cooper constraint, with one multiplier a part.
+
+    Raises:
+        BudgetError: no choice of gates meets a target; the message has the smallest that one does.
+    """
+
+    def __init__(self, constraint: Constraint, gates: Gates, augmentation: float = 0.0) -> None:
+        parts = constraint.parts(gates)
+        device = gates.log_alpha.device
+        self.names = [f"{constraint.measure}/{path}" if path else constraint.measure for path in parts]
+        self.cost = Cost(gates, constraint.measure, [(path,) for path in parts])
+        self.targets = torch.tensor(list(parts.values()), dtype=torch.float64, device=device)
+        smallest = self.cost.fraction(gates.floor())
+        for name, target, least in zip(self.names, self.targets.tolist(), smallest.tolist(), strict=True):
+            if target < least:
+                raise BudgetError(
+                    f"{name}: a density of {target:.6g} cannot be met: what is not gated, and one unit of every gated "
+                    f"layer, already cost {least:.6g}; ask for at least {math.ceil(least * 1e6) / 1e6:.6f}"
+                )
+        multiplier = cooper.multipliers.DenseMultiplier(num_constraints=len(parts), device=device, dtype=torch.float64)
+        self.constraint = cooper.Constraint(
+            constraint_type=cooper.ConstraintType.INEQUALITY,
+            multiplier=multiplier,
+            **_formulation(augmentation, len(parts), device),
+        )
+
+    @property
+    def multiplier(self) -> Tensor:
+        """lambda, float64 [K]; the parameter that the dual optimizer moves."""
+        return self.constraint.multiplier.weight  # type: ignore[union-attr,return-value]
+
+
+def _formulation(augmentation: float, parts: int, device: torch.device) -> dict[str, object]:
+    if not augmentation:
+        return {"formulation_type": cooper.formulations.Lagrangian}
+    return {
+        "formulation_type": cooper.formulations.AugmentedLagrangian,
+        "penalty_coefficient": cooper.penalty_coefficients.DensePenaltyCoefficient(
+            torch.full((parts,), augmentation, dtype=torch.float64, device=device)
+        ),
+    }
+
+
+def _check_target(target: object, where: str) -> None:
+    if isinstance(target, bool) or not isinstance(target, Real) or not 0 < float(target) <= 1:
+        raise BudgetError(f"{where}: expected a density in (0, 1], such as 0.1 for a tenth, found {target!r}")
+
+
+def _number(target: float | None) -> float:
+    return float(target) if target is not None else math.nan

@@ -1,0 +1,27 @@
+"""The errors lzero raises: each message names the place, the reason and the way out."""
+
+from __future__ import annotations
+
+
+class LzeroError(Exception):
+    """Base of every error that lzero raises on purpose."""
+
+
+class StructureError(LzeroError, ValueError):
+    """A model, plan or example input that cannot be gated or purged as asked."""
+
+
+class BudgetError(LzeroError, ValueError):
+    """A budget that is malformed or that no choice of gates can meet."""
+
+
+class SolverError(LzeroError, RuntimeError):
+    """A solver step that came at the wrong moment of the training loop."""
+
+
+class NonFiniteError(SolverError):
+    """A loss gradient on the gates that is NaN or infinite."""
+
+
+class DataError(LzeroError, ValueError):
+    """A file that is missing, truncated or not what its name says."""

@@ -1,0 +1,1 @@
+"""The random variables: hard-concrete gates and the flat parameter that holds them."""

@@ -1,0 +1,103 @@
+"""The hard-concrete distribution: a stretched, clamped sigmoid of logistic noise, exactly 0 or 1 with mass.
+
+Louizos, Welling, Kingma, "Learning Sparse Neural Networks through L0 Regularization", arXiv 1712.01312, eq. 10-12:
+
+    s = sigmoid((log u - log(1 - u) + log_alpha) / beta),   u ~ U(0, 1)
+    z = clamp(s (zeta - gamma) + gamma, 0, 1)
+    P(z != 0) = sigmoid(log_alpha - beta log(-gamma / zeta))
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lzero.errors import StructureError
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+
+
+@dataclass(frozen=True)
+class HardConcrete:
+    """Hard-concrete gates with one temperature and one stretch for all.
+
+    Attributes:
+        temperature: beta > 0; smaller is closer to a Bernoulli gate.
+        gamma: lower end of the stretch, < 0; the mass at exactly 0 comes from it.
+        zeta: upper end of the stretch, > 1; the mass at exactly 1 comes from it.
+
+    Raises:
+        StructureError: a value outside these ranges.
+
+    Source: arXiv 1712.01312, section 2.2, with its constants as defaults.
+    """
+
+    temperature: float = 2 / 3
+    gamma: float = -0.1
+    zeta: float = 1.1
+
+    def __post_init__(self) -> None:
+        if not (self.temperature > 0 and self.gamma < 0 and self.zeta > 1):
+            raise StructureError(
+                "HardConcrete: expected temperature > 0, gamma < 0 and zeta > 1, found "
+                f"temperature={self.temperature}, gamma={self.gamma}, zeta={self.zeta}"
+            )
+
+    @property
+    def _shift(self) -> float:
+        """beta log(-gamma / zeta): the log_alpha at which P(z != 0) is one half."""
+        return self.temperature * math.log(-self.gamma / self.zeta)
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Logistic noise log u - log(1 - u), shaped as ``like``, from the device's default generator."""
+        return torch.rand_like(like).logit_()
+
+    def sample(self, log_alpha: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Gates z and their derivatives dz/dlog_alpha, both shaped as ``log_alpha``, for given logistic ``noise``.
+
+        Where z is not clamped, dz/dlog_alpha = (zeta - gamma) s (1 - s) / beta; it is 0 where z is.
+        """
+        s = torch.sigmoid((noise + log_alpha) / self.temperature)
+        stretched = s * (self.zeta - self.gamma) + self.gamma
+        z = stretched.clamp(0, 1)
+        slope = (self.zeta - self.gamma) / self.temperature * s * (1 - s)
+        return z, slope * (z == stretched)
+
+    def probability(self, log_alpha: Tensor) -> Tensor:
+        """P(z != 0), shaped as ``log_alpha`` (eq. 12)."""
+        return torch.sigmoid(log_alpha - self._shift)
+
+    def probability_slope(self, log_alpha: Tensor) -> Tensor:
+        """dP(z != 0) / d log_alpha = P (1 - P), shaped as ``log_alpha``."""
+        p = self.probability(log_alpha)
+        return p * (1 - p)
+
+    def quantile(self, log_alpha: Tensor, level: float) -> Tensor:
+        """The value that z stays below with probability ``level``; level 1/2 is the median gate.
+
+        It is 0 exactly when P(z != 0) <= 1 - level.
+        """
+        return self.sample(log_alpha, torch.full_like(log_alpha, math.log(level) - math.log1p(-level)))[0]
+
+    def median(self, log_alpha: Tensor) -> Tensor:
+        """The median gate, shaped as ``log_alpha``: 0 exactly when P(z != 0) <= 1/2."""
+        return self.sample(log_alpha, torch.zeros_like(log_alpha))[0]
+
+    def mean(self, log_alpha: Tensor) -> Tensor:
+        """E[z], shaped as ``log_alpha``: the integral of P(z > t) over t in [0, 1], by Gauss-Legendre quadrature.
+
+        P(z > t) = sigmoid(log_alpha - beta log((t - gamma) / (zeta - t))); 48 nodes give 1e-12.
+        """
+        t = log_alpha.new_tensor((_NODES + 1) / 2)  # [48]
+        survival = torch.sigmoid(log_alpha[..., None] - self.temperature * ((t - self.gamma) / (self.zeta - t)).log())
+        return survival @ log_alpha.new_tensor(_WEIGHTS / 2)
+
+    def log_alpha(self, open_probability: float) -> float:
+        """The log_alpha at which P(z != 0) = ``open_probability``, in (0, 1)."""
+        if not 0 < open_probability < 1:
+            raise StructureError(f"open_probability: expected a number in (0, 1), found {open_probability!r}")
+        return math.log(open_probability) - math.log1p(-open_probability) + self._shift

@@ -1,0 +1,35 @@
+"""Figures on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from lzero.errors import DataError
+from lzero.recorder import replacing
+
+# No dates and no version strings: the same rows give the same bytes.
+_METADATA: dict[str, dict[str, None]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 200) -> Path:
+    """The path of the PNG, SVG or PDF that was written, whole or not at all, on the figure's own background.
+
+    Raises:
+        DataError: another suffix.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in _METADATA:
+        raise DataError(f"plots.save: {target} ends in {suffix!r}; use one of {', '.join(_METADATA)}")
+    settings = {"svg.hashsalt": "lzero", "pdf.fonttype": 42, "savefig.transparent": False, "savefig.facecolor": "auto"}
+    with replacing(target) as temporary, matplotlib.rc_context(settings):  # type: ignore[arg-type]
+        figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=_METADATA[suffix])
+    return target

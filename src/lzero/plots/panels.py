@@ -1,0 +1,172 @@
+"""Training dynamics: density, multiplier, loss and error over time, several runs on one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from lzero.errors import DataError
+from lzero.plots.style import INK, MUTED, canvases, colour, legend_above, log_ticks, marker, say, styled
+from lzero.plots.table import Numbers, Rows, checked, numbers
+from lzero.recorder import Value
+
+_MULTIPLIER_LABELS = {
+    "multiplier": "λ",
+    "multiplier_loss_units": "λ·u (units of the loss)",
+}
+_LOG_SPAN = 20.0  # a panel whose values span more than this factor is drawn on a log axis
+
+
+@styled()
+def dynamics(
+    runs: Mapping[str, Rows],
+    target: float | None = None,
+    *,
+    multiplier: str = "multiplier",
+    axes: Sequence[Axes] | npt.NDArray[Any] | None = None,
+) -> tuple[Figure, npt.NDArray[Any]]:
+    """Four panels over one time axis: density against the target ε, multiplier, training loss and error.
+
+    One colour and marker a run throughout; the deployed density is solid, the expected one dashed. Time is the
+    column ``epoch``, else ``step``, else the row number. A panel whose column no run has says so.
+
+    Args:
+        runs: label -> rows with any of the columns ``deployed``, ``expected``, ``annealed_target`` and ``error``
+            (fractions of 1), ``loss``, ``multiplier``, ``multiplier_loss_units``.
+        target: the density ε that was asked for, a fraction; None draws no line.
+        multiplier: the column of the second panel. A scaled multiplier λ and a penalty's coefficient are comparable
+            only in the loss's units, ``"multiplier_loss_units"``.
+        axes: four axes of the caller's, in reading order.
+
+    Returns:
+        The figure and its [2, 2] axes.
+
+    Raises:
+        DataError: no run, or a run without rows.
+    """
+    if not runs:
+        raise DataError("plots.dynamics: no runs to draw; pass {label: rows}")
+    tables = {label: checked(rows, f"dynamics ({label})") for label, rows in runs.items()}
+    time = next((name for name in ("epoch", "step") if all(name in row for t in tables.values() for row in t)), "row")
+    figure, grid = canvases(axes, 2, 2, height=6.4)
+    density, pressure, loss, error = grid.flat
+
+    density.set(title="Density of the model", ylabel="parameters kept (%)")
+    drawn = _lines(density, tables, time, "expected", scale=100, linestyle=(0, (4, 2)), linewidth=1.3, markers=False)
+    drawn |= _lines(density, tables, time, "deployed", scale=100)
+    annealed = _annealed_target(density, tables, time)
+    if not drawn:
+        say(density, "no column deployed or expected\nin these rows")
+    elif target is not None:
+        _target_line(density, target)
+
+    pressure.set(title="Multiplier", ylabel=_MULTIPLIER_LABELS.get(multiplier, multiplier))
+    loss.set(title="Training loss", ylabel="loss")
+    error.set(title="Error", ylabel="error (%)")
+    for panel, column, scale in ((pressure, multiplier, 1), (loss, "loss", 1), (error, "error", 100)):
+        if not _lines(panel, tables, time, column, scale=scale):
+            say(panel, f"no column {column}\nin these rows")
+        elif panel is not pressure:
+            _log_if_wide(panel)
+
+    for panel in grid[1]:
+        panel.set_xlabel(time)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    handles = _legend_handles(list(tables), bool(drawn), annealed)
+    legend_above(figure, density, handles, own=axes is None, columns=min(4, len(handles)))
+    return figure, grid
+
+
+def _time(rows: Sequence[Mapping[str, Value]], name: str) -> Numbers:
+    return np.arange(1.0, len(rows) + 1) if name == "row" else numbers(rows, name)
+
+
+def _lines(
+    axes: Axes,
+    tables: Mapping[str, Sequence[Mapping[str, Value]]],
+    time: str,
+    column: str,
+    *,
+    scale: float = 1,
+    markers: bool = True,
+    **style: Any,
+) -> bool:
+    """Whether any run has the column; one line for each that does."""
+    drawn = False
+    for index, (label, rows) in enumerate(tables.items()):
+        values = numbers(rows, column) * scale
+        if not np.isfinite(values).any():
+            continue
+        drawn = True
+        every = max(1, len(rows) // 6)
+        # Shifted from run to run, so that markers on coinciding lines stay apart.
+        shown = (every * index // len(tables), every) if len(rows) > 1 else 1
+        axes.plot(
+            _time(rows, time),
+            values,
+            color=colour(index),
+            label=label,
+            marker=marker(index) if markers else None,
+            markersize=4.5,
+            markevery=shown,
+            zorder=3 - 0.01 * index,
+            **style,
+        )
+    return drawn
+
+
+def _annealed_target(axes: Axes, tables: Mapping[str, Sequence[Mapping[str, Value]]], time: str) -> bool:
+    """Whether a run records its annealed target; the first that does is drawn, thin."""
+    for rows in tables.values():
+        values = numbers(rows, "annealed_target") * 100
+        if np.isfinite(values).any():
+            axes.plot(_time(rows, time), values, color=MUTED, linewidth=1, linestyle=(0, (1, 1.5)), label="annealed")
+            return True
+    return False
+
+
+def _target_line(axes: Axes, target: float) -> None:
+    """The line at ε, named in the right margin, where no curve can run into the text."""
+    axes.axhline(100 * target, color=INK, linewidth=1, zorder=2)
+    axes.annotate(
+        f"ε = {100 * target:.3g} %",
+        xy=(1, 100 * target),
+        xycoords=("axes fraction", "data"),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=9,
+        annotation_clip=False,
+    )
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(0.0, low), max(high, 110 * target))
+
+
+def _log_if_wide(axes: Axes) -> None:
+    """A log axis where a linear one would flatten the end of training, the part that matters."""
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.get_lines()])
+    values = values[np.isfinite(values)]
+    if values.min() > 0 and values.max() > _LOG_SPAN * values.min():
+        axes.set_yscale("log")
+        log_ticks(axes.yaxis)
+
+
+def _legend_handles(labels: list[str], densities: bool, annealed: bool) -> list[Line2D]:
+    """One handle a run, then what the line styles of the density panel mean."""
+    handles = [
+        Line2D([], [], color=colour(index), marker=marker(index), markersize=5, label=label)
+        for index, label in enumerate(labels)
+    ]
+    if densities:
+        handles.append(Line2D([], [], color=MUTED, label="deployed density"))
+        handles.append(Line2D([], [], color=MUTED, linestyle=(0, (4, 2)), linewidth=1.3, label="expected density"))
+    if annealed:
+        handles.append(Line2D([], [], color=MUTED, linestyle=(0, (1, 1.5)), linewidth=1, label="annealed target"))
+    return handles

@@ -1,0 +1,173 @@
+"""Rows of plain numbers, to and from CSV: what a run leaves behind for the figures."""
+
+from __future__ import annotations
+
+import csv
+import numbers
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from lzero.errors import DataError
+
+Value: TypeAlias = float | int | str
+Row: TypeAlias = dict[str, Value]
+
+
+class Recorder:
+    """A table that grows by one row a step or epoch; every cell is a float, an int or a short label.
+
+    Columns are the union of the rows' names in first-seen order, and a row may leave any of them out. A CSV
+    written by :meth:`to_csv` is read back by :meth:`from_csv` to the last bit, NaN and infinities included.
+    A history of histograms is plain columns too: one count a bin, ``p_00`` to ``p_19``.
+
+    Example:
+        >>> recorder = Recorder()
+        >>> recorder.append(epoch=1, loss=0.71, method="constrained")
+        >>> recorder.append(epoch=2, loss=0.42, error=0.08)
+        >>> recorder.column("loss")
+        [0.71, 0.42]
+        >>> recorder.column("error")
+        [None, 0.08]
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._columns: dict[str, None] = {}  # a dict for its order
+
+    def append(self, **values: object) -> None:
+        """Adds one row; numpy scalars and zero-dimensional tensors become floats, None is a missing cell.
+
+        Raises:
+            DataError: a value that is no single number and no label, or a row without any value.
+        """
+        row = {_checked_name(name): _plain(name, value) for name, value in values.items() if value is not None}
+        if not row:
+            raise DataError("Recorder.append: a row without values; give at least one, e.g. append(epoch=1, loss=0.5)")
+        self._rows.append(row)
+        self._columns.update(dict.fromkeys(row))
+
+    @property
+    def rows(self) -> list[Row]:
+        """A copy of the rows, oldest first; a missing cell is a missing key."""
+        return [dict(row) for row in self._rows]
+
+    @property
+    def columns(self) -> list[str]:
+        """The column names, in the order in which they first appeared."""
+        return list(self._columns)
+
+    def column(self, name: str) -> list[Value | None]:
+        """One value a row, None where the row leaves it out.
+
+        Raises:
+            DataError: no row has a column of that name.
+        """
+        if name not in self._columns:
+            raise DataError(f"Recorder.column: no column {name!r}; there are: {', '.join(self._columns) or 'none yet'}")
+        return [row.get(name) for row in self._rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        return f"Recorder({len(self)} rows: {', '.join(self._columns)})"
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Writes the table at `path`, whole or not at all: a reader never meets half a file."""
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(self._columns)
+            for row in self._rows:
+                # repr is the shortest text that parses back to the very same float.
+                cells = (row.get(name, "") for name in self._columns)
+                writer.writerow([cell if isinstance(cell, str) else repr(cell) for cell in cells])
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike[str]) -> Recorder:
+        """The recorder that :meth:`to_csv` wrote at `path`.
+
+        Raises:
+            DataError: the file is missing, is not UTF-8, or has a row that does not fit its header.
+        """
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                lines = [(number, cells) for number, cells in enumerate(csv.reader(file, strict=True), 1) if cells]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path}: not readable as a CSV of rows: {error}") from error
+
+        recorder = cls()
+        header = lines[0][1] if lines else []
+        if len(set(header)) < len(header):
+            raise DataError(f"{path}: a column name appears twice in the header: {', '.join(header)}")
+        for number, cells in lines[1:]:
+            if len(cells) != len(header):
+                raise DataError(
+                    f"{path}, line {number}: expected {len(header)} cells as in the header, found {len(cells)}"
+                )
+            row = {name: _parsed(cell) for name, cell in zip(header, cells, strict=True) if cell}
+            try:
+                recorder.append(**row)
+            except DataError as error:
+                raise DataError(f"{path}, line {number}: {error}") from error
+        return recorder
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside `path`, with the same suffix, that takes its place when the block ends well.
+
+    Missing parent folders are made. If the block raises, `path` stays as it was and nothing is left behind.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Same folder, hence same file system: os.replace is atomic only there.
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        temporary = Path(folder) / target.name
+        yield temporary
+        os.replace(temporary, target)
+
+
+def _checked_name(name: str) -> str:
+    if not name or not name.isprintable():
+        raise DataError(f"Recorder: a column is named {name!r}; use a word of printable characters")
+    return name
+
+
+def _plain(name: str, value: object) -> Value:
+    """The value as a float, int or label that survives a CSV; exact for every Python and numpy number."""
+    if isinstance(value, str):
+        return _label(name, value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    shape = tuple(getattr(value, "shape", ()))
+    if shape:
+        raise DataError(f"Recorder: {name} has shape {shape}, expected one number; reduce it first, e.g. {name}.mean()")
+    value = value.detach() if hasattr(value, "detach") else value  # a tensor in an autograd graph
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"Recorder: {name} is a {type(value).__name__}, expected a number or a short label") from error
+
+
+def _label(name: str, text: str) -> str:
+    if not text or not text.isprintable():
+        raise DataError(f"Recorder: {name}={text!r}; a label is printable text on one line (leave it out if missing)")
+    if not isinstance(_parsed(text), str):
+        raise DataError(f"Recorder: {name}={text!r} would be read back as a number; pass the number itself")
+    return text
+
+
+def _parsed(cell: str) -> Value:
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    return cell

@@ -1,0 +1,1 @@
+"""What a unit is in a given model: found, proved, gated and cut out."""

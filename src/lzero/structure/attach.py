@@ -1,0 +1,235 @@
+"""Gates on a stranger's model: everything is checked before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from lzero.errors import StructureError
+from lzero.gates.gates import Gate, Gates
+from lzero.gates.hard_concrete import HardConcrete
+from lzero.structure.discover import discover
+from lzero.structure.group import GateGroup
+from lzero.structure.plan import Plan
+from lzero.structure.shrink import along, find_tensor
+
+ATTRIBUTE = "lzero_gates"
+
+
+def attach_gates(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    granularity: str | Mapping[str, str] = "unit",
+    estimator: HardConcrete | None = None,
+    open_probability: float | Mapping[str, float] = 0.7,
+    rescale: bool = True,
+    ignore: Iterable[str] = (),
+) -> Gates:
+    """The gates of ``model``, attached in place; build the optimizer afterwards.
+
+    Each gate multiplies the weights that *read* its unit. The gates are registered as ``model.lzero_gates``; gated
+    tensors become parametrized, and ``model.load_state_dict`` still takes checkpoints of the ungated model.
+
+    Args:
+        model: any module that :func:`discover` finds units in.
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments of one forward; or the
+            :class:`Plan` that ``discover`` returned for this model.
+        granularity: ``"unit"``, ``"input"`` (units, and the features that Linears read) or ``"weight"``; or a mapping
+            from module path to one of them.
+        estimator: the distribution of one gate; hard concrete by default.
+        open_probability: P(z != 0) at the start, in (0, 1); one for all or a mapping from group name, with ``""`` for
+            the groups that it does not name.
+        rescale: divide gated weights by E[z], so that the network starts at its ungated scale in expectation.
+        ignore: module paths or parameter names to leave ungated.
+
+    Raises:
+        StructureError: the model has gates already, nothing in it can be gated, the plan belongs to another model, or
+            an argument is malformed. The model is then as it was, to the bit.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        >>> gates = attach_gates(model, torch.zeros(1, 8))
+        >>> len(gates)
+        16
+    """
+    if gates_of(model) is not None:
+        raise StructureError(
+            f"{type(model).__name__}: gates are attached already (`model.{ATTRIBUTE}`); build the model anew, or purge it"
+        )
+    if isinstance(example_inputs, Plan):
+        plan = example_inputs
+    else:
+        plan = discover(model, example_inputs, granularity=granularity, ignore=ignore)
+    if not plan.groups:
+        raise StructureError(f"{type(model).__name__}: nothing can be gated exactly.\n{plan}")
+    _check_plan(model, plan)
+    estimator = estimator or HardConcrete()
+    start = _initial_log_alpha(plan, estimator, open_probability)
+
+    groups = sorted(plan.groups, key=lambda group: group.kind == "input")  # owners come before what they own
+    gates = Gates({group.name: group.size for group in groups}, _owners(groups), estimator)
+    with torch.no_grad():
+        for name, value in start.items():
+            gates[name].fill_(value)
+    device, dtype = _placement(model)
+    gates.to(device=device, dtype=dtype)
+    gates.train(model.training)
+    maps = gate_maps(model, groups, gates)
+    if rescale:
+        _rescale(model, maps, estimator.mean(gates.log_alpha.detach()))
+    with gates.fixed(torch.ones(len(gates))):  # registration reads the weights, and must draw nothing
+        for module, leaf, dim, index in _every_alias(model, maps):
+            parametrize.register_parametrization(module, leaf, Gate(gates, index, dim))
+    gates.plan = plan
+    model.add_module(ATTRIBUTE, gates)
+    model.register_forward_pre_hook(gates.draw)
+    model.register_load_state_dict_pre_hook(accept_plain_checkpoint)
+    return gates
+
+
+def gates_of(model: nn.Module) -> Gates | None:
+    """The gates attached to ``model``, or None."""
+    gates = getattr(model, ATTRIBUTE, None)
+    return gates if isinstance(gates, Gates) else None
+
+
+def parameter_groups(
+    model: nn.Module, lr: float, gate_lr: float, *, weight_decay: float = 0.0, **options: Any
+) -> list[dict[str, Any]]:
+    """Optimizer groups of a gated ``model``: its weights, then its gates (which never decay).
+
+    Args:
+        lr: learning rate of the weights.
+        gate_lr: learning rate of the gates; several times ``lr`` makes the constraint fast.
+        weight_decay: of the weights alone.
+        options: further entries of the weights' group, such as ``betas``.
+
+    Raises:
+        StructureError: ``model`` has no gates.
+    """
+    gates = gates_of(model)
+    if gates is None:
+        raise StructureError(f"{type(model).__name__}: no gates attached; call lzero.attach_gates(model, inputs) first")
+    weights = [p for p in model.parameters() if p is not gates.log_alpha]
+    return [
+        {"params": weights, "lr": lr, "weight_decay": weight_decay, **options},
+        {"params": [gates.log_alpha], "lr": gate_lr, "weight_decay": 0.0},
+    ]
+
+
+Maps = Mapping[tuple[str, int], Sequence[Tensor]]
+
+
+def gate_maps(model: nn.Module, groups: Sequence[GateGroup], gates: Gates) -> Maps:
+    """For every gated (tensor, dim) its index maps, long [length of dim]: the gate of each position, G where none.
+
+    Several maps on one dim multiply (an input gate on a flattened channel).
+    """
+    maps: dict[tuple[str, int], list[Tensor]] = {}
+    for group in groups:
+        offset = gates.slices[group.name].start
+        flat = torch.arange(offset, offset + group.size)
+        for member in group.consumers:
+            tensor = find_tensor(model, member.tensor)
+            length = tensor.numel() if member.dim < 0 else tensor.shape[member.dim]
+            stack = maps.setdefault((member.tensor, member.dim), [])
+            positions = member.index.cpu()
+            free = next((m for m in stack if bool((m[positions] == len(gates)).all())), None)
+            if free is None:
+                free = torch.full((length,), len(gates))
+                stack.append(free)
+            free[positions] = flat[:, None].expand(-1, member.width)
+    return maps
+
+
+def _owners(groups: Sequence[GateGroup]) -> Tensor:
+    """For each input gate the flat index of the unit gate that owns the same feature, else -1; long [G]."""
+    owner_at: dict[str, Tensor] = {}
+    owners, start = [], 0
+    for group in groups:
+        mine = torch.full((group.size,), -1)
+        for member in group.consumers:
+            if member.dim != 1:
+                continue
+            length = int(member.index.max()) + 1
+            table = owner_at.get(member.tensor, torch.full((0,), -1))
+            if length > len(table):
+                table = torch.cat([table, torch.full((length - len(table),), -1)])
+            if group.kind == "input":
+                mine = table[member.index[:, 0]]
+            elif group.kind == "unit":
+                table[member.index] = torch.arange(start, start + group.size)[:, None].expand(-1, member.width)
+                owner_at[member.tensor] = table
+        owners.append(mine)
+        start += group.size
+    return torch.cat(owners)
+
+
+def _check_plan(model: nn.Module, plan: Plan) -> None:
+    found = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    expected = {name: tuple(shape) for name, shape in plan.shapes.items()}
+    if found != expected:
+        wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise StructureError(
+            f"{wrong[0]}: the plan says {expected.get(wrong[0], 'nothing')}, the model has {found.get(wrong[0], 'nothing')}; "
+            "call lzero.discover on this model"
+        )
+
+
+def _initial_log_alpha(
+    plan: Plan, estimator: HardConcrete, open_probability: float | Mapping[str, float]
+) -> dict[str, float]:
+    names = [group.name for group in plan.groups]
+    if not isinstance(open_probability, Mapping):
+        return {name: estimator.log_alpha(open_probability) for name in names}
+    unknown = [name for name in open_probability if name and name not in names]
+    if unknown:
+        raise StructureError(f"open_probability: no group is called {unknown[0]!r}; the groups are {', '.join(names)}")
+    default = open_probability.get("", 0.7)
+    return {name: estimator.log_alpha(open_probability.get(name, default)) for name in names}
+
+
+def _placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where the gates live: the device of the model's first parameter, in float32, or float64 for a float64 model."""
+    first = next(model.parameters())
+    return first.device, torch.float64 if first.dtype == torch.float64 else torch.float32
+
+
+@torch.no_grad()
+def _rescale(model: nn.Module, maps: Maps, mean: Tensor) -> None:
+    table = torch.cat([mean, mean.new_ones(1)])
+    for (name, dim), stack in maps.items():
+        tensor = find_tensor(model, name)
+        for index in stack:
+            factor = table[index.to(table.device)].to(tensor.dtype)
+            tensor.div_(factor.view_as(tensor) if dim < 0 else along(factor, dim, tensor.dim()))
+
+
+def _every_alias(model: nn.Module, maps: Maps) -> list[tuple[nn.Module, str, int, Tensor]]:
+    """The (module, parameter name, dim, index) of every registration, over all names of a tied parameter."""
+    places = []
+    for (name, dim), stack in maps.items():
+        tensor = find_tensor(model, name)
+        for module in model.modules():
+            for leaf in [leaf for leaf, parameter in module._parameters.items() if parameter is tensor]:
+                places += [(module, leaf, dim, index) for index in stack]
+    return places
+
+
+def accept_plain_checkpoint(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Let ``load_state_dict`` take the state of the ungated model: weights are renamed, gates stay as they are."""
+    gates = gates_of(model)
+    key = f"{prefix}{ATTRIBUTE}.log_alpha"
+    if gates is None or key in state:
+        return
+    state[key] = gates.log_alpha.detach().clone()
+    for path, module in model.named_modules():
+        for leaf in getattr(module, "parametrizations", {}):
+            plain = f"{prefix}{path}.{leaf}" if path else f"{prefix}{leaf}"
+            if plain in state and isinstance(module.parametrizations[leaf][0], Gate):
+                state[plain.removesuffix(leaf) + f"parametrizations.{leaf}.original"] = state.pop(plain)

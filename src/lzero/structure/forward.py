@@ -1,0 +1,115 @@
+"""Running a stranger's model on its example inputs without leaving a trace."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lzero.errors import StructureError
+
+
+def call_model(model: nn.Module, example_inputs: Any) -> Any:
+    """What ``model`` returns: a tensor is passed alone, a tuple or list as arguments, a mapping as keywords."""
+    if isinstance(example_inputs, Mapping):
+        return model(**example_inputs)
+    if isinstance(example_inputs, tuple | list):
+        return model(*example_inputs)
+    return model(example_inputs)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor nested in tuples, lists, sets, mappings, dataclasses and plain objects, in order."""
+    yield from _walk(value, set())
+
+
+def _walk(value: Any, seen: set[int]) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+        return
+    if value is None or id(value) in seen or isinstance(value, str | bytes | int | float | complex | type | nn.Module):
+        return
+    seen.add(id(value))
+    if isinstance(value, Mapping):
+        children = list(value.values())
+    elif isinstance(value, tuple | list | set | frozenset):
+        children = list(value)
+    elif is_dataclass(value):
+        children = [getattr(value, field.name) for field in fields(value)]
+    else:
+        children = list(getattr(value, "__dict__", {}).values())
+    for child in children:
+        yield from _walk(child, seen)
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """``value`` with ``change`` applied to the tensors nested in its tuples, lists and mappings."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(item, change) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple takes its fields one by one
+        return type(value)(*(map_tensors(item, change) for item in value))
+    if isinstance(value, tuple | list):
+        return type(value)(map_tensors(item, change) for item in value)
+    return value
+
+
+def private_copy(model: nn.Module) -> nn.Module:
+    """A deep copy of ``model`` in eval mode, to run and change freely.
+
+    Raises:
+        StructureError: the model cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model).eval()
+    except Exception as error:
+        raise StructureError(
+            f"{type(model).__name__} cannot be deep-copied ({type(error).__name__}: {error}), and its structure is "
+            "only ever studied on a copy; remove tensors with a grad history and open handles from its attributes"
+        ) from error
+
+
+class ModulePath:
+    """The path of the submodule whose forward is running in ``model``, kept by hooks on it (``""`` is the root)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._stack: list[str] = []
+        for path, module in model.named_modules():
+            module.register_forward_pre_hook(self._entering(path))
+            module.register_forward_hook(self._leaving(path))
+
+    @property
+    def current(self) -> str:
+        """The innermost running submodule; after a failure, the one that failed."""
+        return self._stack[-1] if self._stack else ""
+
+    def _entering(self, path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any) -> None:
+            self._stack.append(path)
+
+        return hook
+
+    def _leaving(self, path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            while self._stack and self._stack.pop() != path:  # a caught exception leaves deeper paths behind
+                pass
+
+        return hook
+
+
+@contextmanager
+def isolated_random_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
+    """A context in which random draws start from ``seed`` and after which every generator is as it was before."""
+    devices = sorted({tensor.get_device() for tensor in model.parameters() if tensor.is_cuda})
+    with torch.random.fork_rng(devices=devices):
+        # torch.manual_seed would also reseed devices that are not forked here.
+        torch.default_generator.manual_seed(seed)
+        for device in devices:
+            torch.cuda.default_generators[device].manual_seed(seed)
+        yield

@@ -1,0 +1,134 @@
+"""Labels: one integer for every index of every tensor dim, and the classes that the ops of a forward tie them into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+Axes = tuple[IntArray, ...]
+"""The labels of a tensor, one array [size] per dim; label 0 means that no gate may remove the index."""
+
+
+def fixed(shape: tuple[int, ...]) -> Axes:
+    """All-zero labels for a tensor of ``shape``: nothing on it can be removed."""
+    return tuple(np.zeros(size, dtype=np.int64) for size in shape)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why labels are frozen, and what the user can change; an empty text is a freeze that nobody needs to read."""
+
+    text: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One labelled dim of one tensor: its index ``i`` has the label ``start + i``."""
+
+    tensor: str
+    dim: int
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """What became of every label; all arrays are [labels + 1], entry 0 is the label "fixed".
+
+    Attributes:
+        root: the smallest label of the class that the label is in.
+        reason: position in ``reasons`` of why its class is frozen, -1 where it is free.
+        consumer: whether a product contracts over it.
+        slot: position in ``slots`` of the tensor dim that it lies on.
+    """
+
+    root: IntArray
+    reason: IntArray
+    consumer: BoolArray
+    slot: IntArray
+    slots: tuple[Slot, ...]
+    reasons: tuple[Reason, ...]
+
+
+@dataclass
+class LabelBook:
+    """Everything that a forward says about labels, written down as it happens and evaluated once, at the end."""
+
+    slots: list[Slot] = field(default_factory=list)
+    size: int = 0
+    _left: list[IntArray] = field(default_factory=list)
+    _right: list[IntArray] = field(default_factory=list)
+    _frozen: list[tuple[IntArray, Reason]] = field(default_factory=list)
+    _consumed: list[IntArray] = field(default_factory=list)
+
+    def enrol(self, name: str, shape: tuple[int, ...], dims: int | None = None) -> Axes:
+        """Fresh labels for the first ``dims`` dims (all by default) of the tensor ``name``.
+
+        A dim of size one stays fixed: a lone unit can never be removed.
+        """
+        axes = list(fixed(shape))
+        for dim, size in enumerate(shape[:dims]):
+            if size > 1:
+                self.slots.append(Slot(name, dim, self.size + 1, size))
+                axes[dim] = np.arange(self.size + 1, self.size + 1 + size, dtype=np.int64)
+                self.size += size
+        return tuple(axes)
+
+    def unify(self, a: IntArray, b: IntArray, reason: Reason) -> None:
+        """Tie ``a[i]`` to ``b[i]``: both stay or both go. Where one of them is fixed, the other freezes for ``reason``."""
+        if a is b:
+            return
+        free = (a != 0) & (b != 0) & (a != b)
+        if free.any():
+            self._left.append(a[free])
+            self._right.append(b[free])
+        self.freeze(np.where(b == 0, a, 0), reason)
+        self.freeze(np.where(a == 0, b, 0), reason)
+
+    def freeze(self, labels: IntArray, reason: Reason) -> None:
+        """Forbid the removal of ``labels`` and of all that gets tied to them."""
+        labels = labels[labels != 0]
+        if labels.size:
+            self._frozen.append((labels, reason))
+
+    def consume(self, labels: IntArray) -> None:
+        """Mark ``labels`` as positions of a parameter that a product contracts over, where a gate can multiply."""
+        self._consumed.append(labels)
+
+    def classes(self) -> Classes:
+        """The classes that all the ties together make."""
+        count = self.size + 1
+        left, right = _joined(self._left), _joined(self._right)
+        graph = coo_array((np.ones(left.size, dtype=np.int8), (left, right)), shape=(count, count))
+        component = connected_components(graph, directed=False)[1]
+        smallest = np.full(count, count, dtype=np.int64)
+        np.minimum.at(smallest, component, np.arange(count))
+
+        reasons = _by_use([reason for _, reason in self._frozen])
+        rank = {reason: position for position, reason in enumerate(reasons)}
+        first = np.full(count, len(reasons), dtype=np.int64)
+        for labels, reason in self._frozen:
+            np.minimum.at(first, component[labels], rank[reason])
+        first[first == len(reasons)] = -1
+
+        consumer = np.zeros(count, dtype=np.bool_)
+        consumer[_joined(self._consumed)] = True
+        consumer[0] = False
+        slot = np.repeat(np.arange(-1, len(self.slots)), [1, *(slot.size for slot in self.slots)])
+        return Classes(smallest[component], first[component], consumer, slot, tuple(self.slots), tuple(reasons))
+
+
+def _joined(arrays: list[IntArray]) -> IntArray:
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int64)
+
+
+def _by_use(reasons: list[Reason]) -> list[Reason]:
+    """Distinct reasons, the earliest first; those without a text last, so that they never hide one that has."""
+    return sorted(dict.fromkeys(reasons), key=lambda reason: not reason.text)

@@ -1,0 +1,112 @@
+"""Matrix products: the contracted units are read by a parameter, the one place where a gate can multiply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lzero.structure.call import Call
+from lzero.structure.labels import IntArray, fixed
+from lzero.structure.rules.registry import rule
+
+_OTHER_SIDE = "it is read by a weight that is computed in the forward or by a buffer, where no gate can multiply"
+
+
+def read(call: Call, left: str, left_labels: IntArray, right: str, right_labels: IntArray) -> None:
+    """Contract a dim of argument ``left`` with one of ``right``: exactly one of them must be a parameter as it is."""
+    left_is, right_is = call.source(left) is not None, call.source(right) is not None
+    if left_is == right_is:
+        why = "a product of two parameters contracts over it" if left_is else _activations(call, left, right)
+        advice = "" if left_is else "only a plain parameter can read a gated unit"
+        call.freeze(left_labels, why, advice)
+        call.freeze(right_labels, why, advice)
+        return
+    parameter, labels = (left, left_labels) if left_is else (right, right_labels)
+    call.unify(left_labels, right_labels, "it reads features that no gate controls")
+    call.consume(parameter, labels)
+
+
+def _activations(call: Call, left: str, right: str) -> str:
+    computed = any(call.is_computed_parameter(name) for name in (left, right))
+    return _OTHER_SIDE if computed else "a product of two activations contracts over it"
+
+
+def count_product(call: Call, contracted: int, *names: str) -> None:
+    """Count the multiply-accumulates of a product whose every output element sums ``contracted`` terms."""
+    for name in names:
+        call.count(name, call.outputs[0].numel() * contracted)
+
+
+def with_bias(call: Call, axes: Sequence[IntArray]) -> list[IntArray]:
+    """Output labels ``axes`` tied to those of the added argument ``self``, which may broadcast."""
+    tied, added = list(axes), call.axes("self")
+    for dim in range(-len(added), 0):
+        if added[dim].size == axes[dim].size:
+            tied[dim] = call.unify(axes[dim], added[dim])
+        else:
+            call.freeze(added[dim], "one unit is spread over many")
+    return tied
+
+
+@rule("aten.mm")
+def mm(call: Call) -> None:
+    """[n, k] @ [k, m]."""
+    call.give(_product(call, "self", "mat2"))
+
+
+@rule("aten.addmm")
+def addmm(call: Call) -> None:
+    """[n, m] + [n, k] @ [k, m]."""
+    call.give(with_bias(call, _product(call, "mat1", "mat2")))
+
+
+@rule("aten.bmm")
+def bmm(call: Call) -> None:
+    """[b, n, k] @ [b, k, m], a product for each b."""
+    call.give(_product(call, "self", "mat2"))
+
+
+@rule("aten.baddbmm")
+def baddbmm(call: Call) -> None:
+    """[b, n, m] + [b, n, k] @ [b, k, m]."""
+    call.give(with_bias(call, _product(call, "batch1", "batch2")))
+
+
+@rule("aten.mv")
+def mv(call: Call) -> None:
+    """[n, k] @ [k]."""
+    call.give(_product(call, "self", "vec"))
+
+
+@rule("aten.addmv")
+def addmv(call: Call) -> None:
+    """[n] + [n, k] @ [k]."""
+    call.give(with_bias(call, _product(call, "mat", "vec")))
+
+
+@rule("aten.dot", "aten.vdot")
+def dot(call: Call) -> None:
+    """[k] . [k]."""
+    name = "tensor" if "tensor" in call.arguments else "other"
+    read(call, "self", call.axes("self")[0], name, call.axes(name)[0])
+    count_product(call, call.axes("self")[0].size, "self", name)
+    call.give(())
+
+
+def _product(call: Call, left: str, right: str) -> list[IntArray]:
+    """Labels of ``left @ right``: leading dims meet, the last of ``left`` meets the first matrix dim of ``right``."""
+    a, b = call.axes(left), call.axes(right)
+    read(call, left, a[-1], right, b[-2] if len(b) > 1 else b[0])
+    count_product(call, a[-1].size, left, right)
+    batch = [call.unify(x, y) for x, y in zip(a[:-2], b[:-2], strict=True)] if len(b) > 2 else []
+    return [*batch, a[-2], *b[-1:]] if len(b) > 1 else [a[-2]]
+
+
+@rule("aten.embedding")
+def embedding(call: Call) -> None:
+    """Rows looked up by number: the vocabulary is fixed, the embedded dim stays free."""
+    rows, features = call.axes("weight")
+    call.freeze(rows, "rows are looked up by their number")
+    call.give((*fixed(tuple(call["indices"].shape)), features))

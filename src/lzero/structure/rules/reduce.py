@@ -1,0 +1,85 @@
+"""Ops that mix all indices of a dim: sums, means, maxima, softmax, sorting. A unit in such a dim is read unweighted."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lzero.structure.call import Call, dims_of
+from lzero.structure.labels import Axes, fixed
+from lzero.structure.rules.registry import rule
+
+_ADVICE = "a closed unit would still count here; reduce after a layer with weights instead"
+
+
+@rule(
+    "aten.sum",
+    "aten.mean",
+    "aten.nansum",
+    "aten.prod",
+    "aten.amax",
+    "aten.amin",
+    "aten.aminmax",
+    "aten.max",
+    "aten.min",
+    "aten.argmax",
+    "aten.argmin",
+    "aten.median",
+    "aten.nanmedian",
+    "aten.mode",
+    "aten.var",
+    "aten.std",
+    "aten.var_mean",
+    "aten.std_mean",
+    "aten.norm",
+    "aten.linalg_vector_norm",
+    "aten.logsumexp",
+    "aten.all",
+    "aten.any",
+    "aten.count_nonzero",
+)
+def reduction(call: Call) -> None:
+    """Reduced dims freeze; the others keep their labels."""
+    if isinstance(call.get("other"), Tensor):
+        raise NotImplementedError("an elementwise overload under the name of a reduction")
+    axes = call.axes("self" if "self" in call.arguments else "input")
+    reduced = dims_of(call.get("dim"), len(axes))
+    call.freeze_dims(axes, reduced, "the op mixes all units of the dim", _ADVICE)
+    for out in call.outputs:
+        call.give(_remaining(axes, reduced, keep=out.dim() == len(axes)), out)
+
+
+def _remaining(axes: Axes, reduced: list[int], *, keep: bool) -> Axes:
+    kept = [fixed((1,))[0] if dim in reduced else labels for dim, labels in enumerate(axes)]
+    return tuple(kept) if keep else tuple(labels for dim, labels in enumerate(kept) if dim not in reduced)
+
+
+@rule(
+    "aten._softmax",
+    "aten._log_softmax",
+    "aten.cumsum",
+    "aten.cumprod",
+    "aten.cummax",
+    "aten.cummin",
+    "aten.logcumsumexp",
+    "aten.sort",
+    "aten.argsort",
+    "aten.roll",
+)
+def along_dim(call: Call) -> None:
+    """The dim that the op runs along freezes and keeps its size."""
+    axes = call.axes("self")
+    dims = dims_of(call.get("dim") if "dim" in call.arguments else call.get("dims"), len(axes))
+    call.freeze_dims(axes, dims, "the op mixes all units of the dim", _ADVICE)
+    for out in call.outputs:
+        call.give(axes, out)
+
+
+@rule("aten.topk", "aten.kthvalue")
+def selection(call: Call) -> None:
+    """The dim that is searched freezes; what is found there is fixed."""
+    axes = call.axes("self")
+    searched = dims_of(call["dim"], len(axes))
+    call.freeze_dims(axes, searched, "the op compares all units of the dim", _ADVICE)
+    for out in call.outputs:
+        sized = [fixed((out.shape[dim],))[0] if dim in searched and out.dim() == len(axes) else labels for dim, labels in enumerate(axes)]
+        call.give(sized if out.dim() == len(axes) else _remaining(axes, searched, keep=False), out)

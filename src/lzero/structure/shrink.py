@@ -1,0 +1,151 @@
+"""Multiplying consumers and cutting units out of a plain module, in place: the two halves of every purge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lzero.errors import StructureError
+from lzero.structure.group import GateGroup, kept_positions
+
+
+class SelectedLinear(nn.Linear):
+    """A Linear that reads only the features in its buffer ``columns``: what purging input gates leaves behind.
+
+    ``y = x[..., columns] @ weight.T + bias`` with weight [out_features, len(columns)].
+    """
+
+    columns: Tensor  # long, [in_features]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``input`` [..., features before selection] -> [..., out_features]."""
+        return F.linear(input.index_select(-1, self.columns), self.weight, self.bias)
+
+
+@torch.no_grad()
+def scale_consumers(model: nn.Module, groups: Sequence[GateGroup], values: Mapping[str, Tensor]) -> None:
+    """``model`` with every consumer multiplied by its gates, in place; ``values[group.name]`` is z, [k]."""
+    for group in groups:
+        z = values[group.name]  # [k]
+        for member in group.consumers:
+            tensor = find_tensor(model, member.tensor)
+            if group.kind == "weight":
+                tensor.mul_(z.to(tensor).view_as(tensor))
+                continue
+            factor = torch.ones(tensor.shape[member.dim], dtype=tensor.dtype, device=tensor.device)
+            factor[member.index.to(tensor.device)] = z.to(tensor)[:, None].expand(-1, member.width)
+            tensor.mul_(along(factor, member.dim, tensor.dim()))
+
+
+def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]) -> None:
+    """``model`` without its closed units, in place; ``keep[group.name]`` is a bool mask, [k].
+
+    Units leave every tensor that they live on; an input group leaves a :class:`SelectedLinear`; closed weights become
+    zeros. Sizes that modules cache (``in_features``, ``groups``, ...) follow.
+    """
+    units: dict[str, dict[int, Tensor]] = {}
+    inputs: dict[str, Tensor] = {}
+    for group in groups:
+        mask = keep[group.name].cpu()
+        for member in group.members:
+            if group.kind == "weight":
+                _zero_closed(find_tensor(model, member.tensor), mask)
+                continue
+            alive = kept_positions(member, mask, find_tensor(model, member.tensor).shape[member.dim])
+            if group.kind == "input":
+                inputs[member.tensor] = alive
+            else:
+                dims = units.setdefault(member.tensor, {})
+                dims[member.dim] = dims[member.dim] & alive if member.dim in dims else alive
+    for name, alive in inputs.items():
+        _select_inputs(model, name, units.setdefault(name, {}), alive)
+    touched = {module for name, dims in units.items() for module in _cut(model, name, dims)}
+    for module in touched:
+        refresh_sizes(module)
+
+
+def find_tensor(model: nn.Module, name: str) -> Tensor:
+    """The parameter or buffer called ``name`` in ``model``."""
+    path, _, leaf = name.rpartition(".")
+    tensor = getattr(model.get_submodule(path), leaf)
+    if not isinstance(tensor, Tensor):
+        raise StructureError(f"{name}: expected a parameter or buffer, found {type(tensor).__name__}")
+    return tensor
+
+
+def along(vector: Tensor, dim: int, dims: int) -> Tensor:
+    """``vector`` [n] shaped to broadcast along ``dim`` of a tensor with ``dims`` dims."""
+    return vector.view([-1 if d == dim else 1 for d in range(dims)])
+
+
+@torch.no_grad()
+def _zero_closed(tensor: Tensor, keep: Tensor) -> None:
+    tensor.masked_fill_(~keep.to(tensor.device).view_as(tensor), 0.0)
+
+
+def _select_inputs(model: nn.Module, name: str, dims: dict[int, Tensor], alive: Tensor) -> None:
+    """Put an index selection in front of the Linear that owns ``name``; its closed columns join those of ``dims``."""
+    path = name.rpartition(".")[0]
+    linear = model.get_submodule(path)
+    if type(linear) is not nn.Linear:
+        raise StructureError(f"{path}: input gates need a plain nn.Linear, found {type(linear).__name__}")
+    arriving = dims.get(1, torch.ones_like(alive))  # [in_features] what the purged model still feeds
+    dims[1] = arriving & alive
+    if torch.equal(dims[1], arriving):
+        return
+    columns = dims[1][arriving].nonzero().squeeze(1)  # positions among the features that arrive
+    linear.__class__ = SelectedLinear
+    linear.register_buffer("columns", columns.to(linear.weight.device))
+
+
+def _cut(model: nn.Module, name: str, dims: Mapping[int, Tensor]) -> list[nn.Module]:
+    """Keep the masked positions of one tensor under all its aliases; the modules that own it."""
+    old = find_tensor(model, name)
+    new = old.detach()
+    for dim, alive in dims.items():
+        new = new.index_select(dim, alive.nonzero().squeeze(1).to(new.device))
+    replacement = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
+    owners = []
+    for module in model.modules():
+        for table in (module._parameters, module._buffers):
+            for leaf in [leaf for leaf, tensor in table.items() if tensor is old]:
+                table[leaf] = replacement  # type: ignore[assignment]
+                owners.append(module)
+    return owners
+
+
+def refresh_sizes(module: nn.Module) -> None:
+    """``module`` with the sizes that its class caches set to those of its tensors."""
+    for kind, refresh in _SIZES.items():
+        if isinstance(module, kind):
+            refresh(module)
+
+
+def _linear_sizes(module: nn.Linear) -> None:
+    module.out_features, module.in_features = module.weight.shape
+
+
+def _conv_sizes(module: nn.modules.conv._ConvNd) -> None:
+    first, second = module.weight.shape[:2]
+    made, read = (second, first) if module.transposed else (first, second)
+    if module.groups > 1 and module.groups == module.in_channels:  # depthwise: one group a channel
+        per_group = module.out_channels // module.groups
+        module.groups = (first if module.transposed else first // per_group) or 1
+    module.in_channels = read if module.transposed else read * module.groups
+    module.out_channels = made * module.groups if module.transposed else made
+
+
+def _norm_sizes(module: nn.Module) -> None:
+    tensor = module.weight if module.weight is not None else module.running_mean
+    if isinstance(tensor, Tensor):
+        module.num_features = tensor.shape[0]
+
+
+_SIZES: dict[type[nn.Module], Callable[..., None]] = {
+    nn.Linear: _linear_sizes,
+    nn.modules.conv._ConvNd: _conv_sizes,
+    nn.modules.batchnorm._NormBase: _norm_sizes,
+}
