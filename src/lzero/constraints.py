@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import cooper
 import torch
@@ -55,7 +56,7 @@ class Constraint:
         """Module path -> target density of every part that this budget holds for; ``""`` is the whole model."""
         if self.scope == "model":
             return {"": _number(self.target)}
-        known = layers(gates.plan)
+        known = layers(gates.plan, consumers=self.measure == "gates")
         if self.scope == "layer":
             return {path: _number(self.target) for path in known}
         parts = {path: float(target) for path, target in dict(self.scope).items()}  # type: ignore[arg-type]
@@ -83,6 +84,9 @@ class Budget:
         device = gates.log_alpha.device
         self.names = [f"{constraint.measure}/{path}" if path else constraint.measure for path in parts]
         self.cost = Cost(gates, constraint.measure, [(path,) for path in parts])
+        empty = [name for name, total in zip(self.names, self.cost.total.tolist(), strict=True) if not total]
+        if empty:
+            raise BudgetError(f"{empty[0]}: nothing there counts towards {constraint.measure}; leave it out of scope")
         self.targets = torch.tensor(list(parts.values()), dtype=torch.float64, device=device)
         smallest = self.cost.fraction(gates.floor())
         for name, target, least in zip(self.names, self.targets.tolist(), smallest.tolist(), strict=True):
@@ -91,20 +95,26 @@ class Budget:
                     f"{name}: a density of {target:.6g} cannot be met: what is not gated, and one unit of every gated "
                     f"layer, already cost {least:.6g}; ask for at least {math.ceil(least * 1e6) / 1e6:.6f}"
                 )
-        multiplier = cooper.multipliers.DenseMultiplier(num_constraints=len(parts), device=device, dtype=torch.float64)
+        self._multiplier = cooper.multipliers.DenseMultiplier(len(parts), device=device, dtype=torch.float64)
         self.constraint = cooper.Constraint(
             constraint_type=cooper.ConstraintType.INEQUALITY,
-            multiplier=multiplier,
+            multiplier=self._multiplier,
             **_formulation(augmentation, len(parts), device),
         )
 
     @property
     def multiplier(self) -> Tensor:
         """lambda, float64 [K]; the parameter that the dual optimizer moves."""
-        return self.constraint.multiplier.weight  # type: ignore[union-attr,return-value]
+        return self._multiplier.weight
+
+    def project(self) -> None:
+        """Put lambda back on lambda >= 0, after a step of the dual optimizer."""
+        self._multiplier.post_step_()
 
 
-def _formulation(augmentation: float, parts: int, device: torch.device) -> dict[str, object]:
+def _formulation(augmentation: float, parts: int, device: torch.device) -> dict[str, Any]:
+    if isinstance(augmentation, bool) or not isinstance(augmentation, Real) or not 0 <= augmentation < math.inf:
+        raise BudgetError(f"augmentation: expected a finite number >= 0, found {augmentation!r}")
     if not augmentation:
         return {"formulation_type": cooper.formulations.Lagrangian}
     return {

@@ -16,7 +16,7 @@ class BudgetError(LzeroError, ValueError):
 
 
 class SolverError(LzeroError, RuntimeError):
-    """A solver step that came at the wrong moment of the training loop."""
+    """A solver that is set up wrong, or a step that came at the wrong moment of the training loop."""
 
 
 class NonFiniteError(SolverError):

@@ -14,13 +14,17 @@ from torch.nn.utils import parametrize
 from lzero.constraints import Budget, Constraint
 from lzero.cost import Cost
 from lzero.errors import StructureError
-from lzero.gates.gates import Gate, Gates
-from lzero.settle import Settled, settle as settle_gates
-from lzero.structure.attach import ATTRIBUTE, accept_plain_checkpoint, gates_of
+from lzero.gates.gates import Gates
+from lzero.settle import Settled
+from lzero.settle import settle as settle_gates
+from lzero.structure.attach import accept_plain_checkpoint, gated_leaves, gates_of
+from lzero.structure.forward import map_tensors
 from lzero.structure.run import largest_difference, run
 from lzero.structure.shrink import scale_consumers, shrink
 
-_TOLERANCE = 1e-3  # of the largest output; what remains is rounding in another order of summation
+# Of the largest output, by dtype; what remains is rounding in another order of summation.
+_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
+_LOW_PRECISION = 5e-2
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class Certificate:
 
     def __str__(self) -> str:
         rows = [
-            f"{name}: asked {self.requested[name]:.2%}, " if name in self.requested else f"{name}: " for name in self.deployed
+            f"{name}: asked {self.requested[name]:.2%}, " if name in self.requested else f"{name}: "
+            for name in self.deployed
         ]
         lines = [
             f"{row}shipped {self.deployed[name]:.2%} (expected {self.expected[name]:.2%}, "
@@ -115,6 +120,7 @@ def purge(
     z = gates.evaluate(settled.open)
     kept = {name: mask.cpu() for name, mask in gates.split(settled.open).items()}
     small = without_gates(model)
+    small.zero_grad()
     scale_consumers(small, gates.plan.groups, gates.split(z))
     shrink(small, gates.plan.groups, kept)
     difference = _verify(model, z, small, settled.open, gates) if verify else None
@@ -126,16 +132,16 @@ def without_gates(model: nn.Module) -> nn.Module:
     plain = copy.deepcopy(model)
     gates = gates_of(plain)
     for module in list(plain.modules()):
-        if parametrize.is_parametrized(module):
+        gated = gated_leaves(module)
+        if gated:
             _own_class(module)
-            for leaf in [leaf for leaf, steps in module.parametrizations.items() if isinstance(steps[0], Gate)]:
+            for leaf in gated:
                 parametrize.remove_parametrizations(module, leaf, leave_parametrized=False)
     for hooks in (plain._forward_pre_hooks, plain._load_state_dict_pre_hooks):
         for key, hook in list(hooks.items()):
             function = getattr(hook, "hook", hook)
             if getattr(function, "__self__", None) is gates or function is accept_plain_checkpoint:
                 del hooks[key]
-    delattr(plain, ATTRIBUTE)
     return plain
 
 
@@ -157,14 +163,16 @@ def _verify(model: nn.Module, z: Tensor, small: nn.Module, open_: Tensor, gates:
     twin_gates = gates_of(twin)
     if twin_gates is None or gates.plan.example_inputs is None:
         raise StructureError(f"{type(model).__name__}: no example inputs on the plan; pass verify=False")
+    inputs = map_tensors(gates.plan.example_inputs, lambda tensor: tensor.to(gates.log_alpha.device))
     with twin_gates.fixed(z):
-        before = run(twin, gates.plan.example_inputs)
-    after = run(copy.deepcopy(small), gates.plan.example_inputs)
+        before = run(twin, inputs)
+    after = run(copy.deepcopy(small), inputs)
     difference, scale = largest_difference(before, after)
-    if not difference <= _TOLERANCE * max(scale, 1.0):
+    tolerance = max(_TOLERANCES.get(p.dtype, _LOW_PRECISION) for p in small.parameters() if p.is_floating_point())
+    if not difference <= tolerance * scale:
         raise StructureError(
-            f"{type(model).__name__}: purged and gated outputs differ by {difference:.2e} (largest output {scale:.2e}); "
-            "pass the layer that causes it to ignore="
+            f"{type(model).__name__}: purged and gated outputs differ by {difference:.2e} (largest output "
+            f"{scale:.2e}); pass the layer that causes it to ignore="
         )
     return difference
 
@@ -183,8 +191,10 @@ def _certify(gates: Gates, budgets: Sequence[Budget], settled: Settled, differen
         for column, p in zip(columns, sets, strict=True):
             column.update(zip(names, cost.fraction(p).tolist(), strict=True))
     return Certificate(
-        requested,
-        *columns,
+        requested=requested,
+        expected=columns[0],
+        trained=columns[1],
+        deployed=columns[2],
         threshold=settled.threshold,
         moved=settled.moved,
         parameters=int(whole.value(settled.open)),

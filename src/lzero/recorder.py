@@ -38,7 +38,7 @@ class Recorder:
         self._rows: list[Row] = []
         self._columns: dict[str, None] = {}  # a dict for its order
 
-    def append(self, **values: object) -> None:
+    def append(self, /, **values: object) -> None:
         """Adds one row; numpy scalars and zero-dimensional tensors become floats, None is a missing cell.
 
         Raises:
@@ -85,9 +85,7 @@ class Recorder:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(self._columns)
             for row in self._rows:
-                # repr is the shortest text that parses back to the very same float.
-                cells = (row.get(name, "") for name in self._columns)
-                writer.writerow([cell if isinstance(cell, str) else repr(cell) for cell in cells])
+                writer.writerow([_cell(row[name]) if name in row else "" for name in self._columns])
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str]) -> Recorder:
@@ -159,9 +157,15 @@ def _plain(name: str, value: object) -> Value:
 def _label(name: str, text: str) -> str:
     if not text or not text.isprintable():
         raise DataError(f"Recorder: {name}={text!r}; a label is printable text on one line (leave it out if missing)")
-    if not isinstance(_parsed(text), str):
-        raise DataError(f"Recorder: {name}={text!r} would be read back as a number; pass the number itself")
     return text
+
+
+def _cell(value: Value) -> str:
+    """The text that :func:`_parsed` turns back into the very same value."""
+    if not isinstance(value, str):
+        return repr(value)  # the shortest text that keeps every bit of a float
+    # As in a spreadsheet, an apostrophe says that a layer called "0" is text.
+    return f"'{value}" if value.startswith("'") or not isinstance(_parsed(value), str) else value
 
 
 def _parsed(cell: str) -> Value:
@@ -170,4 +174,4 @@ def _parsed(cell: str) -> Value:
             return kind(cell)
         except ValueError:
             continue
-    return cell
+    return cell.removeprefix("'")

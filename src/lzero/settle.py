@@ -19,8 +19,8 @@ class Settled:
 
     Attributes:
         open: bool [G], the gates to keep.
-        threshold: tau, the highest P(z != 0) of a gate that stays closed; 1/2 where settling changed nothing. Near 1/2
-            says that training had converged on the budget.
+        threshold: tau, the highest P(z != 0) of a gate that stays closed (no higher than its owner's); 1/2 where
+            settling changed nothing. Near 1/2 says that training had converged on the budget.
         moved: number of gates that the median gates and this set decide differently.
     """
 
@@ -47,7 +47,7 @@ def settle(gates: Gates, budgets: Sequence[Budget]) -> Settled:
     probability = gates.probability()
     open_ = gates.floor()
     if not _fits(budgets, open_):
-        raise BudgetError("settle: one unit of every layer already exceeds a budget; build the Solver with a larger target")
+        raise BudgetError("settle: one unit of every layer already exceeds a budget; give the Solver a larger target")
     owner = gates.owners.clamp_min(0)
     owned = gates.owners >= 0
     rank = torch.where(owned, torch.minimum(probability, probability[owner]), probability)
@@ -59,10 +59,10 @@ def settle(gates: Gates, budgets: Sequence[Budget]) -> Settled:
         order = order[~_hopeless(gates, budgets, open_, order)[order]]
         length = _longest_run(budgets, open_, order)
         open_[order[:length]] = True
-        order = order[length:]
-    open_ &= ~owned | open_[owner]  # a feature of a closed channel is closed too
+        order = order[max(length, 1) :]
+    open_ = gates.alive(open_)  # a feature of a closed channel is closed too
     moved = int((open_ != trained).sum())
-    closed = probability[~open_]
+    closed = rank[~open_]
     threshold = 0.5 if moved == 0 else float(closed.max()) if len(closed) else 0.0
     return Settled(open_, threshold, moved)
 

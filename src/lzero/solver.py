@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
@@ -50,12 +51,12 @@ class _Seam:
         grad = self.gates.log_alpha.grad
         if grad is None:
             raise SolverError(
-                "lzero_gates.log_alpha has no gradient: call step() after loss.backward() and before optimizer.step(), "
+                "the gates' log_alpha has no gradient: call step() after loss.backward() and before optimizer.step(), "
                 "with the model in train mode"
             )
         if not torch.isfinite(grad).all():
             raise NonFiniteError(
-                f"lzero_gates.log_alpha: the loss gradient is not finite at step {self.steps}; nothing was changed. "
+                f"the gates' log_alpha: the loss gradient is not finite at step {self.steps}; nothing was changed. "
                 "Look at the loss and the learning rate; under a GradScaler call scaler.unscale_(optimizer) first "
                 "and skip step() where gradients overflowed"
             )
@@ -146,33 +147,34 @@ class Solver(_Seam):
         probability = self.gates.probability()  # [G], with graph
         slope = self.gates.probability_slope().double()  # [G], dp / d log_alpha
         deployed = self.gates.open_mask()
-        observed = {}
+        observed: dict[cooper.Constraint, cooper.ConstraintState] = {}
+        satisfied = []
         for position, budget in enumerate(self.budgets):
             expected, rows = budget.cost.linearise(probability)
             if self._scale:
                 self._rescale(position, rows.restricted_norms(loss_gradient), rows.norms(slope))
             target = self.annealed(budget.targets)
+            strict = budget.cost.fraction(deployed) - target
             observed[budget.constraint] = cooper.ConstraintState(
-                violation=self._units[position] * (expected - target),
-                strict_violation=budget.cost.fraction(deployed) - target,
+                violation=self._units[position] * (expected - target), strict_violation=strict
             )
+            satisfied.append(strict <= 0)
         state = cooper.CMPState(observed_constraints=observed)
         primal, dual = state.compute_primal_lagrangian(), state.compute_dual_lagrangian()
         self._dual.zero_grad()
         primal.backward()
         dual.backward()
         self._dual.step()
-        for budget in self.budgets:
-            budget.constraint.multiplier.post_step_()
+        for budget, met in zip(self.budgets, satisfied, strict=True):
+            budget.project()
             if self._restarts:
-                satisfied = observed[budget.constraint].strict_violation <= 0
-                budget.multiplier.data.masked_fill_(satisfied, 0.0)
+                budget.multiplier.data.masked_fill_(met, 0.0)
         self.steps += 1
 
     def annealed(self, targets: Tensor) -> Tensor:
         """The targets that hold at this step, shaped as ``targets``."""
         progress = min(self.steps / self._anneal_steps, 1.0)
-        return torch.stack([targets.new_tensor(self._schedule(t, progress)) for t in targets.tolist()])
+        return targets.new_tensor([self._schedule(target, progress) for target in targets.tolist()])
 
     @property
     def multipliers(self) -> dict[str, float]:
@@ -205,14 +207,18 @@ class Solver(_Seam):
         return row
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that :meth:`load_state_dict` needs to continue to the bit: multipliers, scales, steps."""
+        """A copy of all that :meth:`load_state_dict` needs to continue to the bit: multipliers, scales, steps.
+
+        It is tensors and plain numbers, so that ``torch.load(..., weights_only=True)`` reads it; the options of the
+        dual optimizer belong to the constructor.
+        """
         return {
             "steps": self.steps,
             "names": [name for budget in self.budgets for name in budget.names],
             "multipliers": [budget.multiplier.detach().clone() for budget in self.budgets],
             "gradient_norms": [norm.clone() for norm in self._norms],
             "units": [unit.clone() for unit in self._units],
-            "dual": self._dual.state_dict(),
+            "dual": copy.deepcopy(self._dual.state_dict()["state"]),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -221,17 +227,22 @@ class Solver(_Seam):
         Raises:
             SolverError: it was saved with other constraints; the message names both. Nothing is changed then.
         """
+        entries = ("steps", "multipliers", "gradient_norms", "units", "dual")
         names = [name for budget in self.budgets for name in budget.names]
         if list(state.get("names", [])) != names:
             raise SolverError(
                 f"Solver: the saved constraints are {state.get('names')}, these are {names}; build the Solver as it was"
             )
+        missing = [entry for entry in entries if entry not in state]
+        if missing:
+            raise SolverError(f"Solver: the saved state has no {', '.join(missing)}; it is not a Solver's state_dict")
         self.steps = int(state["steps"])
         for position, budget in enumerate(self.budgets):
             budget.multiplier.data.copy_(state["multipliers"][position])
             self._norms[position].copy_(state["gradient_norms"][position])
             self._units[position].copy_(state["units"][position])
-        self._dual.load_state_dict(state["dual"])
+        options = self._dual.state_dict()["param_groups"]
+        self._dual.load_state_dict({"state": copy.deepcopy(state["dual"]), "param_groups": options})
 
     def _rescale(self, position: int, loss_norm: Tensor, cost_norm: Tensor) -> None:
         """Update u = EMA(|d loss|) / |d cost| of one budget; both norms [K]."""
@@ -267,7 +278,8 @@ class Penalty(_Seam):
         if isinstance(coefficient, bool) or not isinstance(coefficient, Real) or not 0 <= coefficient < math.inf:
             raise BudgetError(f"coefficient: expected a finite number >= 0, such as 0.1, found {coefficient!r}")
         super().__init__(gates, measure)
-        self.coefficient = float(coefficient)
+        self.coefficient: float = float(coefficient)
+        gates.budgets = ()
 
     def step(self) -> None:
         """Add the penalty's pull to the gates' gradient; between backward and step. Raises as ``Solver.step``."""
@@ -289,8 +301,15 @@ class Penalty(_Seam):
         return {"steps": self.steps, "coefficient": self.coefficient}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state``."""
-        self.steps, self.coefficient = int(state["steps"]), float(state["coefficient"])
+        """Continue from ``state``.
+
+        Raises:
+            SolverError: it is not a Penalty's. Nothing is changed then.
+        """
+        if not {"steps", "coefficient"} <= state.keys():
+            raise SolverError(f"Penalty: expected the entries steps and coefficient, found {list(state)}")
+        self.steps = int(state["steps"])
+        self.coefficient = float(state["coefficient"])
 
 
 def _anneal_length(total_steps: int | None, anneal_steps: int | None) -> int:
@@ -315,10 +334,13 @@ def _dual_optimizer(
 ) -> torch.optim.Optimizer:
     if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < lr < math.inf:
         raise SolverError(f"dual_lr: expected a positive number, found {lr!r}")
-    if dual == "sgd":
-        return torch.optim.SGD(multipliers, lr=lr, maximize=True, **options)
-    if dual == "nupi":
-        gains = {"Kp": torch.ones(1), "Ki": torch.ones(1), "ema_nu": 0.0} | dict(options)
-        gains |= {name: torch.as_tensor(gains[name]) for name in ("Kp", "Ki")}
+    if dual not in ("sgd", "nupi"):
+        raise SolverError(f"dual: expected 'sgd' or 'nupi', found {dual!r}")
+    try:
+        if dual == "sgd":
+            return torch.optim.SGD(multipliers, lr=lr, maximize=True, **options)
+        gains = {"Kp": 1.0, "Ki": 1.0, "ema_nu": 0.0} | dict(options)
+        gains |= {name: torch.as_tensor(gains[name]).to(multipliers[0]) for name in ("Kp", "Ki")}
         return cooper.optim.nuPI(multipliers, lr=lr, maximize=True, **gains)
-    raise SolverError(f"dual: expected 'sgd' or 'nupi', found {dual!r}")
+    except (TypeError, ValueError) as problem:
+        raise SolverError(f"dual_options: {dual} does not take {dict(options)}: {problem}") from problem

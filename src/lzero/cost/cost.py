@@ -96,7 +96,8 @@ class Cost:
         """Fractions [K], differentiable in ``probability`` [G], and their gradient as rows; one evaluation for both."""
         rows = self.gradient(probability)
         rows = SparseRows(rows.part, rows.gate, rows.values / self.total[rows.part], rows.shape)
-        return _Linear.apply(probability, self.fraction(probability), rows), rows
+        value: Tensor = _Linear.apply(probability, self.fraction(probability), rows)  # type: ignore[no-untyped-call]
+        return value, rows
 
     def _extended(self, probability: Tensor) -> Tensor:
         p = probability.detach().double()

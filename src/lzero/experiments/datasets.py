@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 
 
 class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +163,8 @@ def _read_up_to(file: _Readable, size: int) -> tuple[bytearray, str]:
     """
     content = bytearray()
     try:
-        while len(content) < size and (chunk := file.read(min(_CHUNK, size - len(content)))):
+        # read1 hands over what is there before a damaged stream raises; read would drop it.
+        while len(content) < size and (chunk := file.read1(min(_CHUNK, size - len(content)))):
             content += chunk
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         return content, f" (gzip: {error})"
@@ -182,7 +183,7 @@ def _load_digits() -> Dataset:
     bunch = load_digits()
     images = torch.from_numpy(bunch.images.astype(np.float32) / 16).unsqueeze(1)
     labels = torch.from_numpy(bunch.target.astype(np.int64))
-    # The file is sorted by writer. RandomState's stream is frozen by numpy's compatibility policy.
+    # The file's own order is no random one. RandomState's stream is frozen by numpy's compatibility policy.
     order = torch.from_numpy(np.random.RandomState(0).permutation(len(images)))
     train, validation, test = torch.split(order, DIGITS_SPLIT)
     return Dataset(

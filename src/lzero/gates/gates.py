@@ -74,8 +74,12 @@ class Gates(nn.Module):
 
     @torch.no_grad()
     def open_mask(self) -> Tensor:
-        """The gates that are deployed, bool [G]: P(z != 0) > 1/2, and at least one a group."""
-        return self.with_floor(self.probability() > 0.5)
+        """The gates that are deployed, bool [G]: P(z != 0) > 1/2 and an open owner, and at least one a group."""
+        return self.alive(self.with_floor(self.probability() > 0.5))
+
+    def alive(self, open_: Tensor) -> Tensor:
+        """``open_`` [G] without the gates whose owner is closed."""
+        return open_ & ((self.owners < 0) | open_[self.owners])
 
     @torch.no_grad()
     def with_floor(self, open_: Tensor) -> Tensor:
@@ -98,9 +102,8 @@ class Gates(nn.Module):
         return self.with_floor(torch.zeros_like(self.log_alpha, dtype=torch.bool))
 
     def _empty_groups(self, open_: Tensor) -> Tensor:
-        alive = open_ & ((self.owners < 0) | open_[self.owners])
         counts = torch.zeros(len(self.slices), dtype=torch.long, device=open_.device)
-        return counts.index_add_(0, self.group_of, alive.long()) == 0
+        return counts.index_add_(0, self.group_of, self.alive(open_).long()) == 0
 
     @torch.no_grad()
     def evaluate(self, open_: Tensor) -> Tensor:
@@ -119,22 +122,25 @@ class Gates(nn.Module):
         """Gates for the next forward: a new draw in training mode, the evaluation gates in eval mode."""
         if self._fixed is not None:
             return
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():  # what is held must serve a later forward with gradients
             if self.training:
                 z, slope = self.estimator.sample(self.log_alpha, self.estimator.noise(self.log_alpha))
             else:
                 open_ = self.open_mask()
                 z = self.evaluate(open_)
                 slope = self.estimator.sample(self.log_alpha, torch.zeros_like(z))[1] * open_
-        self._held = _with_ungated(z, slope)
+            self._held = _with_ungated(z, slope)
         self._held_key = (self.training, self.log_alpha._version)
 
     def values(self) -> tuple[Tensor, Tensor]:
-        """Gates of the current forward and their slopes, each [G + 1]; the last entry (1, 0) serves ungated positions."""
+        """Gates of the current forward and their slopes, each [G + 1]; the last entry (1, 0) serves ungated positions.
+
+        A draw that is older than log_alpha is renewed, for models that are called by another method than their forward.
+        """
         if self._fixed is not None:
             return self._fixed
-        stale = self._held is None or self._held_key[0] != self.training or self._held[0].device != self.log_alpha.device
-        if stale or (not self.training and self._held_key[1] != self.log_alpha._version):
+        fresh = self._held is not None and self._held[0].device == self.log_alpha.device
+        if not fresh or self._held_key != (self.training, self.log_alpha._version):
             self.draw()
         if self._held is None:
             raise StructureError("Gates: no draw is held; run the model's forward before reading gated weights")
@@ -163,16 +169,19 @@ class Gate(nn.Module):
     """A parametrization that multiplies one dim of a tensor by its gates.
 
     Args:
-        gates: where the values come from; not registered as a submodule.
+        gates: where the values come from; registered as a submodule by the owner alone.
         index: long, [n]: the gate of each position of ``dim``, G for an ungated one.
         dim: the dim gated; -1 for one gate an element of the flattened tensor.
+        owner: register ``gates`` here; exactly one Gate of a model does.
     """
 
     index: Tensor
 
-    def __init__(self, gates: Gates, index: Tensor, dim: int) -> None:
+    def __init__(self, gates: Gates, index: Tensor, dim: int, owner: bool = False) -> None:
         super().__init__()
         self._gates: Sequence[Gates] = (gates,)  # in a tuple, so that its parameter is not registered twice
+        if owner:
+            self.gates = gates
         self.dim = dim
         self.register_buffer("index", index.to(gates.log_alpha.device), persistent=False)
 
@@ -180,7 +189,7 @@ class Gate(nn.Module):
         """``weight`` times its gates, of the same shape."""
         gates = self._gates[0]
         z, slope = gates.values()
-        return _Multiply.apply(weight, gates.log_alpha, z, slope, self.index, self.dim)  # type: ignore[no-any-return]
+        return _Multiply.apply(weight, gates.log_alpha, z, slope, self.index, self.dim)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _Multiply(torch.autograd.Function):
@@ -191,7 +200,9 @@ class _Multiply(torch.autograd.Function):
         ctx: Any, weight: Tensor, log_alpha: Tensor, z: Tensor, slope: Tensor, index: Tensor, dim: int
     ) -> Tensor:
         factor = z[index].to(weight.dtype)
-        factor = factor.view_as(weight) if dim < 0 else factor.view([-1 if d == dim else 1 for d in range(weight.dim())])
+        factor = (
+            factor.view_as(weight) if dim < 0 else factor.view([-1 if d == dim else 1 for d in range(weight.dim())])
+        )
         ctx.save_for_backward(weight, factor, slope, index)
         ctx.dim = dim
         return weight * factor
@@ -205,7 +216,9 @@ class _Multiply(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             product = grad * weight
             others = [d for d in range(weight.dim()) if d != ctx.dim]
-            per_position = product.flatten() if ctx.dim < 0 else product.sum(others) if others else product
+            per_position = product.flatten() if ctx.dim < 0 else product
+            if ctx.dim >= 0 and others:
+                per_position = product.sum(others, dtype=slope.dtype)
             flat = torch.zeros_like(slope)
             grad_gates = flat.index_add_(0, index, per_position.to(slope.dtype) * slope[index])[:-1]
         return grad_weight, grad_gates, None, None, None, None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -80,7 +81,12 @@ class HardConcrete:
         """The value that z stays below with probability ``level``; level 1/2 is the median gate.
 
         It is 0 exactly when P(z != 0) <= 1 - level.
+
+        Raises:
+            StructureError: a level outside (0, 1).
         """
+        if not 0 < level < 1:
+            raise StructureError(f"level: expected a number in (0, 1), found {level!r}")
         return self.sample(log_alpha, torch.full_like(log_alpha, math.log(level) - math.log1p(-level)))[0]
 
     def median(self, log_alpha: Tensor) -> Tensor:
@@ -90,14 +96,15 @@ class HardConcrete:
     def mean(self, log_alpha: Tensor) -> Tensor:
         """E[z], shaped as ``log_alpha``: the integral of P(z > t) over t in [0, 1], by Gauss-Legendre quadrature.
 
-        P(z > t) = sigmoid(log_alpha - beta log((t - gamma) / (zeta - t))); 48 nodes give 1e-12.
+        P(z > t) = sigmoid(log_alpha - beta log((t - gamma) / (zeta - t))); with the default constants 48 nodes give
+        1e-12 in float64.
         """
         t = log_alpha.new_tensor((_NODES + 1) / 2)  # [48]
         survival = torch.sigmoid(log_alpha[..., None] - self.temperature * ((t - self.gamma) / (self.zeta - t)).log())
-        return survival @ log_alpha.new_tensor(_WEIGHTS / 2)
+        return (survival * log_alpha.new_tensor(_WEIGHTS / 2)).sum(-1)  # no matmul: autocast would round it
 
     def log_alpha(self, open_probability: float) -> float:
         """The log_alpha at which P(z != 0) = ``open_probability``, in (0, 1)."""
-        if not 0 < open_probability < 1:
+        if not isinstance(open_probability, Real) or not 0 < open_probability < 1:
             raise StructureError(f"open_probability: expected a number in (0, 1), found {open_probability!r}")
         return math.log(open_probability) - math.log1p(-open_probability) + self._shift

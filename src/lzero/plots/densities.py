@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def control(rows: Rows, *, log: bool = False, ax: Axes | None = None) -> tuple[F
         DataError: no rows, or a row that lacks one of the three columns.
     """
     table = checked(rows, "control", ("method", "asked", "shipped"))
-    figure, axes = canvas(ax, height=5.6)
+    figure, axes = canvas(ax, height=6.2)
     both = np.concatenate([numbers(table, "asked"), numbers(table, "shipped")]) * 100
     low = 0.7 * float(both[both > 0].min(initial=100)) if log else 0.0
     high = (1.3 if log else 1.06) * float(both.max())
@@ -38,9 +38,10 @@ def control(rows: Rows, *, log: bool = False, ax: Axes | None = None) -> tuple[F
     axes.fill_between([low, high], [low, high], low, color=_FEASIBLE, linewidth=0, zorder=0)
     axes.plot([low, high], [low, high], color=INK, linewidth=1, zorder=1)
     handles: list[Line2D | Patch] = []
-    for index, (method, group) in enumerate(grouped(table, "method").items()):
+    for index, method, group, hollow in _series(table):
         asked, shipped = numbers(group, "asked") * 100, numbers(group, "shipped") * 100
-        handles += _points(axes, asked, shipped, _hollow(group), index, method, joined=False)
+        # Exact methods coincide on the line: later ones lie below and larger, so that each can be seen.
+        handles += _points(axes, asked, shipped, hollow, index, method, markersize=7 + 2.5 * index)
     handles += [
         Line2D([], [], color=INK, linewidth=1, label="shipped = asked"),
         Patch(color=_FEASIBLE, label="budget met"),
@@ -55,7 +56,7 @@ def control(rows: Rows, *, log: bool = False, ax: Axes | None = None) -> tuple[F
     if ax is None:
         figure.legend(handles=handles, loc="outside right center")
     else:
-        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
+        legend_above(figure, axes, handles, own=False, columns=2)
     return figure, axes
 
 
@@ -78,7 +79,7 @@ def trade_off(rows: Rows, *, log_x: bool = False, ax: Axes | None = None) -> tup
     table = checked(rows, "trade_off", ("method", "shipped", "error"))
     figure, axes = canvas(ax, height=5.0)
     handles: list[Line2D | Patch] = []
-    for index, (method, group) in enumerate(grouped(table, "method").items()):
+    for index, method, group, hollow in _series(table):
         points = [[100 * numbers(point, name) for name in ("shipped", "error")] for point in _seeds(group)]
         points.sort(key=lambda point: float(point[0].mean()))
         x, y = (np.array([point[side].mean() for point in points]) for side in (0, 1))
@@ -86,7 +87,7 @@ def trade_off(rows: Rows, *, log_x: bool = False, ax: Axes | None = None) -> tup
             middle = shipped.mean(), error.mean()
             axes.plot([middle[0]] * 2, [error.min(), error.max()], color=colour(index), linewidth=1.2)
             axes.plot([shipped.min(), shipped.max()], [middle[1]] * 2, color=colour(index), linewidth=1.2)
-        handles += _points(axes, x, y, _hollow(group), index, method, joined=True)
+        handles += _points(axes, x, y, hollow, index, method, joined=True)
 
     axes.set(xlabel="density shipped (%)", ylabel="test error (%)")
     if log_x:
@@ -105,23 +106,42 @@ def _seeds(rows: Sequence[Mapping[str, Value]]) -> list[list[Mapping[str, Value]
     return list(grouped(rows, name).values())
 
 
-def _hollow(rows: Sequence[Mapping[str, Value]]) -> bool:
-    return all(bool(row.get("published")) for row in rows)
+def _series(rows: Sequence[Mapping[str, Value]]) -> Iterator[tuple[int, str, list[Mapping[str, Value]], bool]]:
+    """The place and name of every method with its own rows, then with those that others published, if any."""
+    for index, (method, group) in enumerate(grouped(rows, "method").items()):
+        for published in (False, True):
+            chosen = [row for row in group if bool(row.get("published")) is published]
+            if chosen:
+                yield index, method, chosen, published
 
 
-def _points(axes: Axes, x: Numbers, y: Numbers, hollow: bool, index: int, label: str, *, joined: bool) -> list[Line2D]:
+def _points(
+    axes: Axes,
+    x: Numbers,
+    y: Numbers,
+    hollow: bool,
+    index: int,
+    label: str,
+    *,
+    joined: bool = False,
+    markersize: float = 8,
+) -> list[Line2D]:
     """The handle of one method's points; numbers that others published are hollow and joined by dashes."""
-    return axes.plot(
+    (line,) = axes.plot(
         x,
         y,
         linestyle=("--" if hollow else "-") if joined else "none",
         linewidth=1.4,
         color=colour(index),
         marker=marker(index),
-        markersize=8,
+        markersize=markersize,
         markerfacecolor=CARD if hollow else colour(index),
         markeredgecolor=colour(index) if hollow else CARD,
         markeredgewidth=1.6 if hollow else 0.8,
         label=f"{label} (published)" if hollow else label,
-        zorder=3,
+        zorder=3 - 0.01 * index,
     )
+    handle = Line2D([], [])
+    handle.update_from(line)
+    handle.set(markersize=8, label=line.get_label())
+    return [handle]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -29,7 +30,12 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 200) -> P
     suffix = target.suffix.lower()
     if suffix not in _METADATA:
         raise DataError(f"plots.save: {target} ends in {suffix!r}; use one of {', '.join(_METADATA)}")
-    settings = {"svg.hashsalt": "lzero", "pdf.fonttype": 42, "savefig.transparent": False, "savefig.facecolor": "auto"}
-    with replacing(target) as temporary, matplotlib.rc_context(settings):  # type: ignore[arg-type]
+    settings: dict[Any, Any] = {
+        "svg.hashsalt": "lzero",
+        "pdf.fonttype": 42,
+        "savefig.transparent": False,
+        "savefig.facecolor": "auto",
+    }
+    with replacing(target) as temporary, matplotlib.rc_context(settings):
         figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=_METADATA[suffix])
     return target

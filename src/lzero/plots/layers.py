@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 
 from lzero.errors import DataError
 from lzero.plots.style import GRID, canvas, colour, styled
-from lzero.plots.table import Rows, checked, numbers
+from lzero.plots.table import Numbers, Rows, checked, numbers
 
 _BAR_INCHES = 0.36
+_DIGIT_SPACE = "\u2007"
 
 
 @styled()
@@ -39,10 +40,17 @@ def architecture(rows: Rows, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
     places = range(len(table))
     axes.barh(places, np.full(len(table), 100.0), height=0.62, color=GRID, label="removed")
     axes.barh(places, share, height=0.62, color=colour(0), label="kept")
-    for place, row, percent in zip(places, table, share, strict=True):
+    for place, text in enumerate(_counts(kept, total)):
         # In the right margin: no text on a bar, whatever its length.
-        axes.text(101.5, place, f"{row['kept']} / {row['total']}", va="center")
-        axes.text(128, place, f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %", va="center", ha="right")
+        axes.annotate(
+            text,
+            xy=(1, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            annotation_clip=False,
+        )
 
     axes.set_yticks(places, [str(row["layer"]) for row in table])
     axes.tick_params(axis="y", length=0)
@@ -51,3 +59,13 @@ def architecture(rows: Rows, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
     axes.grid(False)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2, reverse=True)
     return figure, axes
+
+
+def _counts(kept: Numbers, total: Numbers) -> list[str]:
+    """The text "214 / 300  71.3 %" for every layer, the columns aligned by spaces as wide as a digit."""
+    width = max(len(f"{count:.0f}") for count in total)
+    texts = []
+    for left, count in zip(kept, total, strict=True):
+        counts = f"{left:.0f}".rjust(width, _DIGIT_SPACE) + " / " + f"{count:.0f}".ljust(width, _DIGIT_SPACE)
+        texts.append(counts + f"{100 * left / count:.1f}".rjust(8, _DIGIT_SPACE) + " %")
+    return texts

@@ -18,9 +18,11 @@ from lzero.plots.table import Numbers, Rows, checked, numbers
 from lzero.recorder import Value
 
 _MULTIPLIER_LABELS = {
-    "multiplier": "λ",
-    "multiplier_loss_units": "λ·u (units of the loss)",
+    "multiplier": "multiplier λ",
+    "multiplier_loss_units": "multiplier λ·u (units of the loss)",
 }
+_EXPECTED: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.3}
+_ANNEALED: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.0}
 _LOG_SPAN = 20.0  # a panel whose values span more than this factor is drawn on a log axis
 
 
@@ -58,11 +60,11 @@ def dynamics(
     figure, grid = canvases(axes, 2, 2, height=6.4)
     density, pressure, loss, error = grid.flat
 
-    density.set(title="Density of the model", ylabel="parameters kept (%)")
-    drawn = _lines(density, tables, time, "expected", scale=100, linestyle=(0, (4, 2)), linewidth=1.3, markers=False)
-    drawn |= _lines(density, tables, time, "deployed", scale=100)
+    density.set(title="Density", ylabel="density (%)")
+    expected = _lines(density, tables, time, "expected", scale=100, markers=False, **_EXPECTED)
+    deployed = _lines(density, tables, time, "deployed", scale=100)
     annealed = _annealed_target(density, tables, time)
-    if not drawn:
+    if not (expected or deployed):
         say(density, "no column deployed or expected\nin these rows")
     elif target is not None:
         _target_line(density, target)
@@ -79,7 +81,16 @@ def dynamics(
     for panel in grid[1]:
         panel.set_xlabel(time)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-    handles = _legend_handles(list(tables), bool(drawn), annealed)
+    handles = [
+        Line2D([], [], color=colour(index), marker=marker(index), markersize=5, label=label)
+        for index, label in enumerate(tables)
+    ]
+    keys: tuple[tuple[bool, str, dict[str, Any]], ...] = (
+        (deployed, "deployed density", {}),
+        (expected, "expected density", _EXPECTED),
+        (annealed, "annealed target", _ANNEALED),
+    )
+    handles += [Line2D([], [], label=label, **{"color": MUTED} | look) for shown, label, look in keys if shown]
     legend_above(figure, density, handles, own=axes is None, columns=min(4, len(handles)))
     return figure, grid
 
@@ -127,7 +138,7 @@ def _annealed_target(axes: Axes, tables: Mapping[str, Sequence[Mapping[str, Valu
     for rows in tables.values():
         values = numbers(rows, "annealed_target") * 100
         if np.isfinite(values).any():
-            axes.plot(_time(rows, time), values, color=MUTED, linewidth=1, linestyle=(0, (1, 1.5)), label="annealed")
+            axes.plot(_time(rows, time), values, color=MUTED, **_ANNEALED)
             return True
     return False
 
@@ -156,17 +167,3 @@ def _log_if_wide(axes: Axes) -> None:
     if values.min() > 0 and values.max() > _LOG_SPAN * values.min():
         axes.set_yscale("log")
         log_ticks(axes.yaxis)
-
-
-def _legend_handles(labels: list[str], densities: bool, annealed: bool) -> list[Line2D]:
-    """One handle a run, then what the line styles of the density panel mean."""
-    handles = [
-        Line2D([], [], color=colour(index), marker=marker(index), markersize=5, label=label)
-        for index, label in enumerate(labels)
-    ]
-    if densities:
-        handles.append(Line2D([], [], color=MUTED, label="deployed density"))
-        handles.append(Line2D([], [], color=MUTED, linestyle=(0, (4, 2)), linewidth=1.3, label="expected density"))
-    if annealed:
-        handles.append(Line2D([], [], color=MUTED, linestyle=(0, (1, 1.5)), linewidth=1, label="annealed target"))
-    return handles

@@ -17,7 +17,7 @@ from lzero.plots.table import Numbers, Rows, checked, numbers
 
 @styled()
 def gate_histogram(rows: Rows, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
-    """A histogram of P(z != 0) for every epoch, side by side; a gate above the line at 1/2 is shipped open.
+    """A histogram of P(z != 0) for every epoch, side by side; a gate above the line at 1/2 is open in evaluation.
 
     The colour is the share of all gates, on a square-root scale so that the few that are still moving show.
 
@@ -56,7 +56,7 @@ def gate_histogram(rows: Rows, *, ax: Axes | None = None) -> tuple[Figure, Axes]
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9))
     axes.grid(False)
-    axes.set_title(f"{int(gates[-1]):,} gates; those above the dashed line at 1/2 are shipped")
+    axes.set_title(f"{int(gates[-1]):,} gates; above 1/2 (dashed) a gate is open in evaluation")
     bar = figure.colorbar(mesh, ax=axes, ticks=[0, 1, 5, 10, 25, 50, 100], pad=0.02)
     bar.set_label("share of gates (%)")
     bar.outline.set_visible(False)

@@ -115,7 +115,9 @@ def legend_above(figure: Figure, axes: Axes, handles: Sequence[Any], *, own: boo
     if own:
         figure.legend(handles=list(handles), loc="outside upper center", ncols=columns)
     else:
-        axes.legend(handles=list(handles), loc="lower left", bbox_to_anchor=(0, 1.08), borderaxespad=0, ncols=columns)
+        axes.legend(
+            handles=list(handles), loc="lower left", bbox_to_anchor=(0, 1.08), borderaxespad=0, ncols=min(2, columns)
+        )
 
 
 def log_ticks(axis: Axis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,12 +14,10 @@ from lzero.errors import StructureError
 from lzero.gates.gates import Gate, Gates
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.structure.discover import discover
+from lzero.structure.forward import map_tensors
 from lzero.structure.group import GateGroup
 from lzero.structure.plan import Plan
 from lzero.structure.shrink import along, find_tensor
-
-ATTRIBUTE = "lzero_gates"
-
 
 def attach_gates(
     model: nn.Module,
@@ -26,14 +25,15 @@ def attach_gates(
     *,
     granularity: str | Mapping[str, str] = "unit",
     estimator: HardConcrete | None = None,
-    open_probability: float | Mapping[str, float] = 0.7,
+    open_probability: float | Mapping[str, float] = 0.97,
     rescale: bool = True,
     ignore: Iterable[str] = (),
 ) -> Gates:
     """The gates of ``model``, attached in place; build the optimizer afterwards.
 
-    Each gate multiplies the weights that *read* its unit. The gates are registered as ``model.lzero_gates``; gated
-    tensors become parametrized, and ``model.load_state_dict`` still takes checkpoints of the ungated model.
+    Each gate multiplies the weights that *read* its unit. Gated tensors become parametrized; the gates are registered
+    inside the first of those parametrizations, so that a model that iterates over its children sees none. And
+    ``model.load_state_dict`` still takes checkpoints of the ungated model.
 
     Args:
         model: any module that :func:`discover` finds units in.
@@ -57,12 +57,11 @@ def attach_gates(
         >>> len(gates)
         16
     """
-    if gates_of(model) is not None:
-        raise StructureError(
-            f"{type(model).__name__}: gates are attached already (`model.{ATTRIBUTE}`); build the model anew, or purge it"
-        )
+    _check_ungated(model)
     if isinstance(example_inputs, Plan):
         plan = example_inputs
+        if granularity != "unit" or tuple(ignore):
+            raise StructureError("granularity and ignore are settled in a Plan; pass them to lzero.discover instead")
     else:
         plan = discover(model, example_inputs, granularity=granularity, ignore=ignore)
     if not plan.groups:
@@ -80,22 +79,27 @@ def attach_gates(
     gates.to(device=device, dtype=dtype)
     gates.train(model.training)
     maps = gate_maps(model, groups, gates)
+    inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.detach().clone())  # the batch may be reused
+    gates.plan = replace(plan, example_inputs=inputs)
+    _register(model, maps, gates)
     if rescale:
         _rescale(model, maps, estimator.mean(gates.log_alpha.detach()))
-    with gates.fixed(torch.ones(len(gates))):  # registration reads the weights, and must draw nothing
-        for module, leaf, dim, index in _every_alias(model, maps):
-            parametrize.register_parametrization(module, leaf, Gate(gates, index, dim))
-    gates.plan = plan
-    model.add_module(ATTRIBUTE, gates)
     model.register_forward_pre_hook(gates.draw)
-    model.register_load_state_dict_pre_hook(accept_plain_checkpoint)
+    model.register_load_state_dict_pre_hook(accept_plain_checkpoint)  # type: ignore[no-untyped-call]
     return gates
 
 
 def gates_of(model: nn.Module) -> Gates | None:
     """The gates attached to ``model``, or None."""
-    gates = getattr(model, ATTRIBUTE, None)
-    return gates if isinstance(gates, Gates) else None
+    return next((module for module in model.modules() if isinstance(module, Gates)), None)
+
+
+def gated_leaves(module: nn.Module) -> list[str]:
+    """Names of the parameters of ``module`` itself that gates multiply."""
+    if not parametrize.is_parametrized(module):
+        return []
+    lists: Any = module.parametrizations
+    return [leaf for leaf, steps in lists.items() if any(isinstance(step, Gate) for step in steps)]
 
 
 def parameter_groups(
@@ -170,14 +174,23 @@ def _owners(groups: Sequence[GateGroup]) -> Tensor:
     return torch.cat(owners)
 
 
+def _check_ungated(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, Gates) or gated_leaves(module):
+            raise StructureError(
+                f"{path or type(model).__name__}: gates are attached already; build the model anew, or purge it, and "
+                "attach gates once, to the outermost module"
+            )
+
+
 def _check_plan(model: nn.Module, plan: Plan) -> None:
     found = {name: tuple(p.shape) for name, p in model.named_parameters()}
     expected = {name: tuple(shape) for name, shape in plan.shapes.items()}
     if found != expected:
         wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         raise StructureError(
-            f"{wrong[0]}: the plan says {expected.get(wrong[0], 'nothing')}, the model has {found.get(wrong[0], 'nothing')}; "
-            "call lzero.discover on this model"
+            f"{wrong[0]}: the plan says {expected.get(wrong[0], 'nothing')}, "
+            f"the model has {found.get(wrong[0], 'nothing')}; call lzero.discover on this model"
         )
 
 
@@ -190,7 +203,7 @@ def _initial_log_alpha(
     unknown = [name for name in open_probability if name and name not in names]
     if unknown:
         raise StructureError(f"open_probability: no group is called {unknown[0]!r}; the groups are {', '.join(names)}")
-    default = open_probability.get("", 0.7)
+    default = open_probability.get("", 0.97)
     return {name: estimator.log_alpha(open_probability.get(name, default)) for name in names}
 
 
@@ -200,11 +213,27 @@ def _placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
     return first.device, torch.float64 if first.dtype == torch.float64 else torch.float32
 
 
+def _register(model: nn.Module, maps: Maps, gates: Gates) -> None:
+    """Parametrize every gated tensor; where one of them refuses, none is."""
+    done: list[tuple[nn.Module, str]] = []
+    with gates.fixed(torch.ones(len(gates))):  # registration reads the weights, and must draw nothing
+        try:
+            for module, leaf, dim, index in _every_alias(model, maps):
+                parametrize.register_parametrization(module, leaf, Gate(gates, index, dim, owner=not done))
+                done.append((module, leaf))
+        except Exception:
+            for module, leaf in dict.fromkeys(done):
+                parametrize.remove_parametrizations(module, leaf, leave_parametrized=False)
+            raise
+
+
 @torch.no_grad()
 def _rescale(model: nn.Module, maps: Maps, mean: Tensor) -> None:
+    """Divide the gated tensors of a model with gates by the ``mean`` [G] of their gates."""
     table = torch.cat([mean, mean.new_ones(1)])
     for (name, dim), stack in maps.items():
-        tensor = find_tensor(model, name)
+        path, _, leaf = name.rpartition(".")
+        tensor = find_tensor(model, f"{path}.parametrizations.{leaf}.original".lstrip("."))
         for index in stack:
             factor = table[index.to(table.device)].to(tensor.dtype)
             tensor.div_(factor.view_as(tensor) if dim < 0 else along(factor, dim, tensor.dim()))
@@ -223,13 +252,13 @@ def _every_alias(model: nn.Module, maps: Maps) -> list[tuple[nn.Module, str, int
 
 def accept_plain_checkpoint(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Let ``load_state_dict`` take the state of the ungated model: weights are renamed, gates stay as they are."""
-    gates = gates_of(model)
-    key = f"{prefix}{ATTRIBUTE}.log_alpha"
-    if gates is None or key in state:
+    path = next((path for path, module in model.named_modules() if isinstance(module, Gates)), None)
+    key = f"{prefix}{path}.log_alpha"
+    if path is None or key in state:
         return
-    state[key] = gates.log_alpha.detach().clone()
+    state[key] = model.get_parameter(f"{path}.log_alpha").detach().clone()
     for path, module in model.named_modules():
-        for leaf in getattr(module, "parametrizations", {}):
+        for leaf in gated_leaves(module):
             plain = f"{prefix}{path}.{leaf}" if path else f"{prefix}{leaf}"
-            if plain in state and isinstance(module.parametrizations[leaf][0], Gate):
+            if plain in state:
                 state[plain.removesuffix(leaf) + f"parametrizations.{leaf}.original"] = state.pop(plain)

@@ -1,4 +1,4 @@
-"""Running a stranger's model on its example inputs without leaving a trace."""
+"""What studying a stranger's model needs: a private copy, the path of what runs, and quiet random numbers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
-
-
-def call_model(model: nn.Module, example_inputs: Any) -> Any:
-    """What ``model`` returns: a tensor is passed alone, a tuple or list as arguments, a mapping as keywords."""
-    if isinstance(example_inputs, Mapping):
-        return model(**example_inputs)
-    if isinstance(example_inputs, tuple | list):
-        return model(*example_inputs)
-    return model(example_inputs)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -101,6 +92,10 @@ class ModulePath:
                 pass
 
         return hook
+
+    def reset(self) -> None:
+        """Forget a forward that failed."""
+        self._stack.clear()
 
 
 @contextmanager

@@ -82,7 +82,7 @@ class LabelBook:
         return tuple(axes)
 
     def unify(self, a: IntArray, b: IntArray, reason: Reason) -> None:
-        """Tie ``a[i]`` to ``b[i]``: both stay or both go. Where one of them is fixed, the other freezes for ``reason``."""
+        """Tie ``a[i]`` to ``b[i]``: both stay or both go. Where one is fixed, the other freezes for ``reason``."""
         if a is b:
             return
         free = (a != 0) & (b != 0) & (a != b)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lzero.structure.forward import isolated_random_state, tensors_in
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
@@ -21,36 +23,24 @@ def call(model: nn.Module, inputs: Any) -> Any:
 
 @torch.no_grad()
 def run(model: nn.Module, inputs: Any) -> list[Tensor]:
-    """The tensors that ``model`` returns in eval mode, flat; the global random state is as before afterwards."""
-    devices = {p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
-        return list(tensors_in(call(model.eval(), inputs)))
+    """The tensors that ``model`` returns, flat; it is left in eval mode, and the global random state is as before."""
+    model.eval()
+    with isolated_random_state(model):
+        return list(tensors_in(call(model, inputs)))
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor inside nested tuples, lists, dicts and dataclasses, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from tensors_in(item)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            yield from tensors_in(getattr(value, field.name))
+def largest_difference(one: Sequence[Tensor], two: Sequence[Tensor]) -> tuple[float, float]:
+    """Largest absolute difference and largest finite value over two lists of outputs; infinite where they do not match.
 
-
-def largest_difference(one: list[Tensor], two: list[Tensor]) -> tuple[float, float]:
-    """Largest absolute difference and largest absolute value over two lists of outputs; infinite where shapes differ."""
+    Infinities that stand at the same place in both are equal.
+    """
     if [t.shape for t in one] != [t.shape for t in two]:
-        return float("inf"), 1.0
+        return math.inf, 0.0
     difference = scale = 0.0
     for a, b in zip(one, two, strict=True):
         if a.numel():
-            a, b = a.double(), b.double()
-            gap = (a - b).abs()
-            difference = max(difference, float("inf") if bool(gap.isnan().any()) else float(gap.max()))
-            scale = max(scale, float(a.abs().max()))
+            a, b = a.detach().double(), b.detach().double()
+            gap = float(torch.where(a == b, 0.0, (a - b).abs()).max())
+            difference = max(difference, math.inf if math.isnan(gap) else gap)
+            scale = max(scale, float(torch.where(a.isfinite(), a.abs(), 0.0).max()))
     return difference, scale

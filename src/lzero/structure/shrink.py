@@ -141,7 +141,7 @@ def _conv_sizes(module: nn.modules.conv._ConvNd) -> None:
 def _norm_sizes(module: nn.Module) -> None:
     tensor = module.weight if module.weight is not None else module.running_mean
     if isinstance(tensor, Tensor):
-        module.num_features = tensor.shape[0]
+        module.num_features = tensor.shape[0]  # type: ignore[assignment]
 
 
 _SIZES: dict[type[nn.Module], Callable[..., None]] = {

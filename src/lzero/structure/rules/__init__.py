@@ -7,7 +7,7 @@ output its labels (``call.give``). The in-place form of an op needs no rule of i
 
 from __future__ import annotations
 
-from lzero.structure.rules import contract, convolution, layout, normalise, pointwise, reduce, spatial
+from lzero.structure.rules import contract, convolution, layout, normalise, pointwise, reduce, reshape, spatial
 from lzero.structure.rules.registry import RULES, find_rule, rule
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "normalise",
     "pointwise",
     "reduce",
+    "reshape",
     "rule",
     "spatial",
 ]

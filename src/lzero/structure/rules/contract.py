@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from lzero.structure.call import Call
 from lzero.structure.labels import IntArray, fixed
 from lzero.structure.rules.registry import rule
 
-_OTHER_SIDE = "it is read by a weight that is computed in the forward or by a buffer, where no gate can multiply"
+_NO_PARAMETER = (
+    "a product contracts over it in which neither side is a plain parameter",
+    "only a plain parameter can read a gated unit: not an activation, a buffer, or a weight computed in the forward",
+)
+_TWO_PARAMETERS = ("a product of two parameters contracts over it", "")
 
 
 def read(call: Call, left: str, left_labels: IntArray, right: str, right_labels: IntArray) -> None:
     """Contract a dim of argument ``left`` with one of ``right``: exactly one of them must be a parameter as it is."""
-    left_is, right_is = call.source(left) is not None, call.source(right) is not None
-    if left_is == right_is:
-        why = "a product of two parameters contracts over it" if left_is else _activations(call, left, right)
-        advice = "" if left_is else "only a plain parameter can read a gated unit"
-        call.freeze(left_labels, why, advice)
-        call.freeze(right_labels, why, advice)
+    parameters = [name for name in (left, right) if call.source(name) is not None]
+    if len(parameters) != 1:
+        for labels in (left_labels, right_labels):
+            call.freeze(labels, *(_TWO_PARAMETERS if parameters else _NO_PARAMETER))
         return
-    parameter, labels = (left, left_labels) if left_is else (right, right_labels)
     call.unify(left_labels, right_labels, "it reads features that no gate controls")
-    call.consume(parameter, labels)
-
-
-def _activations(call: Call, left: str, right: str) -> str:
-    computed = any(call.is_computed_parameter(name) for name in (left, right))
-    return _OTHER_SIDE if computed else "a product of two activations contracts over it"
+    call.consume(parameters[0], right_labels if parameters[0] == right else left_labels)
 
 
 def count_product(call: Call, contracted: int, *names: str) -> None:

@@ -47,13 +47,10 @@ def _depthwise(call: Call, image: IntArray, weight: tuple[IntArray, ...]) -> Int
 def _grouped(call: Call, image: IntArray, weight: tuple[IntArray, ...], read_dim: int, made_dim: int) -> IntArray:
     """Each group loses the same indices: index j is one unit in all of them. Returns the output labels [O]."""
     groups = call["groups"]
-    if call["transposed"]:
-        tied = call.tie(image.reshape(groups, -1).T)
-        reads, made = weight[read_dim], np.tile(weight[made_dim], groups)
-        call.tie(reads.reshape(groups, -1).T)
-        read(call, "input", image, "weight", reads)
-        return made
     tied = call.tie(image.reshape(groups, -1).T)  # [I / groups]
+    if call["transposed"]:
+        read(call, "input", image, "weight", weight[read_dim])
+        return np.tile(weight[made_dim], groups)
     read(call, "input", tied, "weight", weight[read_dim])
     call.tie(weight[made_dim].reshape(groups, -1).T)
     return weight[made_dim]

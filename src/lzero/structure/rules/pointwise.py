@@ -12,8 +12,8 @@ from lzero.structure.rules.registry import rule
     "aten.hardswish",
     "aten._prelu_kernel",
     "aten.rsub",
-    "aten.log_sigmoid_forward",
     "aten.masked_fill",
+    "aten.copy",
     "aten.fill",
     "aten.zero",
     "aten.dropout",
@@ -26,8 +26,7 @@ from lzero.structure.rules.registry import rule
 def elementwise(call: Call) -> None:
     """Broadcast all tensor arguments against each other, dim by dim from the right."""
     for out in call.outputs:
-        if out.numel() or out.dim() > 1:
-            call.give([_meet(call, dim, size) for dim, size in zip(range(-out.dim(), 0), out.shape, strict=True)], out)
+        call.give([_meet(call, dim, size) for dim, size in zip(range(-out.dim(), 0), out.shape, strict=True)], out)
 
 
 def _meet(call: Call, dim: int, size: int) -> IntArray:
@@ -38,7 +37,7 @@ def _meet(call: Call, dim: int, size: int) -> IntArray:
             continue
         labels = call.axes(tensor)[dim]
         if labels.size != size:
-            call.freeze(labels, "one unit is spread over many", "keep the unit that is broadcast out of the slice")
+            call.freeze(labels, "one unit is spread over many", "give the unit that is broadcast a layer of its own")
         elif met is None:
             met = labels
         else:
@@ -52,6 +51,12 @@ def same(call: Call) -> None:
     call.give(call.axes("self"), view_of="self")
 
 
+@rule("aten.log_sigmoid_forward")
+def log_sigmoid(call: Call) -> None:
+    """Elementwise, with a second output for the backward pass that may be empty."""
+    call.give(call.axes("self"), call.outputs[0])
+
+
 @rule("aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.empty_like")
 def same_size(call: Call) -> None:
     """A constant of the shape of a labelled tensor shrinks with it."""
@@ -62,12 +67,6 @@ def same_size(call: Call) -> None:
 def new_constant(call: Call) -> None:
     """A constant of literal shape: fixed."""
     call.give(fixed(tuple(call.outputs[0].shape)))
-
-
-@rule("aten.copy")
-def copy(call: Call) -> None:
-    """Written over: source and destination meet elementwise."""
-    elementwise(call)
 
 
 @rule("aten._local_scalar_dense", "aten.is_nonzero")

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lzero.structure.call import Call, dims_of
 from lzero.structure.labels import Axes, fixed
+from lzero.structure.rules.pointwise import elementwise
 from lzero.structure.rules.registry import rule
 
 _ADVICE = "a closed unit would still count here; reduce after a layer with weights instead"
@@ -40,7 +41,7 @@ _ADVICE = "a closed unit would still count here; reduce after a layer with weigh
 def reduction(call: Call) -> None:
     """Reduced dims freeze; the others keep their labels."""
     if isinstance(call.get("other"), Tensor):
-        raise NotImplementedError("an elementwise overload under the name of a reduction")
+        return elementwise(call)  # max and min of two tensors
     axes = call.axes("self" if "self" in call.arguments else "input")
     reduced = dims_of(call.get("dim"), len(axes))
     call.freeze_dims(axes, reduced, "the op mixes all units of the dim", _ADVICE)
@@ -77,9 +78,11 @@ def along_dim(call: Call) -> None:
 @rule("aten.topk", "aten.kthvalue")
 def selection(call: Call) -> None:
     """The dim that is searched freezes; what is found there is fixed."""
-    axes = call.axes("self")
+    axes = list(call.axes("self"))
     searched = dims_of(call["dim"], len(axes))
     call.freeze_dims(axes, searched, "the op compares all units of the dim", _ADVICE)
     for out in call.outputs:
-        sized = [fixed((out.shape[dim],))[0] if dim in searched and out.dim() == len(axes) else labels for dim, labels in enumerate(axes)]
-        call.give(sized if out.dim() == len(axes) else _remaining(axes, searched, keep=False), out)
+        if out.dim() < len(axes):
+            call.give(_remaining(tuple(axes), searched, keep=False), out)
+        else:
+            call.give([fixed((n,))[0] if d in searched else axes[d] for d, n in enumerate(out.shape)], out)

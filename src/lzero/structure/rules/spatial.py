@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lzero.structure.call import Call
-from lzero.structure.labels import Axes, fixed
+from lzero.structure.labels import fixed
 from lzero.structure.rules.registry import rule
 
 _KINDS = (
@@ -57,5 +57,3 @@ def pad(call: Call) -> None:
         else:
             axes[dim] = np.pad(axes[dim], (before, after))
     call.give(axes)
-
-

@@ -1,0 +1,47 @@
+"""Error at a budget on MNIST: writes mnist.csv, a row a training, and prints the table of means.
+
+    python figures/mnist.py --data-dir <folder with the four IDX files>
+
+LeNet-5 takes some 20 minutes a training on one core; cells that mnist.csv already holds are skipped.
+"""
+
+import argparse
+from pathlib import Path
+from statistics import mean, stdev
+
+from lzero.experiments.cells import Cell, run_cells
+from lzero.experiments.training import Recipe
+
+HERE = Path(__file__).parent
+NETWORKS = {"mlp": (0.266, 60), "lenet5": (0.077, 40)}  # target density of the parameters, epochs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    cells = [
+        Cell("mnist", Recipe(network, target=target, granularity="input", epochs=epochs, seed=seed), options.data_dir)
+        for network, (target, epochs) in NETWORKS.items()
+        for seed in options.seeds
+        if network in options.networks
+    ]
+    rows = run_cells(cells, HERE / "mnist.csv", workers=options.workers, progress=report).rows
+    for network, (target, epochs) in NETWORKS.items():
+        errors = [row["error"] for row in rows if row["model"] == network and "error" in row]
+        if len(errors) > 1:
+            print(
+                f"{network}: shipped <= {target:.1%} of the parameters, {epochs} epochs, {len(errors)} seeds: "
+                f"test error {mean(errors):.2%} +- {stdev(errors):.2%}"
+            )
+
+
+def report(row: dict) -> None:
+    print(" ".join(f"{name}={row.get(name)}" for name in ("model", "seed", "trained", "shipped", "error", "seconds", "problem")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Files of plain values and tensors: replaced as a whole, and read without running code from them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Set
+from typing import Any
+
+import torch
+
+from lzero.errors import DataError
+from lzero.recorder import replacing
+
+
+def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
+    """Writes ``values`` at ``path``, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str], entries: Set[str], advice: str) -> dict[str, Any]:
+    """The object that :func:`write_json` wrote at ``path``.
+
+    Raises:
+        DataError: it is missing, not readable, or lacks one of ``entries``; the message ends in ``advice``.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except (OSError, ValueError) as problem:
+        raise DataError(f"{path}: not readable as JSON ({_short(problem)}); {advice}") from problem
+    return _checked(path, values, entries, advice)
+
+
+def write_tensors(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
+    """Writes tensors and plain values at ``path``, whole or not at all."""
+    with replacing(path) as temporary:
+        torch.save(dict(values), temporary)
+
+
+def read_tensors(path: str | os.PathLike[str], entries: Set[str], advice: str) -> dict[str, Any]:
+    """What :func:`write_tensors` wrote at ``path``, on the CPU.
+
+    Raises:
+        DataError: it is missing, truncated, holds more than tensors and plain values, or lacks one of ``entries``;
+            the message ends in ``advice``.
+    """
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as problem:  # torch raises whatever the damaged bytes make it meet
+        raise DataError(f"{path}: not readable as saved tensors ({_short(problem)}); {advice}") from problem
+    return _checked(path, values, entries, advice)
+
+
+def _checked(path: str | os.PathLike[str], values: Any, entries: Set[str], advice: str) -> dict[str, Any]:
+    missing = sorted(entries - values.keys()) if isinstance(values, dict) else sorted(entries)
+    if missing:
+        raise DataError(f"{path}: expected the entries {', '.join(sorted(entries))}, found no {missing[0]}; {advice}")
+    return dict(values)
+
+
+def _short(problem: Exception) -> str:
+    return problem.strerror or type(problem).__name__ if isinstance(problem, OSError) else type(problem).__name__

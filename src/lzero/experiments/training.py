@@ -1,0 +1,269 @@
+"""One training from a recipe: constrained, penalized or dense, resumable, one recorded row an epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lzero.constraints import Constraint, Scope
+from lzero.cost import Measure
+from lzero.errors import DataError
+from lzero.experiments import models
+from lzero.experiments.datasets import Dataset, batches
+from lzero.experiments.files import read_tensors, write_tensors
+from lzero.experiments.randomness import Randomness
+from lzero.gates.gates import Gates
+from lzero.purge import PurgeResult, purge
+from lzero.recorder import Recorder
+from lzero.solver import Penalty, Solver
+from lzero.structure.attach import attach_gates, parameter_groups
+
+Method = Literal["constrained", "penalized", "dense"]
+_BINS = 20
+_CHECKPOINT = {"recipe", "epoch", "step", "seconds", "model", "optimizers", "seam", "rows", "order", "noise"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that one training depends on; the defaults are those of the command line.
+
+    Attributes:
+        model: a name in :mod:`lzero.experiments.models`.
+        method: ``"constrained"`` (needs ``target`` or ``scope`` as a mapping), ``"penalized"`` (needs ``coefficient``)
+            or ``"dense"``.
+        steps: optimizer steps of the whole training; overrides ``epochs``, and its last epoch may be a part of one.
+        decay: share of the training, at its end, over which the weights' learning rate falls linearly to 0.
+        loss_scale: factor on the loss, to show that the solver does not depend on it.
+        solver: further arguments of :class:`lzero.Solver`.
+    """
+
+    model: str = "mlp"
+    method: Method = "constrained"
+    target: float | None = None
+    coefficient: float = 0.0
+    measure: Measure = "params"
+    scope: Scope = "model"
+    granularity: str = "unit"
+    epochs: int = 40
+    steps: int | None = None
+    batch_size: int = 128
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: float = 7e-4
+    gate_lr: float = 2e-2
+    weight_decay: float = 0.0
+    decay: float = 0.4
+    open_probability: float = 0.97
+    loss_scale: float = 1.0
+    seed: int = 0
+    solver: tuple[tuple[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain values, for JSON."""
+        return asdict(self) | {"solver": dict(self.solver)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe that :meth:`to_dict` returned as ``values``, also by way of JSON.
+
+        Raises:
+            DataError: entries that no recipe has.
+        """
+        try:
+            return cls(**{**values, "solver": tuple(dict(values.get("solver", {})).items())})
+        except TypeError as problem:
+            raise DataError(f"recipe: {problem}; expected the fields of {cls.__name__}") from problem
+
+
+class Training:
+    """A training in progress, on the device of the data; ``run`` brings it to its end.
+
+    Args:
+        recipe: what to train.
+        data: tensors on the device to train on.
+    """
+
+    def __init__(self, recipe: Recipe, data: Dataset) -> None:
+        self.recipe, self.data = recipe, data
+        self.epoch = self.step = 0
+        self.seconds = 0.0
+        self.recorder = Recorder()
+        device = data.train_x.device
+        self._randomness = Randomness(recipe.seed, device)
+        with self._randomness.active():
+            self.model: nn.Module = models.build(recipe.model, data).to(device)
+        self._order = torch.Generator().manual_seed(recipe.seed)
+        self.steps_per_epoch = -(-len(data.train_x) // recipe.batch_size)
+        self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
+        self.gates: Gates | None = None
+        self.seam: Solver | Penalty | None = None
+        if recipe.method != "dense":
+            self.gates = attach_gates(
+                self.model,
+                data.train_x[:2],
+                granularity=recipe.granularity,
+                open_probability=recipe.open_probability,
+            )
+            self.seam = self._seam(self.gates)
+        self.optimizers = self._optimizers()
+        weights = self.optimizers[0].param_groups[:1]
+        self._weights_lr = [(group, group["lr"]) for group in weights]
+
+    def _seam(self, gates: Gates) -> Solver | Penalty:
+        recipe = self.recipe
+        if recipe.method == "penalized":
+            return Penalty(gates, recipe.coefficient, measure=recipe.measure)
+        constraint = Constraint(recipe.target, recipe.measure, recipe.scope)
+        options = {"total_steps": self.steps} | dict(recipe.solver)
+        return Solver(gates, constraints=[constraint], **options)
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        """Adam over weights and gates; or SGD over the weights beside Adam over the gates."""
+        recipe = self.recipe
+        if self.gates is None:
+            groups: list[dict[str, Any]] = [{"params": list(self.model.parameters()), "lr": recipe.lr}]
+        else:
+            groups = parameter_groups(self.model, recipe.lr, recipe.gate_lr, weight_decay=recipe.weight_decay)
+        if recipe.optimizer == "adam":
+            return [torch.optim.Adam(groups)]
+        sgd: torch.optim.Optimizer = torch.optim.SGD(groups[:1], momentum=0.9)
+        return [sgd, torch.optim.Adam(groups[1:])] if groups[1:] else [sgd]
+
+    def run(self, progress: Callable[[dict[str, Any]], None] | None = None, checkpoint: str | None = None) -> Training:
+        """Train to the end; ``progress`` gets every recorded row, ``checkpoint`` is rewritten after every epoch."""
+        while self.step < self.steps:
+            row = self.run_epoch()
+            if checkpoint is not None:
+                self.save(checkpoint)
+            if progress is not None:
+                progress(row)
+        return self
+
+    def run_epoch(self) -> dict[str, Any]:
+        """Train one epoch and record its row: losses, validation error of the evaluation gates, densities, lambda."""
+        started = perf_counter()
+        with self._randomness.active():
+            loss = self._train_epoch()
+        self.epoch += 1
+        self.seconds += perf_counter() - started
+        row: dict[str, Any] = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss": loss,
+            "error": error(self.model, self.data.validation_x, self.data.validation_y),
+            "seconds": self.seconds,
+        }
+        if self.seam is not None and self.gates is not None:
+            row |= self.seam.metrics() | _histogram(self.gates.probability().detach())
+        self.recorder.append(**row)
+        return row
+
+    def _train_epoch(self) -> float:
+        """One pass over the training data, or what is left of the steps; the mean loss over the examples seen."""
+        self.model.train()
+        total = torch.zeros((), device=self.data.train_x.device)
+        seen = 0
+        for x, y in batches(self.data.train_x, self.data.train_y, self.recipe.batch_size, self._order):
+            if self.step == self.steps:
+                break
+            self._decay()
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+            loss = F.cross_entropy(self.model(x), y)
+            (loss * self.recipe.loss_scale).backward()  # type: ignore[no-untyped-call]
+            if self.seam is not None:
+                self.seam.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
+            self.step += 1
+            seen += len(x)
+            total += loss.detach() * len(x)
+        return float(total) / seen
+
+    def purge(self) -> PurgeResult:
+        """The purged model with its certificate."""
+        return purge(self.model)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that :meth:`load` needs to continue to the bit; the file is replaced at once."""
+        state = {
+            "recipe": self.recipe.to_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "seam": None if self.seam is None else self.seam.state_dict(),
+            "rows": self.recorder.rows,
+            "order": self._order.get_state(),
+            "noise": self._randomness.state(),
+        }
+        write_tensors(path, state)
+
+    def load(self, path: str | os.PathLike[str]) -> Training:
+        """Continue from the checkpoint at ``path``.
+
+        Raises:
+            DataError: the file cannot be read, or belongs to another recipe.
+        """
+        state = read_checkpoint(path)
+        if state["recipe"] != self.recipe.to_dict():
+            different = [key for key, value in self.recipe.to_dict().items() if state["recipe"].get(key) != value]
+            raise DataError(
+                f"{path}: saved with another {', '.join(different)}; resume with the options it was begun with"
+            )
+        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self._weights_lr = [
+            (group, lr) for group, (_, lr) in zip(self.optimizers[0].param_groups, self._weights_lr, strict=False)
+        ]
+        if self.seam is not None:
+            self.seam.load_state_dict(state["seam"])
+        self.recorder = Recorder()
+        for row in state["rows"]:
+            self.recorder.append(**row)
+        self._order.set_state(state["order"])
+        self._randomness.set_state(state["noise"])
+        return self
+
+    def _decay(self) -> None:
+        """The weights' learning rate of this step: constant, then linear to 0 over the last ``recipe.decay``."""
+        left = (self.steps - self.step) / max(self.recipe.decay * self.steps, 1.0)
+        for group, lr in self._weights_lr:
+            group["lr"] = lr * min(1.0, left)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The checkpoint at ``path``, read without running code from it.
+
+    Raises:
+        DataError: the file is missing, truncated or not a checkpoint of this library.
+    """
+    return read_tensors(path, _CHECKPOINT, "delete it and train anew")
+
+
+@torch.no_grad()
+def error(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000) -> float:
+    """Share of wrong answers of ``model`` in eval mode, in [0, 1]."""
+    training = model.training
+    model.eval()
+    wrong = sum(
+        int((model(part).argmax(1) != truth).sum())
+        for part, truth in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True)
+    )
+    model.train(training)
+    return wrong / len(x)
+
+
+def _histogram(probability: Tensor) -> dict[str, int]:
+    """Counts of P(z != 0) in 20 equal bins, as columns p_00 ... p_19."""
+    counts = torch.histc(probability.float(), bins=_BINS, min=0.0, max=1.0).long().tolist()
+    return {f"p_{number:02d}": count for number, count in enumerate(counts)}

@@ -1,0 +1,67 @@
+"""Which units of a model can be gated exactly, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from lzero.errors import StructureError
+from lzero.structure.forward import private_copy
+from lzero.structure.granularity import input_groups, request, weight_groups
+from lzero.structure.grouping import unit_groups
+from lzero.structure.plan import Plan
+from lzero.structure.proof import Proof
+from lzero.structure.tracer import trace
+
+
+def discover(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    granularity: str | Mapping[str, str] = "unit",
+    ignore: str | Iterable[str] = (),
+) -> Plan:
+    """The proved gate groups of ``model``, and everything that is refused, with reasons; ``print`` it to read it.
+
+    One forward of a copy tells which units belong together; a float64 copy with random weights then proves that
+    closing any of them and cutting it out give the same outputs. ``model`` itself is left as it was.
+
+    Args:
+        model: any module; train or eval mode, on any device.
+        example_inputs: what the training loop passes: a tensor, a tuple of arguments or a dict of keyword arguments.
+        granularity: ``"unit"`` gates channels and neurons; ``"input"`` also the features that a Linear reads;
+            ``"weight"`` every single weight of the products. A mapping from module path to one of these chooses by
+            the longest path that leads to the weight; ``""`` stands for the rest.
+        ignore: module paths and parameter names to leave alone.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+        >>> [(group.name, group.size) for group in discover(model, torch.randn(1, 8))]
+        [('0', 6)]
+
+    Raises:
+        StructureError: not a module, an unknown path or granularity, or a model that does not run on the inputs.
+    """
+    if not isinstance(model, nn.Module):
+        raise StructureError(f"model: expected an nn.Module, found {type(model).__name__}")
+    asked = request(model, granularity, ignore)
+    seen = trace(private_copy(model), example_inputs)
+    units, refusals = unit_groups(seen, model, asked.veto)
+
+    proof = Proof(model, example_inputs)
+    proved, unproved = proof.accept(units)
+    others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
+    groups, unproved_others = proof.accept(others, proved)
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    return Plan(
+        groups=tuple(groups),
+        refusals=(*refusals, *unproved, *unproved_others),
+        shapes=MappingProxyType(shapes),
+        positions=MappingProxyType({name: max(1, round(macs / sizes[name])) for name, macs in seen.macs.items()}),
+        granularity=MappingProxyType(dict(asked.granularity)),
+        example_inputs=example_inputs,
+    )

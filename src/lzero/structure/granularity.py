@@ -1,0 +1,118 @@
+"""What the user asked for: how finely each module is gated, and what is left alone."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lzero.errors import StructureError
+from lzero.structure.group import GateGroup, Member
+from lzero.structure.grouping import owner
+from lzero.structure.labels import Reason
+from lzero.structure.tracer import Trace
+
+GRANULARITIES = ("unit", "input", "weight")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked granularity and ignore list.
+
+    Attributes:
+        granularity: module path prefix -> ``"unit"``, ``"input"`` or ``"weight"``; the longest prefix decides, and
+            what no prefix covers is gated by unit.
+        ignore: module paths and tensor names.
+    """
+
+    granularity: Mapping[str, str]
+    ignore: tuple[str, ...]
+
+    def of(self, tensor: str) -> str:
+        """The granularity of a tensor, by the module that holds it."""
+        covering = [prefix for prefix in self.granularity if _covers(prefix, owner(tensor))]
+        return self.granularity[max(covering, key=len)] if covering else "unit"
+
+    def ignores(self, tensor: str) -> bool:
+        """Whether the tensor is to be left alone."""
+        return any(_covers(path, tensor) for path in self.ignore)
+
+    def veto(self, members: Sequence[Member]) -> Reason | None:
+        """Why units on ``members`` may not be gated by what was asked, None where they may."""
+        for member in members:
+            if self.ignores(member.tensor):
+                return Reason("ignored as asked")
+            if member.role != "coupled" and self.of(member.tensor) == "weight":
+                return Reason(f"{member.tensor} is gated weight by weight, as asked", 'ask for "unit" there')
+        return None
+
+
+def request(model: nn.Module, granularity: str | Mapping[str, str], ignore: str | Iterable[str]) -> Request:
+    """The user's wishes, checked against ``model``.
+
+    Raises:
+        StructureError: an unknown granularity, module path or tensor name, with near matches.
+    """
+    wanted = {"": granularity} if isinstance(granularity, str) else dict(granularity)
+    paths = {path for path, _ in model.named_modules()}
+    for path, value in wanted.items():
+        if value not in GRANULARITIES:
+            place = f" for {path!r}" if path else ""
+            raise StructureError(f"granularity{place}: expected one of {GRANULARITIES}, found {value!r}")
+        if path not in paths:
+            raise _unknown("granularity", path, paths)
+    ignored = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    tensors = {name for name, _ in (*model.named_parameters(remove_duplicate=False), *model.named_buffers())}
+    for path in ignored:
+        if path not in paths | tensors:
+            raise _unknown("ignore", path, paths | tensors)
+    return Request(wanted, ignored)
+
+
+def _unknown(argument: str, path: str, known: Iterable[str]) -> StructureError:
+    near = difflib.get_close_matches(str(path), [name for name in known if name], n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see model.named_modules() for the paths"
+    return StructureError(f"{argument}: the model has no {path!r}; {hint}")
+
+
+def _covers(prefix: str, path: str) -> bool:
+    return not prefix or path == prefix or path.startswith(prefix + ".")
+
+
+def input_groups(model: nn.Module, trace: Trace, asked: Request, units: Sequence[GateGroup]) -> list[GateGroup]:
+    """One group for each Linear whose features are to be gated: those that are not one unit each already."""
+    names = [name for name, _ in model.named_parameters(remove_duplicate=True)]
+    groups = []
+    for path, module in model.named_modules():
+        weight = f"{path}.weight" if path else "weight"
+        # Purging puts a selection in front of this module: nothing else may use its weight.
+        alone = type(module) is nn.Linear and trace.users.get(weight) == {path} and _aliases(model, module.weight) == 1
+        if not alone or weight not in names or asked.of(weight) != "input" or asked.ignores(weight):
+            continue
+        free = torch.ones(module.weight.shape[1], dtype=torch.bool)
+        for member in (member for group in units for member in group.members):
+            if member.tensor == weight and member.dim == 1 and member.width == 1:
+                free[member.index] = False
+        columns = free.nonzero()  # [k, 1]
+        if len(columns) > 1:
+            name = f"{path}.input" if path else "input"
+            groups.append(GateGroup(name, len(columns), "input", (Member(weight, 1, columns, "consumer"),)))
+    return groups
+
+
+def _aliases(model: nn.Module, parameter: Tensor) -> int:
+    return sum(other is parameter for _, other in model.named_parameters(remove_duplicate=False))
+
+
+def weight_groups(model: nn.Module, trace: Trace, asked: Request) -> list[GateGroup]:
+    """One group for each weight that a product reads, where every weight is to have its own gate."""
+    groups = []
+    for name, parameter in model.named_parameters():
+        if name in trace.macs and parameter.dim() > 1 and asked.of(name) == "weight" and not asked.ignores(name):
+            index = torch.arange(parameter.numel()).view(-1, 1)
+            group = GateGroup(owner(name) or name, parameter.numel(), "weight", (Member(name, -1, index, "consumer"),))
+            groups.append(group)
+    return groups

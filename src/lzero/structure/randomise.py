@@ -1,0 +1,40 @@
+"""Random weights for a proof: no initial or trained value survives that could hide a dependence."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def randomise(model: nn.Module, generator: torch.Generator) -> None:
+    """Redraw every float parameter and buffer of ``model`` in place.
+
+    Matrices and kernels are normal with variance 2 / fan-in, so that signals neither die nor explode. Vectors, scalars
+    and buffers are normal, or uniform in (0.5, 1.5) where they were nowhere negative (a running variance, a scale).
+    Buffers with infinities (attention masks) keep their values.
+    """
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.copy_(_matrix(parameter, generator) if parameter.dim() > 1 else _vector(parameter, generator))
+    for buffer in model.buffers():
+        if buffer.is_floating_point() and bool(buffer.isfinite().all()) and buffer.is_contiguous():
+            buffer.copy_(_vector(buffer, generator))
+
+
+def draw_normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers in the shape, dtype and device of ``like``; drawn on the CPU, where ``generator`` is."""
+    return torch.randn(like.shape, generator=generator).to(like)
+
+
+def _matrix(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    fan_in = max(1, tensor.numel() // max(1, tensor.shape[0]))
+    return draw_normal(tensor, generator) * math.sqrt(2 / fan_in)
+
+
+def _vector(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    if bool((tensor >= 0).all()) and bool((tensor > 0).any()):
+        return torch.rand(tensor.shape, generator=generator).to(tensor) + 0.5
+    return draw_normal(tensor, generator) / 2

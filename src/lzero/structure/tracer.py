@@ -1,0 +1,128 @@
+"""The labels of a model: one eager forward of a copy, watched op by op."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lzero.errors import StructureError
+from lzero.structure.call import Call, TensorTable
+from lzero.structure.forward import ModulePath, isolated_random_state, tensors_in
+from lzero.structure.labels import Classes, Reason, fixed
+from lzero.structure.rules import find_rule
+from lzero.structure.run import call as call_model
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What one forward said about a model.
+
+    Attributes:
+        classes: which indices of which tensors stay or go together.
+        macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
+        users: paths of the modules whose forward used each parameter; unused ones are absent.
+    """
+
+    classes: Classes
+    macs: dict[str, int]
+    users: dict[str, set[str]]
+
+
+def trace(model: nn.Module, example_inputs: Any) -> Trace:
+    """The labels of ``model``, which must be a private copy in eval mode: hooks stay on it.
+
+    Raises:
+        StructureError: the model does not run on ``example_inputs``; names the submodule that failed.
+    """
+    table = TensorTable()
+    _enrol(model, table)
+    where = ModulePath(model)
+    try:
+        with torch.inference_mode(False), torch.no_grad(), isolated_random_state(model), Tracer(table, where):
+            outputs = call_model(model, example_inputs)
+    except Exception as error:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(example_inputs)) or "none"
+        raise StructureError(
+            f"the model does not run on the example inputs: {where.current or type(model).__name__} raised "
+            f"{type(error).__name__}: {error}. Tensors given: {shapes}. Pass what the training loop passes, with its "
+            "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments"
+        ) from error
+    for tensor in tensors_in(outputs):
+        for known in [found] if (found := table.find(tensor)) is not None else table.sharing(tensor):
+            for labels in known.axes:
+                table.book.freeze(labels, Reason("it is an output of the model"))
+    return Trace(table.book.classes(), table.macs, table.users)
+
+
+def _enrol(model: nn.Module, table: TensorTable) -> None:
+    """Give labels to every parameter and float buffer; the kernel dims of a convolution stay fixed."""
+    kernels = {id(m.weight) for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)}
+    for name, parameter in model.named_parameters():
+        if nn.parameter.is_lazy(parameter):
+            raise StructureError(f"{name} has no shape yet: run one forward of the lazy model first")
+        dims = 2 if id(parameter) in kernels else None
+        table.add(parameter, table.book.enrol(name, tuple(parameter.shape), dims), source=name)
+    for name, buffer in model.named_buffers():
+        if buffer.is_floating_point():
+            table.add(buffer, table.book.enrol(name, tuple(buffer.shape)))
+
+
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A dispatch mode that runs every op and hands it to its rule."""
+
+    def __init__(self, table: TensorTable, where: ModulePath) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._table, self._where = table, where
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: PyTorch would import torch._dynamo (two seconds) only to keep it out of an eager forward."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The op's own result; what the op says about labels is written down on the way."""
+        kwargs = kwargs or {}
+        if find_rule(func) is None and func._can_decompose():  # a composite op reaches a mode in inference only
+            with self:
+                return func.decompose(*args, **kwargs)
+        out = func(*args, **kwargs)
+        self._record(Call(func, args, kwargs, out, self._table, self._where.current))
+        return out
+
+    def _record(self, call: Call) -> None:
+        known = False
+        for tensor in call.inputs:
+            found = self._table.find(tensor)
+            if found is None:
+                self._freeze_hidden_views(call, tensor)
+            else:
+                known = True
+                if found.source is not None:
+                    self._table.users.setdefault(found.source, set()).add(call.path)
+        if not known:
+            return
+        rule = find_rule(call.func)
+        if rule is None:
+            self._freeze_all(call, "there is no rule for the op")
+            return
+        try:
+            rule(call)
+        except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
+            self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
+
+    def _freeze_hidden_views(self, call: Call, tensor: Tensor) -> None:
+        """Freeze what shares memory with a tensor that no op led to, e.g. one that went through NumPy."""
+        for relative in self._table.sharing(tensor):
+            for labels in relative.axes:
+                call.freeze(labels, "its memory is used through a tensor that cannot be followed")
+
+    def _freeze_all(self, call: Call, why: str) -> None:
+        for tensor in call.inputs:
+            for labels in call.axes(tensor):
+                call.freeze(labels, why, "gate other layers, or replace the op by one that has a rule")
+        for out in call.outputs:
+            self._table.add(out, fixed(tuple(out.shape)))

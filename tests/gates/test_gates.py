@@ -1,0 +1,360 @@
+"""Gates on a model: one draw a forward, and the gradient of the forward as one would write it by hand."""
+
+import copy
+
+import pytest
+import torch
+from plans import CASES, batch_norm, lenet, mlp, reused, tied, weights
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from lzero.errors import StructureError
+from lzero.gates.gates import Gate, Gates
+from lzero.gates.hard_concrete import HardConcrete
+from lzero.structure.attach import attach_gates
+from lzero.structure.shrink import find_tensor
+
+
+def gated(case, dtype=torch.float32, **options):
+    torch.manual_seed(0)
+    model, plan = case()
+    model.to(dtype)
+    return model, attach_gates(model, plan, **options), plan.example_inputs.to(dtype)
+
+
+def drawn(gates, seed):
+    """z, differentiable in log_alpha, of the forward that follows ``torch.manual_seed(seed)``."""
+    torch.manual_seed(seed)
+    log_alpha, h = gates.log_alpha, gates.estimator
+    noise = torch.rand_like(log_alpha).logit()
+    s = torch.sigmoid((noise + log_alpha) / h.temperature)
+    return gates.split((s * (h.zeta - h.gamma) + h.gamma).clamp(0, 1))
+
+
+def plain(model, name):
+    path, _, leaf = name.rpartition(".")
+    module = model.get_submodule(path)
+    return module.parametrizations[leaf].original if hasattr(module, "parametrizations") else getattr(module, leaf)
+
+
+def by_hand(name, model, z, x):
+    """The gated forward of a case, with gates written into it."""
+    w = {n: plain(model, f"{n}.weight") for n, m in model.named_children() if isinstance(m, (nn.Linear, nn.Conv2d))}
+    b = {n: m.bias for n, m in model.named_children() if isinstance(m, (nn.Linear, nn.Conv2d))}
+    if name == "mlp":
+        x = F.softplus(F.linear(x * z["fc1.input"], w["fc1"], b["fc1"]))
+        x = F.softplus(F.linear(x * z["fc1"], w["fc2"], b["fc2"]))
+        return F.linear(x * z["fc2"], w["fc3"], b["fc3"])
+    if name == "lenet":
+        x = F.max_pool2d(F.softplus(F.conv2d(x, w["conv1"], b["conv1"])), 2)
+        x = F.softplus(F.conv2d(x * z["conv1"][:, None, None], w["conv2"], b["conv2"], padding=1))
+        x = (x * z["conv2"][:, None, None]).flatten(1) * z["fc1.input"]
+        return F.linear(F.softplus(F.linear(x, w["fc1"], b["fc1"])) * z["fc1"], w["fc2"], b["fc2"])
+    if name == "reused":
+        x = F.softplus(F.linear(x, w["first"], b["first"]))
+        for _ in range(2):
+            x = F.softplus(F.linear(x * z["square"], w["square"], b["square"]))
+        return F.linear(x * z["square"], w["last"], b["last"])
+    if name == "tied":
+        x = F.softplus(F.linear(x, w["first"], b["first"]))
+        x = F.softplus(F.linear(x * z["one"], w["one"], b["one"]))
+        x = F.softplus(F.linear(x * z["one"], w["one"], b["two"]))
+        return F.linear(x * z["one"], w["last"], b["last"])
+    if name == "batch_norm":
+        x = F.softplus(model.bn1(model.conv1(x)))
+        return model.fc(F.conv2d(x * z["conv1"][:, None, None], w["conv2"], b["conv2"]).mean((2, 3)))
+    x = F.softplus(F.linear(x, w["fc1"] * z["fc1"].view_as(w["fc1"]), b["fc1"]))
+    return model.fc3(F.softplus(F.linear(x, w["fc2"] * z["fc2"].view_as(w["fc2"]), b["fc2"])))
+
+
+HAND = {"mlp": mlp, "lenet": lenet, "reused": reused, "tied": tied, "batch_norm": batch_norm, "weights": weights}
+
+
+@pytest.mark.parametrize("name", HAND)
+def test_outputs_and_gradients_are_those_of_the_forward_by_hand(name):
+    model, gates, x = gated(HAND[name], torch.float64, open_probability=0.6)
+    parameters = list(model.parameters())
+    torch.manual_seed(5)
+    out = model(x)
+    found = torch.autograd.grad(out.pow(2).sum(), parameters)
+    expected_out = by_hand(name, model, drawn(gates, 5), x)
+    expected = torch.autograd.grad(expected_out.pow(2).sum(), parameters)
+    assert torch.allclose(out, expected_out, rtol=1e-10, atol=1e-12)
+    for one, two in zip(found, expected, strict=True):
+        assert torch.allclose(one, two, rtol=1e-9, atol=1e-12)
+    assert (found[[p is gates.log_alpha for p in parameters].index(True)] != 0).any()
+
+
+def test_a_forward_draws_once_and_every_reader_sees_that_draw(monkeypatch):
+    model, gates, x = gated(mlp)
+    calls = []
+    noise = HardConcrete.noise
+    monkeypatch.setattr(HardConcrete, "noise", lambda self, like: calls.append(1) or noise(self, like))
+    seen = {}
+
+    def look(module, args, output):
+        seen[module] = (module.weight.detach().clone(), module.weight.detach().clone())
+
+    for module in (model.fc2, model.fc3):
+        module.register_forward_hook(look)
+    model(x)
+    assert len(calls) == 1
+    z, _ = gates.values()
+    assert len(calls) == 1
+    z = gates.split(z[:-1])
+    for module, group in ((model.fc2, "fc1"), (model.fc3, "fc2")):
+        first, second = seen[module]
+        assert torch.equal(first, second)
+        assert torch.equal(first, module.parametrizations.weight.original * z[group])
+    model(x)
+    assert len(calls) == 2
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, inner, mode):
+        super().__init__()
+        self.inner, self.mode = inner, mode
+
+    def forward(self, x):
+        if self.mode == "none":
+            return self.inner(x)
+        return checkpoint(self.inner, x, use_reentrant=self.mode == "reentrant", preserve_rng_state=False)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # the tracer's inputs
+@pytest.mark.parametrize("mode", ["reentrant", "not reentrant"])
+def test_recomputation_sees_the_draw_of_the_forward(mode):
+    def gradients(mode):
+        torch.manual_seed(0)
+        outer = Checkpointed(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2)), mode)
+        outer.double()
+        x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+        attach_gates(outer, (x,))
+        torch.manual_seed(3)
+        outer(x).pow(2).sum().backward()
+        return [p.grad for p in outer.parameters()]
+
+    for one, two in zip(gradients(mode), gradients("none"), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_eval_uses_the_median_gates_and_switching_back_draws_again():
+    model, gates, x = gated(lenet, torch.float64)
+    with torch.no_grad():
+        gates.log_alpha.copy_(torch.randn_like(gates.log_alpha).mul(3) - 1)
+        gates.log_alpha[:2] = torch.tensor([1.0, -4.0])
+    model.eval()
+    state = torch.get_rng_state()
+    out = model(x)
+    assert torch.equal(state, torch.get_rng_state())
+    assert torch.equal(out, model(x))
+    z = gates.split(gates.evaluate(gates.open_mask()))
+    assert z["conv1"][1] == 0 and 0 < z["conv1"][0] <= 1
+    assert torch.allclose(out, by_hand("lenet", model, z, x), rtol=1e-12)
+    model.train()
+    assert not torch.equal(model(x), model(x))
+
+
+def test_eval_gradients_reach_the_open_gates_alone():
+    model, gates, x = gated(mlp, torch.float64)
+    with torch.no_grad():
+        gates.log_alpha.fill_(-0.5)
+        gates.log_alpha[0] = -5
+    model.eval()
+    model(x).pow(2).sum().backward()
+    assert gates.log_alpha.grad[0] == 0 and (gates.log_alpha.grad[1:] != 0).any()
+
+
+def test_reading_weights_in_eval_follows_log_alpha_without_a_forward():
+    model, gates, x = gated(mlp)
+    model.eval()
+    before = model.fc2.weight.clone()
+    with torch.no_grad():
+        gates["fc1"].fill_(-0.5)
+    assert not torch.equal(before, model.fc2.weight)
+
+
+def test_a_model_called_by_another_method_draws_anew_after_every_update():
+    model, gates, x = gated(mlp)
+    one = model.fc2(x[:, :4]).detach()
+    assert torch.equal(one, model.fc2(x[:, :4]))  # nothing says that a new forward began
+    with torch.no_grad():
+        gates.log_alpha.add_(0.0)  # an optimizer step
+    assert not torch.equal(one, model.fc2(x[:, :4]))
+
+
+def test_fixed_gates_hold_within_the_context_alone():
+    model, gates, x = gated(mlp, torch.float64)
+    z = torch.rand(len(gates), dtype=torch.float64)
+    with gates.fixed(z):
+        out = model(x)
+        assert torch.equal(out, model(x))
+        with gates.fixed(torch.ones(len(gates))):
+            assert torch.equal(model.fc2.weight, model.fc2.parametrizations.weight.original)
+        assert torch.equal(out, model(x))
+    assert torch.allclose(out, by_hand("mlp", model, gates.split(z), x), rtol=1e-12)
+    assert not torch.equal(model(x), model(x))
+    with pytest.raises(RuntimeError), gates.fixed(z):
+        raise RuntimeError
+    assert not torch.equal(model(x), model(x))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_deep_copy_is_independent_and_alike(name):
+    model, gates, x = gated(CASES[name])
+    model(x)
+    twin = copy.deepcopy(model)
+    assert twin.lzero_gates is not gates and twin.lzero_gates.plan is gates.plan
+    assert all(step._gates[0] is twin.lzero_gates for step in twin.modules() if isinstance(step, Gate))
+    before = model.eval()(x)
+    assert torch.equal(before, twin.eval()(x))
+    with torch.no_grad():
+        twin.lzero_gates.log_alpha.fill_(-0.5)
+    assert not torch.equal(before, twin(x))
+    assert torch.equal(before, model(x))
+
+
+def test_a_model_can_be_copied_and_trained_after_a_forward_in_inference_mode():
+    model, gates, x = gated(mlp)
+    model.eval()
+    with torch.inference_mode():
+        model(x)
+    copy.deepcopy(model)(x)
+    model.fc2(x[:, :4]).sum().backward()
+    with torch.inference_mode():
+        model.train()(x)
+    model.fc2(x[:, :4]).sum().backward()
+    assert gates.log_alpha.grad is not None
+
+
+def test_state_dict_round_trip_gives_the_same_model():
+    model, gates, x = gated(lenet, open_probability=0.6)
+    other, _, _ = gated(lenet)
+    with torch.no_grad():
+        gates.log_alpha.add_(torch.randn_like(gates.log_alpha))
+    state = model.state_dict()
+    assert "lzero_gates.log_alpha" in state
+    assert not any("index" in key or "owners" in key or "group_of" in key for key in state)
+    assert other.load_state_dict(state).missing_keys == []
+    assert torch.equal(model.eval()(x), other.eval()(x))
+
+
+def test_two_forwards_before_a_backward_keep_their_own_draws():
+    model, gates, x = gated(mlp, torch.float64)
+
+    def gradient(*seeds):
+        gates.log_alpha.grad = None
+        total = 0
+        for seed in seeds:
+            torch.manual_seed(seed)
+            total = total + model(x).pow(2).sum()
+        total.backward()
+        return gates.log_alpha.grad
+
+    both = gradient(1, 2)
+    assert torch.allclose(both, gradient(1) + gradient(2), rtol=1e-12)
+    gates.log_alpha.grad = None
+    for seed in (1, 2):  # accumulation over two backwards
+        torch.manual_seed(seed)
+        model(x).pow(2).sum().backward()
+    assert torch.allclose(both, gates.log_alpha.grad, rtol=1e-12)
+
+
+def test_gates_of_a_bfloat16_model_stay_in_float32():
+    model, gates, x = gated(mlp, torch.bfloat16)
+    assert gates.log_alpha.dtype == torch.float32
+    out = model(x)
+    assert out.dtype == torch.bfloat16
+    out.float().pow(2).sum().backward()
+    assert gates.log_alpha.grad.dtype == torch.float32 and gates.log_alpha.grad.any()
+    assert model.fc2.parametrizations.weight.original.grad.dtype == torch.bfloat16
+
+
+def test_autocast_gives_nearly_the_gradient_of_full_precision():
+    model, gates, x = gated(mlp)
+
+    def gradient(enabled):
+        gates.log_alpha.grad = None
+        torch.manual_seed(4)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = model(x).float().pow(2).sum()
+        loss.backward()
+        return gates.log_alpha.grad
+
+    full, cast = gradient(False), gradient(True)
+    assert full.any() and (full - cast).norm() < 0.1 * full.norm()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_slices_split_and_groups_agree(name):
+    model, gates, _ = gated(CASES[name])
+    flat = torch.arange(len(gates))
+    assert torch.equal(torch.cat(list(gates.split(flat).values())), flat)
+    for position, (group, where) in enumerate(gates.slices.items()):
+        assert (gates.group_of[where] == position).all()
+        assert torch.equal(gates[group], gates.log_alpha[where])
+    assert sum(p is gates.log_alpha for p in model.parameters()) == 1
+
+
+def test_owners_are_the_channels_of_the_features():
+    _, gates, _ = gated(lenet)
+    features, channels = gates.slices["fc1.input"], gates.slices["conv2"]
+    assert gates.owners[features].tolist() == [channels.start + feature // 4 for feature in range(8)]
+    assert (gates.owners[: features.start] == -1).all()
+
+
+def with_log_alpha(gates, **values):
+    with torch.no_grad():
+        for name, value in values.items():
+            gates[name.replace("_input", ".input")].copy_(torch.as_tensor(value))
+
+
+def test_a_gate_whose_owner_is_closed_is_closed():
+    _, gates, _ = gated(lenet)
+    with_log_alpha(gates, conv1=[5, 5], conv2=[5.0, -5], fc1_input=[5.0] * 8, fc1=[5, 5])
+    assert gates.split(gates.open_mask())["fc1.input"].tolist() == [True] * 4 + [False] * 4
+
+
+def test_every_group_keeps_its_likeliest_living_gate():
+    _, gates, _ = gated(lenet)
+    # all of conv2's features that are likely belong to the channel that is closed
+    with_log_alpha(gates, conv1=[-9.0, -8], conv2=[-7.0, -6], fc1_input=[9.0] * 4 + [-5, -3, -4, -6], fc1=[5, -5])
+    mask = {name: part.tolist() for name, part in gates.split(gates.open_mask()).items()}
+    assert mask == {
+        "conv1": [False, True],
+        "conv2": [False, True],
+        "fc1": [True, False],
+        "fc1.input": [False] * 5 + [True, False, False],
+    }
+    floor = {name: part.tolist() for name, part in gates.split(gates.floor()).items()}
+    assert floor == mask
+    z = gates.split(gates.evaluate(gates.open_mask()))
+    assert z["conv1"][1] == gates.estimator.mean(gates["conv1"])[1].detach()  # open against its median
+
+
+def test_gates_without_groups_are_refused():
+    with pytest.raises(StructureError, match="expected at least one group of at least one gate"):
+        Gates({})
+    with pytest.raises(StructureError, match="expected at least one group of at least one gate"):
+        Gates({"a": 2, "b": 0})
+
+
+def test_gates_need_no_gradient_of_the_weights_and_weights_none_of_the_gates():
+    model, gates, x = gated(mlp)
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter is gates.log_alpha)
+    model(x).sum().backward()
+    assert gates.log_alpha.grad.any()
+    model, gates, x = gated(mlp)
+    gates.log_alpha.requires_grad_(False)
+    model(x).sum().backward()
+    assert gates.log_alpha.grad is None and find_tensor(model, "fc1.parametrizations.weight.original").grad.any()
+
+
+def test_a_second_derivative_is_refused_and_not_silently_wrong():
+    model, _, x = gated(mlp)
+    parameters = list(model.parameters())
+    gradients = torch.autograd.grad(model(x).pow(2).sum(), parameters, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        sum(gradient.pow(2).sum() for gradient in gradients).backward()

@@ -1,0 +1,120 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import lzero
+from lzero.errors import StructureError
+from lzero.experiments.models import MLP, LeNet5, ResNet
+from lzero.structure.reload import load_purged
+from lzero.structure.shrink import SelectedLinear
+
+
+def purged(build, x, granularity="unit", target=0.3):
+    """A purged copy of a network whose gates lie anywhere."""
+    torch.manual_seed(0)
+    model = build()
+    gates = lzero.attach_gates(model, x, granularity=granularity)
+    lzero.Solver(gates, target_density=target)
+    with torch.no_grad():
+        gates.log_alpha.normal_(0, 3)
+    return lzero.purge(model).model.eval()
+
+
+CASES = {
+    "mlp, units": (lambda: MLP(12, (9, 7), 3), (4, 12), "unit"),
+    "mlp, inputs": (lambda: MLP(12, (9, 7), 3), (4, 12), "input"),
+    "mlp, weights": (lambda: MLP(12, (9, 7), 3), (4, 12), "weight"),
+    "lenet, inputs": (lambda: LeNet5(1, 8, (4, 6), 10, 3), (2, 1, 8, 8), "input"),
+    "resnet, units": (lambda: ResNet(1, (4, 6), 1, 3), (2, 1, 8, 8), "unit"),
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_purged_model_comes_back_from_its_file_to_the_bit(case, tmp_path):
+    build, shape, granularity = CASES[case]
+    x = torch.randn(shape)
+    small = purged(build, x, granularity)
+    torch.save(small.state_dict(), tmp_path / "purged.pt")
+    fresh = build()
+    again = load_purged(fresh, torch.load(tmp_path / "purged.pt", weights_only=True))
+    assert again is fresh
+    assert again.eval()(x).equal(small(x))
+    for (name, module), (other, twin) in zip(small.named_modules(), again.named_modules(), strict=True):
+        sizes = [{key: value for key, value in vars(m).items() if isinstance(value, int)} for m in (module, twin)]
+        assert (name, sizes[0]) == (other, sizes[1])
+
+
+def test_a_selection_of_inputs_comes_back_as_a_selected_linear():
+    x = torch.randn(4, 12)
+    small = purged(lambda: MLP(12, (9, 7), 3), x, "input")
+    again = load_purged(MLP(12, (9, 7), 3), small.state_dict())
+    assert type(again.fc1) is SelectedLinear
+    assert again.fc1.columns.equal(small.fc1.columns)
+
+
+def test_tied_parameters_stay_tied_and_frozen_ones_frozen():
+    def build():
+        model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+        model[2].weight = model[0].weight
+        model[0].bias.requires_grad_(False)
+        return model
+
+    again = load_purged(build(), build().state_dict())
+    assert again[2].weight is again[0].weight
+    assert not again[0].bias.requires_grad
+
+
+def test_the_saved_state_is_copied_not_shared():
+    state = nn.Linear(4, 2).state_dict()
+    model = load_purged(nn.Linear(4, 3), state)
+    with torch.no_grad():
+        model.weight.zero_()
+    assert state["weight"].any()
+
+
+def selected(columns, width=2):
+    """The state of a Linear of 4 features that reads ``columns``."""
+    return {"weight": torch.ones(3, width), "bias": torch.ones(3), "columns": torch.tensor(columns)}
+
+
+WRONG = {
+    "missing": ({"weight": torch.ones(3, 4)}, "lacks bias"),
+    "unknown": ({**nn.Linear(4, 3).state_dict(), "scale": torch.ones(3)}, "has an unknown scale"),
+    "both": ({"weight": torch.ones(3, 4), "b": torch.ones(3)}, "lacks bias and has an unknown b"),
+    "larger": ({"weight": torch.ones(5, 4), "bias": torch.ones(3)}, r"weight: saved with shape \[5, 4\]"),
+    "other dims": ({"weight": torch.ones(3), "bias": torch.ones(3)}, r"weight: .* which no purge of \[3, 4\] has"),
+    "no tensor": ({"weight": 1.0, "bias": torch.ones(3)}, "weight: expected a saved tensor, found float"),
+    "too few columns": (selected([0]), r"columns: expected 2 indices in int64.*found \[1\]"),
+    "columns of floats": (selected([0.0, 1.0]), "columns: expected 2 indices in int64.*in float32"),
+    "columns outside": (selected([0, 4]), r"columns: expected distinct indices from 0 to 3, found \[0, 4\]"),
+    "one column twice": (selected([1, 1]), r"columns: expected distinct indices from 0 to 3, found \[1, 1\]"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG, ids=str)
+def test_a_state_that_does_not_fit_is_refused_and_the_model_left_as_it_was(case):
+    state, message = WRONG[case]
+    model = nn.Linear(4, 3)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(StructureError, match=message):
+        load_purged(model, state)
+    assert type(model) is nn.Linear
+    assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_aliases_saved_with_different_shapes_are_refused():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = model[0].weight
+    state = {**model.state_dict(), "1.weight": torch.ones(3, 4)}
+    with pytest.raises(StructureError, match=r"0\.weight and 1\.weight: one tensor in the model"):
+        load_purged(model, state)
+
+
+def test_a_model_with_gates_is_refused():
+    model = MLP(12, (9, 7), 3)
+    state = copy.deepcopy(model.state_dict())
+    lzero.attach_gates(model, torch.randn(2, 12))
+    with pytest.raises(StructureError, match="MLP: has parametrized tensors; expected a fresh model without gates"):
+        load_purged(model, state)
