@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ def inputs_of(layer, size):
 class Mlp(nn.Module):
     def __init__(self, sizes=(5, 4, 3, 2)):
         super().__init__()
-        self.fc1, self.fc2, self.fc3 = (nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.fc1, self.fc2, self.fc3 = (nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
     def forward(self, x):
         return self.fc3(F.softplus(self.fc2(F.softplus(self.fc1(x)))))
@@ -95,9 +96,7 @@ def reused(width=4):
     """A square Linear that runs twice: the same gates own its rows and its columns."""
     model = Reused(width)
     consumed = {"square.weight": column(width), "last.weight": column(width)}
-    group = units(
-        "square", width, ["first.weight", "square.weight"], ["first.bias", "square.bias"], consumed
-    )
+    group = units("square", width, ["first.weight", "square.weight"], ["first.bias", "square.bias"], consumed)
     positions = {"first.weight": 1, "square.weight": 2, "last.weight": 1}
     return model, plan_of(model, [group], positions, torch.randn(3, 3))
 

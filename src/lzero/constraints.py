@@ -69,6 +69,12 @@ class Constraint:
 class Budget:
     """A :class:`Constraint` bound to attached gates: its costs, its targets and its cooper constraint.
 
+    Args:
+        constraint: what was asked for.
+        gates: attached gates.
+        augmentation: coefficient of the augmented Lagrangian; 0 is the plain one.
+        two_sided: hold the density from both sides: lambda may be negative, below the target.
+
     Attributes:
         names: one readable name a part, K of them, such as ``"params"`` or ``"macs/conv1"``.
         cost: the costs of the K parts.
@@ -79,7 +85,9 @@ class Budget:
         BudgetError: no choice of gates meets a target; the message has the smallest that one does.
     """
 
-    def __init__(self, constraint: Constraint, gates: Gates, augmentation: float = 0.0) -> None:
+    def __init__(
+        self, constraint: Constraint, gates: Gates, augmentation: float = 0.0, two_sided: bool = False
+    ) -> None:
         parts = constraint.parts(gates)
         device = gates.log_alpha.device
         self.names = [f"{constraint.measure}/{path}" if path else constraint.measure for path in parts]
@@ -97,7 +105,7 @@ class Budget:
                 )
         self._multiplier = cooper.multipliers.DenseMultiplier(len(parts), device=device, dtype=torch.float64)
         self.constraint = cooper.Constraint(
-            constraint_type=cooper.ConstraintType.INEQUALITY,
+            constraint_type=cooper.ConstraintType.EQUALITY if two_sided else cooper.ConstraintType.INEQUALITY,
             multiplier=self._multiplier,
             **_formulation(augmentation, len(parts), device),
         )
@@ -108,7 +116,7 @@ class Budget:
         return self._multiplier.weight
 
     def project(self) -> None:
-        """Put lambda back on lambda >= 0, after a step of the dual optimizer."""
+        """Put a one-sided lambda back on lambda >= 0, after a step of the dual optimizer."""
         self._multiplier.post_step_()
 
 

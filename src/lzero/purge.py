@@ -115,6 +115,10 @@ def purge(
         raise StructureError(
             f"{type(model).__name__}: no gates to purge; call lzero.attach_gates(model, inputs) and train first"
         )
+    if not any(getattr(hook, "__self__", None) is gates for hook in model._forward_pre_hooks.values()):
+        raise StructureError(
+            f"{type(model).__name__}: its gates belong to a part of it; purge the module that attach_gates was given"
+        )
     budgets = gates.budgets if constraints is None else [Budget(constraint, gates) for constraint in constraints]
     settled = settle_gates(gates, budgets) if settle else Settled(gates.open_mask(), 0.5, 0)
     z = gates.evaluate(settled.open)

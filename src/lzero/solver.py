@@ -20,6 +20,7 @@ from lzero.gates.gates import Gates
 Schedule = Callable[[float, float], float]
 _MEMORY = 0.99  # of the running mean of the loss gradient's norm
 _ANNEAL_STEPS = 1000
+_DUAL_LR, _DUAL_TRAVEL = 0.01, 10.0
 _TINY = 1e-30
 
 
@@ -74,9 +75,12 @@ class Solver(_Seam):
     For a part of the model with expected cost fraction c(p), deployed fraction c(median gates) and target e_t:
 
         primal:  log_alpha.grad += lambda u d c(p) / d log_alpha,   u = EMA(|d loss|) / |d c|   (norms over log_alpha)
-        dual:    lambda <- max(0, lambda + dual_lr (c(median gates) - e_t)),  and 0 where that violation is <= 0
+        dual:    lambda <- lambda + dual_lr (c(median gates) - e_t),  then 0 where lambda and that violation disagree
 
-    so that lambda answers to what will be shipped, and lambda = 1 is as strong as the loss, whatever its scale.
+    so that lambda answers to what will be shipped, and lambda = 1 is as strong as the loss, whatever its scale. A single
+    budget is held from both sides: what closed too much is opened again by a negative lambda (the loss alone seldom
+    does: closed gates get almost no gradient). Where several parts have budgets, which need not be met with equality at
+    once, lambda >= 0.
 
     Args:
         gates: what ``attach_gates`` returned.
@@ -86,11 +90,13 @@ class Solver(_Seam):
         total_steps: optimizer steps of the whole training, where known; the target anneals over the first half.
         anneal_steps: length of the annealing; overrides ``total_steps``; 1,000 where neither is given.
         schedule: ``"cubic"``, ``"fixed"`` or a function (target, progress in [0, 1]) -> annealed target.
-        dual_lr: step size of the ascent.
+        dual_lr: step size of the ascent; by default 0.01, and 10 / anneal_steps where that is more: a short training has
+            as little time to raise lambda as it has to close gates.
         dual: ``"sgd"`` (plain ascent) or ``"nupi"`` (proportional-integral control, cooper's nuPI).
         dual_options: further arguments of the dual optimizer (``Kp``, ``Ki``, ``ema_nu``, ``momentum``).
-        restarts: set lambda to 0 where the constraint is satisfied (dual restarts; arXiv 2208.04425, section 3);
-            by default with ``"sgd"`` only.
+        restarts: set lambda to 0 where its sign and that of the violation disagree (for lambda >= 0: where the
+            constraint is satisfied; dual restarts, arXiv 2208.04425, section 3); by default with ``"sgd"`` only.
+        two_sided: let lambda be negative below the target; by default where there is a single part.
         scale: make lambda scale-free by u; False leaves u = 1.
         augmentation: coefficient of cooper's augmented Lagrangian; 0 is the plain Lagrangian.
 
@@ -109,10 +115,11 @@ class Solver(_Seam):
         total_steps: int | None = None,
         anneal_steps: int | None = None,
         schedule: Literal["cubic", "fixed"] | Schedule = "cubic",
-        dual_lr: float = 1e-2,
+        dual_lr: float | None = None,
         dual: Literal["sgd", "nupi"] = "sgd",
         dual_options: Mapping[str, Any] | None = None,
         restarts: bool | None = None,
+        two_sided: bool | None = None,
         scale: bool = True,
         augmentation: float = 0.0,
     ) -> None:
@@ -123,17 +130,20 @@ class Solver(_Seam):
             raise BudgetError("Solver: constraints is empty; give at least one lzero.Constraint")
         super().__init__(gates, asked[0].measure)
         self.constraints = tuple(asked)
-        self.budgets = [Budget(constraint, gates, augmentation) for constraint in asked]
+        if two_sided is None:
+            two_sided = sum(len(constraint.parts(gates)) for constraint in asked) == 1
+        self.budgets = [Budget(constraint, gates, augmentation, two_sided) for constraint in asked]
         names = [name for budget in self.budgets for name in budget.names]
         if len(set(names)) < len(names):
             raise BudgetError(f"Solver: two budgets hold for the same part and measure: {', '.join(names)}")
         self._anneal_steps = _anneal_length(total_steps, anneal_steps)
         self._schedule = _schedule(schedule)
+        lr = max(_DUAL_LR, _DUAL_TRAVEL / self._anneal_steps) if dual_lr is None else dual_lr
         self._restarts = dual == "sgd" if restarts is None else restarts
         self._scale = scale
         self._norms = [torch.zeros_like(budget.targets) for budget in self.budgets]
         self._units = [torch.ones_like(budget.targets) for budget in self.budgets]
-        self._dual = _dual_optimizer(dual, [budget.multiplier for budget in self.budgets], dual_lr, dual_options or {})
+        self._dual = _dual_optimizer(dual, [budget.multiplier for budget in self.budgets], lr, dual_options or {})
         gates.budgets = self.budgets
 
     def step(self) -> None:
@@ -148,7 +158,7 @@ class Solver(_Seam):
         slope = self.gates.probability_slope().double()  # [G], dp / d log_alpha
         deployed = self.gates.open_mask()
         observed: dict[cooper.Constraint, cooper.ConstraintState] = {}
-        satisfied = []
+        violations = []
         for position, budget in enumerate(self.budgets):
             expected, rows = budget.cost.linearise(probability)
             if self._scale:
@@ -158,17 +168,17 @@ class Solver(_Seam):
             observed[budget.constraint] = cooper.ConstraintState(
                 violation=self._units[position] * (expected - target), strict_violation=strict
             )
-            satisfied.append(strict <= 0)
+            violations.append(strict)
         state = cooper.CMPState(observed_constraints=observed)
         primal, dual = state.compute_primal_lagrangian(), state.compute_dual_lagrangian()
         self._dual.zero_grad()
         primal.backward()
         dual.backward()
         self._dual.step()
-        for budget, met in zip(self.budgets, satisfied, strict=True):
+        for budget, violation in zip(self.budgets, violations, strict=True):
             budget.project()
             if self._restarts:
-                budget.multiplier.data.masked_fill_(met, 0.0)
+                budget.multiplier.data.masked_fill_(budget.multiplier * violation <= 0, 0.0)
         self.steps += 1
 
     def annealed(self, targets: Tensor) -> Tensor:

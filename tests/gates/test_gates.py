@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from lzero.errors import StructureError
 from lzero.gates.gates import Gate, Gates
 from lzero.gates.hard_concrete import HardConcrete
-from lzero.structure.attach import attach_gates
+from lzero.structure.attach import attach_gates, gates_of
 from lzero.structure.shrink import find_tensor
 
 
@@ -127,7 +127,9 @@ class Checkpointed(nn.Module):
 def test_recomputation_sees_the_draw_of_the_forward(mode):
     def gradients(mode):
         torch.manual_seed(0)
-        outer = Checkpointed(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2)), mode)
+        outer = Checkpointed(
+            nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2)), mode
+        )
         outer.double()
         x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
         attach_gates(outer, (x,))
@@ -167,7 +169,7 @@ def test_eval_gradients_reach_the_open_gates_alone():
 
 
 def test_reading_weights_in_eval_follows_log_alpha_without_a_forward():
-    model, gates, x = gated(mlp)
+    model, gates, _x = gated(mlp)
     model.eval()
     before = model.fc2.weight.clone()
     with torch.no_grad():
@@ -205,12 +207,13 @@ def test_a_deep_copy_is_independent_and_alike(name):
     model, gates, x = gated(CASES[name])
     model(x)
     twin = copy.deepcopy(model)
-    assert twin.lzero_gates is not gates and twin.lzero_gates.plan is gates.plan
-    assert all(step._gates[0] is twin.lzero_gates for step in twin.modules() if isinstance(step, Gate))
+    twin_gates = gates_of(twin)
+    assert twin_gates is not gates and twin_gates.plan is gates.plan
+    assert all(step._gates[0] is twin_gates for step in twin.modules() if isinstance(step, Gate))
     before = model.eval()(x)
     assert torch.equal(before, twin.eval()(x))
     with torch.no_grad():
-        twin.lzero_gates.log_alpha.fill_(-0.5)
+        twin_gates.log_alpha.fill_(-0.5)
     assert not torch.equal(before, twin(x))
     assert torch.equal(before, model(x))
 
@@ -234,7 +237,7 @@ def test_state_dict_round_trip_gives_the_same_model():
     with torch.no_grad():
         gates.log_alpha.add_(torch.randn_like(gates.log_alpha))
     state = model.state_dict()
-    assert "lzero_gates.log_alpha" in state
+    assert sum(key.endswith(".log_alpha") for key in state) == 1
     assert not any("index" in key or "owners" in key or "group_of" in key for key in state)
     assert other.load_state_dict(state).missing_keys == []
     assert torch.equal(model.eval()(x), other.eval()(x))
@@ -358,3 +361,18 @@ def test_a_second_derivative_is_refused_and_not_silently_wrong():
     gradients = torch.autograd.grad(model(x).pow(2).sum(), parameters, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         sum(gradient.pow(2).sum() for gradient in gradients).backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_casting_the_model_later_keeps_log_alpha_exact(dtype):
+    model, gates, x = gated(mlp)
+    with torch.no_grad():
+        gates.log_alpha.normal_()
+    model(x).sum().backward()
+    parameter, before, grad = gates.log_alpha, gates.log_alpha.detach().clone(), gates.log_alpha.grad.clone()
+    model.to(dtype)
+    assert gates.log_alpha is parameter and torch.equal(parameter, before) and torch.equal(parameter.grad, grad)
+    model(x.to(dtype)).sum().backward()
+    assert not torch.equal(parameter.grad, grad)
+    model.double()
+    assert parameter.dtype == torch.float64

@@ -1,5 +1,6 @@
 """Hard-concrete gates against scipy, quadrature, Monte Carlo, autograd and finite differences."""
 
+import itertools
 import math
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_the_mean_is_the_integral_over_the_noise(log_alpha):
         return gate(estimator, log_alpha, stats.logistic.ppf(u))
 
     edges = [0.0, *sorted(stats.logistic.cdf(estimator.temperature * math.log(r) - log_alpha) for r in (1 / 11, 11)), 1]
-    expected = sum(integrate.quad(stretched, a, b, epsabs=1e-13)[0] for a, b in zip(edges, edges[1:], strict=False))
+    expected = sum(integrate.quad(stretched, a, b, epsabs=1e-13)[0] for a, b in itertools.pairwise(edges))
     assert float(estimator.mean(torch.tensor(log_alpha, dtype=torch.float64))) == pytest.approx(expected, abs=1e-10)
 
 

@@ -15,7 +15,8 @@ import torch
 
 from lzero.errors import LzeroError
 from lzero.experiments.datasets import Dataset, load
-from lzero.experiments.training import Recipe, Training, error
+from lzero.experiments.summary import ship, summarise
+from lzero.experiments.training import Recipe, Training
 from lzero.recorder import Recorder, Row
 
 
@@ -63,34 +64,34 @@ def run_cells(
 def run_cell(cell: Cell) -> Row:
     """Train, purge and test one cell; its row of plain values.
 
-    ``trained`` is the deployed density before settling, ``shipped`` that of the purged model, both in the measure of
-    the recipe; ``slack`` is asked minus shipped, the smallest over the parts of a layer-wise budget. ``error`` is the
-    purged model's on the test set at the end of training, ``validation_error`` on the validation set.
+    ``trained`` is the deployed density before settling, ``shipped`` that of the purged model, both of the whole model
+    in the measure of the recipe. ``slack`` is asked minus shipped, the smallest over the parts of a layer-wise budget;
+    ``exhausted`` is 1 where no further unit would fit. ``error`` is the purged model's on the test set at the end of
+    training, ``validation_error`` on the validation set.
     """
     recipe = cell.recipe
     row: Row = {"cell": cell.key, "data": cell.data, **_plain(recipe)}
     data = _data(cell.data, cell.data_dir)
-    torch.manual_seed(recipe.seed)
     try:
         training = Training(recipe, data).run()
-        row |= {"steps": training.step, "seconds": training.seconds}
-        result = training.purge()
+        result = ship(training)
     except LzeroError as problem:
         return row | {"problem": " ".join(str(problem).split())}
-    certificate = result.certificate
-    name = recipe.measure if recipe.measure in certificate.deployed else next(iter(certificate.deployed))
+    summary, certificate = summarise(training, result), result.certificate
     slack = [certificate.requested[part] - certificate.deployed[part] for part in certificate.requested]
     return row | {
-        "expected": certificate.expected[name],
-        "trained": certificate.trained[name],
-        "shipped": certificate.deployed[name],
+        "steps": training.step,
+        "seconds": summary.seconds,
+        "trained": summary.trained,
+        "shipped": summary.shipped,
         "slack": min(slack, default=0.0),
+        "exhausted": int(summary.exhausted),
         "shipped_params": certificate.parameters / certificate.parameters_before,
         "threshold": certificate.threshold,
         "moved": certificate.moved,
         "largest_difference": certificate.largest_difference or 0.0,
-        "validation_error": error(result.model, data.validation_x, data.validation_y),
-        "error": error(result.model, data.test_x, data.test_y),
+        "validation_error": summary.validation_error,
+        "error": summary.test_error,
         "kept": " ".join(f"{name}={int(mask.sum())}/{mask.numel()}" for name, mask in result.kept.items()),
     }
 

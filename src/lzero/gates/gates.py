@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -118,8 +118,13 @@ class Gates(nn.Module):
             z = torch.where(revived, self.estimator.mean(self.log_alpha), z)
         return z * open_
 
-    def draw(self, *_: Any) -> None:
-        """Gates for the next forward: a new draw in training mode, the evaluation gates in eval mode."""
+    def draw(self, model: nn.Module | None = None, *_: Any) -> None:
+        """Gates for the next forward: a new draw in training mode, the evaluation gates in eval mode.
+
+        As a pre-hook it follows the mode of ``model``, whichever of its layers the user has frozen.
+        """
+        if model is not None:
+            self.training = model.training
         if self._fixed is not None:
             return
         with torch.inference_mode(False), torch.no_grad():  # what is held must serve a later forward with gradients
@@ -155,6 +160,17 @@ class Gates(nn.Module):
             yield
         finally:
             self._fixed = before
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Gates:
+        """Move or cast as any module, but keep ``log_alpha`` in at least single precision."""
+        exact = self.log_alpha.detach()
+        grad = None if self.log_alpha.grad is None else self.log_alpha.grad.detach()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.log_alpha.dtype in (torch.bfloat16, torch.float16):
+            device, self.log_alpha.grad = self.log_alpha.device, None
+            self.log_alpha.data = exact.to(device)
+            self.log_alpha.grad = None if grad is None else grad.to(device)
+        return self
 
     def extra_repr(self) -> str:
         """Groups with their sizes, for ``print(model)``."""

@@ -19,6 +19,7 @@ from lzero.structure.group import GateGroup
 from lzero.structure.plan import Plan
 from lzero.structure.shrink import along, find_tensor
 
+
 def attach_gates(
     model: nn.Module,
     example_inputs: Any,

@@ -1,0 +1,181 @@
+"""The options of the command line, and what they mean as recipes, data and folders."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lzero.constraints import Scope
+from lzero.cost import MEASURES
+from lzero.errors import DataError
+from lzero.experiments import datasets, models
+from lzero.experiments.datasets import Dataset
+from lzero.experiments.training import Recipe
+from lzero.structure.granularity import GRANULARITIES
+
+TARGET = 0.1
+EPOCHS = {"digits": 200}  # its epochs are short: 9 steps
+_OTHER_EPOCHS = 40
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Options for the data set and the network."""
+    group = parser.add_argument_group("data and model")
+    group.add_argument("--data", choices=datasets.names(), default="digits", help="data set (default: %(default)s)")
+    group.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the IDX files of mnist, fashion-mnist")
+    group.add_argument("--model", choices=models.names(), default="mlp", help="network (default: %(default)s)")
+    add_granularity(group)
+
+
+def add_granularity(parser: argparse._ActionsContainer) -> None:
+    """The option for what a gate switches."""
+    parser.add_argument(
+        "--granularity",
+        choices=GRANULARITIES,
+        default="unit",
+        help="gate units, also the inputs of linear layers, or single weights (default: %(default)s)",
+    )
+
+
+def add_training(parser: argparse.ArgumentParser, *, seed: bool = True) -> None:
+    """Options that change what a training computes."""
+    default = Recipe()
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--epochs", type=positive(int), help=f"default: {EPOCHS['digits']} on digits, else {_OTHER_EPOCHS}"
+    )
+    group.add_argument("--batch-size", type=positive(int), default=default.batch_size, help="default: %(default)s")
+    group.add_argument("--lr", type=positive(float), default=default.lr, help="of the weights (default: %(default)s)")
+    group.add_argument("--gate-lr", type=positive(float), default=default.gate_lr, help="default: %(default)s")
+    group.add_argument(
+        "--optimizer",
+        choices=("adam", "sgd"),
+        default=default.optimizer,
+        help="of the weights; gates always have Adam (default: %(default)s)",
+    )
+    if seed:
+        group.add_argument("--seed", type=int, default=default.seed, help="default: %(default)s")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Options for where a run goes and how it is carried out."""
+    group = parser.add_argument_group("run")
+    group.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/, named after the options)")
+    group.add_argument(
+        "--resume", action="store_true", help="continue the run in the folder; start it if there is none"
+    )
+    group.add_argument("--device", type=_device, default="cpu", help="cpu or cuda (default: %(default)s)")
+    group.add_argument(
+        "--threads",
+        type=positive(int),
+        default=1,  # the same bits on every machine; and a second thread on a busy core stalls small networks
+        help="CPU threads; more may help convolutions on an idle machine (default: %(default)s)",
+    )
+    group.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def add_measure(parser: argparse._ActionsContainer) -> None:
+    """The option for what a budget counts."""
+    parser.add_argument(
+        "--measure", choices=MEASURES, default="params", help="what the budget counts (default: %(default)s)"
+    )
+
+
+def load_data(options: argparse.Namespace) -> Dataset:
+    """The data set that was asked for, on the device that was asked for."""
+    torch.set_num_threads(options.threads)
+    data = datasets.load(options.data, options.data_dir)
+    if options.device == "cpu":
+        return data
+    values = {field.name: getattr(data, field.name) for field in fields(data)}
+    moved = {name: value.to(options.device) for name, value in values.items() if isinstance(value, Tensor)}
+    return Dataset(**(values | moved))
+
+
+def recipe(options: argparse.Namespace, **values: Any) -> Recipe:
+    """The recipe of one training, with ``values`` for what the command decides itself."""
+    shared = ("model", "granularity", "batch_size", "lr", "gate_lr", "optimizer", "seed", "measure")
+    chosen = {name: getattr(options, name) for name in shared if hasattr(options, name)}
+    epochs = options.epochs or EPOCHS.get(options.data, _OTHER_EPOCHS)
+    return Recipe(**{**chosen, "epochs": epochs, **values})
+
+
+def config(options: argparse.Namespace, recipe: Recipe, **further: Any) -> dict[str, Any]:
+    """Everything that decides what the run computes, as plain values."""
+    data_dir = None if options.data_dir is None else str(options.data_dir.resolve())
+    named = {"command": options.command, "data": options.data, "data_dir": data_dir}
+    return {**named, "recipe": recipe.to_dict(), **further}
+
+
+def out(options: argparse.Namespace, *parts: object) -> Path:
+    """The run folder that was asked for, or one below ``runs`` named after ``parts``."""
+    if options.out is not None:
+        return Path(options.out)
+    return Path("runs") / "-".join(str(part) for part in (options.command, options.data, options.model, *parts))
+
+
+def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A type for argparse: a finite number of ``kind`` above 0."""
+
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse names it where the text is no number
+    return parse
+
+
+def density(text: str) -> float:
+    """A type for argparse: a density in (0, 1]."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a density in (0, 1], such as 0.1 for a tenth, found {text}")
+    return value
+
+
+def scope(text: str) -> Scope:
+    """A type for argparse: "model", "layer", or "fc1=0.3,fc2=0.5"."""
+    if text in ("model", "layer"):
+        return text
+    targets = {}
+    for part in text.split(","):
+        path, equals, value = part.partition("=")
+        try:
+            targets[path.strip()] = density(value)
+        except ValueError:
+            equals = ""
+        if not equals or not path.strip():
+            raise argparse.ArgumentTypeError(f'expected model, layer or "name=0.3,name=0.5", found {text!r}')
+    return targets
+
+
+def _device(text: str) -> str:
+    try:
+        device = torch.device(text)
+    except RuntimeError as problem:
+        raise argparse.ArgumentTypeError(f"expected cpu or cuda, found {text!r}") from problem
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError("cuda: PyTorch sees no GPU here; use --device cpu")
+    return str(device)
+
+
+def read_recipe(values: dict[str, Any], place: Path) -> Recipe:
+    """The recipe in the config of a run folder.
+
+    Raises:
+        DataError: the folder holds no single training.
+    """
+    if values.get("command") not in (None, "train") or "recipe" not in values:
+        raise DataError(
+            f"{place}: holds no single training but a {values.get('command', 'thing')}; name a folder below it"
+        )
+    return Recipe.from_dict(values["recipe"])

@@ -1,0 +1,166 @@
+import copy
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from lzero.errors import DataError, NonFiniteError
+from lzero.experiments import datasets
+from lzero.experiments.training import Recipe, Training, error, read_checkpoint
+
+RECIPES = {
+    "constrained, adam": Recipe(target=0.3),
+    "constrained, sgd": Recipe(target=0.3, optimizer="sgd", lr=0.1),
+    "constrained, layers": Recipe(target=0.5, scope="layer", measure="macs"),
+    "constrained, inputs, nuPI": Recipe(target=0.3, granularity="input", solver=(("dual", "nupi"),)),
+    "penalized": Recipe(method="penalized", coefficient=1.0),
+    "dense": Recipe(method="dense"),
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    digits = datasets.load("digits")
+    return replace(digits, train_x=digits.train_x[:300], train_y=digits.train_y[:300])
+
+
+def without_seconds(training):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in training.recorder.rows]
+
+
+def assert_same(one, other):
+    assert without_seconds(one) == without_seconds(other)
+    twin = other.model.state_dict()
+    assert all(tensor.equal(twin[name]) for name, tensor in one.model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", RECIPES, ids=str)
+def test_a_resumed_training_is_the_uninterrupted_one_to_the_bit(name, data, tmp_path):
+    recipe = replace(RECIPES[name], epochs=4)
+    straight = Training(recipe, data).run()
+    broken = Training(recipe, data)
+    for _ in range(2):
+        broken.run_epoch()
+    broken.save(tmp_path / "checkpoint.pt")
+    torch.rand(7)  # another process has another history of draws
+    resumed = Training(recipe, data).load(tmp_path / "checkpoint.pt")
+    assert resumed.epoch == 2
+    resumed.run()
+    assert_same(straight, resumed)
+    assert [row["epoch"] for row in resumed.recorder.rows] == [1, 2, 3, 4]
+
+
+def test_every_epoch_leaves_a_checkpoint_that_continues(data, tmp_path):
+    recipe = Recipe(target=0.3, epochs=3)
+    path = tmp_path / "checkpoint.pt"
+
+    def stop(row):
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Training(recipe, data).run(stop, str(path))
+    assert read_checkpoint(path)["epoch"] == 2
+    assert_same(Training(recipe, data).load(path).run(), Training(recipe, data).run())
+
+
+def test_a_finished_training_loads_and_has_nothing_left_to_do(data, tmp_path):
+    recipe = Recipe(target=0.3, epochs=1)
+    finished = Training(recipe, data).run(checkpoint=str(tmp_path / "checkpoint.pt"))
+    again = Training(recipe, data).load(tmp_path / "checkpoint.pt").run()
+    assert_same(finished, again)
+    assert again.purge().certificate == finished.purge().certificate
+
+
+def test_trainings_in_one_process_do_not_disturb_each_other_or_the_caller(data):
+    recipes = [Recipe(target=0.3, epochs=2), Recipe(method="penalized", coefficient=1.0, epochs=2)]
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    alone = [Training(recipe, data).run() for recipe in recipes]
+    assert torch.get_rng_state().equal(before)
+    torch.manual_seed(6)
+    one, other = (Training(recipe, data) for recipe in recipes)
+    for _ in range(2):
+        other.run_epoch()
+        one.run_epoch()
+    assert_same(alone[0], one)
+    assert_same(alone[1], other)
+
+
+def test_another_seed_is_another_training(data):
+    losses = {Training(Recipe(target=0.3, epochs=1, seed=seed), data).run_epoch()["loss"] for seed in range(3)}
+    assert len(losses) == 3
+
+
+def test_steps_end_a_training_within_an_epoch(data):
+    training = Training(Recipe(target=0.3, steps=4, batch_size=100), data).run()
+    assert [row["step"] for row in training.recorder.rows] == [3, 4]
+
+
+def test_a_truncated_checkpoint_is_refused_and_the_training_left_as_it_was(data, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    training = Training(Recipe(target=0.3, epochs=1), data)
+    training.save(path)
+    before = copy.deepcopy(training.model.state_dict())
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(DataError, match=r"checkpoint\.pt: not readable as saved tensors .*delete it and train anew"):
+        training.load(path)
+    assert all(tensor.equal(before[name]) for name, tensor in training.model.state_dict().items())
+
+
+@pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2]], ids=["other entries", "a list"])
+def test_a_file_that_is_no_checkpoint_is_refused(content, tmp_path):
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(DataError, match=r"expected the entries .*, found no .*; delete it and train anew"):
+        read_checkpoint(tmp_path / "checkpoint.pt")
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+    torch.save(nn.Linear(2, 2), tmp_path / "checkpoint.pt")
+    with pytest.raises(DataError, match="not readable as saved tensors"):
+        read_checkpoint(tmp_path / "checkpoint.pt")
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"checkpoint\.pt: .*No such file"):
+        read_checkpoint(tmp_path / "checkpoint.pt")
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_with_what_differs(data, tmp_path):
+    Training(Recipe(target=0.3, epochs=1), data).save(tmp_path / "checkpoint.pt")
+    other = Training(Recipe(target=0.3, epochs=2, lr=0.1), data)
+    with pytest.raises(DataError, match="saved with another epochs, lr; resume with the options it was begun with"):
+        other.load(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(target=0.3),
+        Recipe(scope={"fc1": 0.5, "fc2": 0.4}, measure="macs"),
+        Recipe(target=0.2, solver=(("dual", "nupi"), ("dual_lr", 0.1))),
+    ],
+)
+def test_a_recipe_comes_back_from_json(recipe):
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_a_recipe_with_unknown_entries_is_refused():
+    with pytest.raises(DataError, match=r"recipe: .*epoch_count"):
+        Recipe.from_dict({"epoch_count": 3})
+
+
+def test_a_loss_that_is_not_a_number_ends_the_training(data):
+    broken = replace(data, train_x=torch.full_like(data.train_x, torch.nan))
+    with pytest.raises(NonFiniteError, match="not finite at step 0"):
+        Training(Recipe(target=0.3, epochs=1), broken).run()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 1000])
+def test_the_error_is_the_share_of_wrong_answers_in_eval_mode(batch_size):
+    model = nn.Sequential(nn.Dropout(0.9), nn.Identity()).train()
+    x, y = torch.eye(4), torch.tensor([0, 1, 2, 0])
+    assert error(model, x, y, batch_size) == 0.25
+    assert model.training

@@ -1,0 +1,49 @@
+"""The contract of the design: these names, with these parameters."""
+
+import inspect
+
+import pytest
+
+import lzero
+
+SIGNATURES = {
+    "discover": (["model", "example_inputs"], {"granularity": "unit", "ignore": ()}),
+    "attach_gates": (["model", "example_inputs"], {"granularity": "unit", "estimator": None, "rescale": True}),
+    "parameter_groups": (["model", "lr", "gate_lr"], {"weight_decay": 0.0}),
+    "Constraint": (["target", "measure", "scope"], {"measure": "params", "scope": "model"}),
+    "Solver": (["gates", "target_density"], {"target_density": None, "measure": "params", "constraints": None}),
+    "Penalty": (["gates", "coefficient"], {"measure": "params"}),
+    "purge": (["model"], {"settle": True, "verify": True}),
+    "HardConcrete": (["temperature", "gamma", "zeta"], {"temperature": 2 / 3, "gamma": -0.1, "zeta": 1.1}),
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_public_callables_take_what_the_design_says(name):
+    positional, defaults = SIGNATURES[name]
+    parameters = inspect.signature(getattr(lzero, name)).parameters
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+    assert [p.name for p in parameters.values() if p.kind in kinds] == positional
+    for option, default in defaults.items():
+        assert parameters[option].default == default
+
+
+def test_all_names_exist_are_documented_and_sorted():
+    assert lzero.__all__ == sorted(lzero.__all__)
+    for name in lzero.__all__:
+        assert inspect.getdoc(getattr(lzero, name)), name
+    promised = ["Plan", "Gates", "Recorder", "PurgeResult", *SIGNATURES]
+    assert set(promised) <= set(lzero.__all__)
+    assert lzero.__version__
+
+
+@pytest.mark.parametrize("seam", [lzero.Solver, lzero.Penalty])
+def test_both_seams_have_the_same_methods(seam):
+    for method in ("step", "state_dict", "load_state_dict", "metrics"):
+        assert callable(getattr(seam, method))
+    assert isinstance(lzero.Solver.multipliers, property)
+
+
+@pytest.mark.parametrize("error", ["StructureError", "BudgetError", "SolverError", "DataError", "NonFiniteError"])
+def test_every_error_is_an_lzero_error(error):
+    assert issubclass(getattr(lzero, error), lzero.LzeroError)

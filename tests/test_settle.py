@@ -1,0 +1,172 @@
+"""Settling: every budget is met, and no unit that is left could be added."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plans import CASES, Truth, mlp
+
+from lzero.constraints import Budget, Constraint
+from lzero.errors import BudgetError
+from lzero.settle import settle
+from lzero.structure.attach import attach_gates
+
+GATED = {}
+
+
+def gated(name, log_alpha=None):
+    if name not in GATED:
+        torch.manual_seed(0)
+        model, plan = CASES[name]()
+        GATED[name] = (model, attach_gates(model, plan))
+    gates = GATED[name][1]
+    if log_alpha is not None:
+        with torch.no_grad():
+            gates.log_alpha.copy_(log_alpha)
+    return gates
+
+
+@st.composite
+def situations(draw, single):
+    """Gates with random probabilities (with ties) and one or several feasible budgets."""
+    name = draw(st.sampled_from(sorted(CASES)))
+    gates = gated(name)
+    values = draw(st.lists(st.integers(-8, 6), min_size=len(gates), max_size=len(gates)))
+    gates = gated(name, torch.tensor(values) / draw(st.sampled_from([1.0, 0.7, 7.0])))
+    measures = ["params", "macs", "gates"]
+    chosen = draw(st.lists(st.sampled_from(measures), min_size=1, max_size=1 if single else 3, unique=True))
+    budgets = []
+    for measure in chosen:
+        scope = "model" if single else draw(st.sampled_from(["model", "layer"]))
+        least = float(Budget(Constraint(1.0, measure, scope), gates).cost.fraction(gates.floor()).max())
+        target = least + (1 - least) * draw(st.floats(0, 1))
+        budgets.append(Budget(Constraint(min(max(target, least), 1.0), measure, scope), gates))
+    return gates, budgets
+
+
+def met(budgets, open_):
+    return all(bool((budget.cost.fraction(open_) <= budget.targets).all()) for budget in budgets)
+
+
+def check(gates, budgets, settled):
+    open_ = settled.open
+    assert met(budgets, open_)
+    assert torch.equal(open_, gates.alive(open_))
+    for group in gates.split(open_).values():
+        assert group.any()
+    for gate in (~open_).nonzero().flatten().tolist():
+        owner = int(gates.owners[gate])
+        if owner < 0 or open_[owner]:
+            more = open_.clone()
+            more[gate] = True
+            assert not met(budgets, more), f"gate {gate} could be opened"
+
+
+@settings(max_examples=80, deadline=None)
+@given(situations(single=False))
+def test_every_budget_is_met_and_no_closed_gate_could_be_opened(situation):
+    gates, budgets = situation
+    check(gates, budgets, settle(gates, budgets))
+
+
+@settings(max_examples=80, deadline=None)
+@given(situations(single=True))
+def test_a_single_budget_is_met_with_less_than_one_unit_to_spare(situation):
+    gates, budgets = situation
+    settled = settle(gates, budgets)
+    check(gates, budgets, settled)
+    (budget,) = budgets
+    spare = float(budget.targets - budget.cost.fraction(settled.open))
+    assert spare >= 0
+    free = (gates.owners < 0) | settled.open[gates.owners]
+    prices = budget.cost.gradient(settled.open).rows(torch.arange(len(gates)))[0] / budget.cost.total
+    left = prices[~settled.open & free]
+    assert not len(left) or spare < float(left.min())
+
+
+@settings(max_examples=60, deadline=None)
+@given(situations(single=True))
+def test_a_gate_that_is_left_out_was_less_likely_than_all_before_it_or_did_not_fit(situation):
+    """Greedy, written out: one gate at a time in order of probability, a feature after its channel."""
+    gates, budgets = situation
+    p = gates.probability().detach()
+    rank = torch.where(gates.owners >= 0, torch.minimum(p, p[gates.owners]), p).tolist()
+    open_ = gates.floor()
+    for gate in sorted(range(len(gates)), key=lambda g: (-rank[g], int(gates.owners[g]) >= 0, g)):
+        owner = int(gates.owners[gate])
+        more = open_.clone()
+        more[gate] = True
+        if (owner < 0 or open_[owner]) and met(budgets, more):
+            open_ = more
+    assert torch.equal(settle(gates, budgets).open, open_)
+
+
+def test_without_budgets_the_median_gates_decide():
+    gates = gated("lenet", torch.linspace(-4, 3, 14))
+    settled = settle(gates, [])
+    assert torch.equal(settled.open, gates.open_mask()) and (settled.threshold, settled.moved) == (0.5, 0)
+
+
+def test_training_that_landed_on_the_budget_is_left_alone():
+    gates = gated("units", torch.tensor([3.0, 2, -4, -5, 3, -6, 1]))
+    deployed = float(Budget(Constraint(1.0), gates).cost.fraction(gates.open_mask()))
+    settled = settle(gates, [Budget(Constraint(deployed), gates)])
+    assert torch.equal(settled.open, gates.open_mask()) and (settled.threshold, settled.moved) == (0.5, 0)
+
+
+def test_features_of_closed_channels_do_not_count_as_moved():
+    """A likely feature of a closed channel is closed before and after, and does not set the threshold."""
+    gates = gated("lenet")
+    names = list(gates.slices)
+    assert names == ["conv1", "conv2", "fc1", "fc1.input"]
+    values = {"conv1": [5.0, 5], "conv2": [5.0, -5], "fc1": [5.0, 5], "fc1.input": [6.0] * 8}
+    gates = gated("lenet", torch.cat([torch.tensor(values[name]) for name in names]))
+    deployed = float(Budget(Constraint(1.0), gates).cost.fraction(gates.open_mask()))
+    settled = settle(gates, [Budget(Constraint(deployed), gates)])
+    assert (settled.threshold, settled.moved) == (0.5, 0)
+
+
+def test_the_threshold_is_the_likeliest_gate_that_stays_closed():
+    gates = gated("units", torch.tensor([3.0, 2, 1, 0, 3, 2, 1]))
+    settled = settle(gates, [Budget(Constraint(0.5), gates)])
+    p = gates.probability().detach()
+    assert 0.5 < settled.threshold == float(p[~settled.open].max())
+    assert settled.moved == int((~settled.open).sum())
+
+
+def test_everything_opens_at_a_density_of_one():
+    gates = gated("lenet", torch.full((14,), -6.0))
+    settled = settle(gates, [Budget(Constraint(1.0), gates)])
+    assert settled.open.all() and settled.threshold == 0.0
+
+
+def test_equal_probabilities_settle_in_one_way():
+    gates = gated("units", torch.zeros(7))
+    budget = Budget(Constraint(0.5), gates)
+    one, two = settle(gates, [budget]), settle(gates, [budget])
+    assert torch.equal(one.open, two.open)
+    check(gates, [budget], one)
+
+
+def test_many_gates_settle_in_few_evaluations(monkeypatch):
+    torch.manual_seed(0)
+    model, plan = mlp((300, 200, 100, 10))
+    gates = attach_gates(model, plan)
+    with torch.no_grad():
+        gates.log_alpha.normal_(std=3)
+    budget = Budget(Constraint(0.2), gates)
+    value, calls = type(budget.cost).value, []
+    monkeypatch.setattr(type(budget.cost), "value", lambda self, p: calls.append(1) or value(self, p))
+    settled = settle(gates, [budget])
+    assert len(calls) < 200
+    monkeypatch.undo()
+    truth = Truth.of(plan, gates)
+    assert float(budget.cost.value(settled.open)) == truth.count(settled.open[None].numpy())[0]
+
+
+def test_a_budget_below_the_floor_is_an_error_and_not_a_dead_layer():
+    gates = gated("reused", torch.zeros(4))
+    budget = Budget(Constraint(0.9), gates)
+    budget.targets.fill_(0.01)
+    with pytest.raises(BudgetError, match="settle: one unit of every layer already exceeds a budget"):
+        settle(gates, [budget])
