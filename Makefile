@@ -28,7 +28,7 @@ test-all: lint
 	$(BIN)/python -m pytest -m ""
 
 demo: $(STAMP)
-	$(BIN)/lzero compare --data digits --target 0.1 --out runs/demo
+	$(BIN)/lzero compare --data digits --target 0.1 --out runs/demo --resume
 
 # One script a figure, in figures/, named after the figure it makes.
 figures: $(STAMP)

@@ -27,7 +27,7 @@ def main() -> None:
     options = parser.parse_args()
     points = itertools.product(("model", "layer"), ("params", "macs"), TARGETS, range(3))
     cells = [
-        Cell("digits", Recipe(target=target, measure=measure, scope=scope, seed=seed))
+        Cell("digits", Recipe(target=target, measure=measure, scope=scope, seed=seed, epochs=200))
         for scope, measure, target, seed in points
     ]
     rows = run_cells(cells, HERE / "digits.csv", workers=options.workers).rows

@@ -13,14 +13,6 @@ FAST = ["--epochs", "2", "--batch-size", "256", "--quiet"]
 TRAIN = ["train", "--target", "0.3", *FAST]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"

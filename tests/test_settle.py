@@ -134,6 +134,16 @@ def test_the_threshold_is_the_likeliest_gate_that_stays_closed():
     assert settled.moved == int((~settled.open).sum())
 
 
+def test_a_likely_feature_of_a_closed_channel_does_not_raise_the_threshold():
+    gates = gated("lenet")
+    values = {"conv1": [5.0, 5], "conv2": [5.0, -5], "fc1": [5.0, 1], "fc1.input": [6.0] * 8}
+    gates = gated("lenet", torch.cat([torch.tensor(values[name]) for name in gates.slices]))
+    deployed = float(Budget(Constraint(1.0), gates).cost.fraction(gates.open_mask()))
+    settled = settle(gates, [Budget(Constraint(deployed - 1e-3), gates)])
+    assert settled.moved > 0 and not settled.open[gates.slices["fc1"].stop - 1]
+    assert settled.threshold == float(gates.probability()[gates.slices["fc1"].stop - 1].detach())
+
+
 def test_everything_opens_at_a_density_of_one():
     gates = gated("lenet", torch.full((14,), -6.0))
     settled = settle(gates, [Budget(Constraint(1.0), gates)])

@@ -57,11 +57,11 @@ def equal(one, two):
 class Written(cooper.ConstrainedMinimizationProblem):
     """The same problem as a user of cooper would write it: proxy constraint, deployed cost as strict violation."""
 
-    def __init__(self, problem, target, formulation=cooper.formulations.Lagrangian, **options):
+    def __init__(self, problem, target, formulation=cooper.formulations.Lagrangian, two_sided=False, **options):
         super().__init__()
         self.problem, self.target, self.cost = problem, target, Cost(problem.gates, "params")
         self.budget = cooper.Constraint(
-            constraint_type=cooper.ConstraintType.INEQUALITY,
+            constraint_type=cooper.ConstraintType.EQUALITY if two_sided else cooper.ConstraintType.INEQUALITY,
             formulation_type=formulation,
             multiplier=cooper.multipliers.DenseMultiplier(num_constraints=1, dtype=torch.float64),
             **options,
@@ -92,31 +92,42 @@ DUALS = {
 }
 
 
+@pytest.mark.parametrize("two_sided", [False, True])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("dual", DUALS)
-def test_steps_equal_coopers_roll_to_the_last_bit(dual, optimizer):
+def test_steps_equal_coopers_roll_to_the_last_bit(dual, optimizer, two_sided):
     build, options = DUALS[dual]
     ours, theirs = Problem(optimizer=optimizer), Problem(optimizer=optimizer)
-    solver = lzero.Solver(ours.gates, 0.4, schedule="fixed", restarts=False, scale=False, dual_lr=0.05, **options)
-    written = Written(theirs, solver.budgets[0].targets)
+    options = {**options, "schedule": "fixed", "restarts": False, "scale": False, "dual_lr": 0.05}
+    solver = lzero.Solver(ours.gates, 0.4, two_sided=two_sided, **options)
+    written = Written(theirs, solver.budgets[0].targets, two_sided=two_sided)
     roller = cooper.optim.SimultaneousOptimizer(written, theirs.optimizer, build(written.dual_parameters()))
-    seen = set()
+    seen = []
     for step in range(60):
+        if step == 40:  # from now on the budget is met, and the multiplier falls
+            for problem in (ours, theirs):
+                with torch.no_grad():
+                    problem.gates.log_alpha.fill_(-5.0)
+            for multiplier in (solver.budgets[0].multiplier, written.budget.multiplier.weight):
+                multiplier.data.fill_(0.05)
         torch.manual_seed(step)
         ours.train(solver, 1)
         torch.manual_seed(step)
         roller.roll()
         assert torch.equal(solver.budgets[0].multiplier, written.budget.multiplier.weight), step
         assert equal(ours.state(), theirs.state()), step
-        seen.add(solver.multipliers["params"])
-    assert len(seen) > 20 and max(seen) > 0.05
+        seen.append(solver.multipliers["params"])
+    assert len(set(seen)) > 20 and max(seen) > 0.05
+    assert min(seen) < 0 if two_sided else min(seen) == 0
 
 
-def test_the_augmented_lagrangian_equals_coopers_too():
+@pytest.mark.parametrize("two_sided", [False, True])
+def test_the_augmented_lagrangian_equals_coopers_too(two_sided):
     ours, theirs = Problem(), Problem()
-    solver = lzero.Solver(ours.gates, 0.4, schedule="fixed", restarts=False, scale=False, augmentation=0.5, dual_lr=0.5)
+    options = {"schedule": "fixed", "restarts": False, "scale": False, "augmentation": 0.5, "dual_lr": 0.5}
+    solver = lzero.Solver(ours.gates, 0.4, two_sided=two_sided, **options)
     coefficient = cooper.penalty_coefficients.DensePenaltyCoefficient(torch.tensor([0.5], dtype=torch.float64))
-    written = Written(theirs, 0.4, cooper.formulations.AugmentedLagrangian, penalty_coefficient=coefficient)
+    written = Written(theirs, 0.4, cooper.formulations.AugmentedLagrangian, two_sided, penalty_coefficient=coefficient)
     dual = torch.optim.SGD(written.dual_parameters(), lr=0.5, maximize=True)
     roller = cooper.optim.SimultaneousOptimizer(written, theirs.optimizer, dual)
     for step in range(40):
@@ -130,7 +141,7 @@ def test_the_augmented_lagrangian_equals_coopers_too():
 
 def test_the_augmented_pull_is_that_of_the_quadratic():
     problem = Problem()
-    solver = lzero.Solver(problem.gates, 0.4, schedule="fixed", scale=False, augmentation=0.5)
+    solver = lzero.Solver(problem.gates, 0.4, schedule="fixed", scale=False, augmentation=0.5, two_sided=False)
     solver.budgets[0].multiplier.data.fill_(0.3)
     problem.backward()
     before = problem.gates.log_alpha.grad.clone()
@@ -174,22 +185,43 @@ def test_at_lambda_one_the_pull_is_as_strong_as_the_loss():
     assert float((problem.gates.log_alpha.grad - before).norm()) == pytest.approx(float(before.norm()), rel=1e-4)
 
 
-@pytest.mark.parametrize("restarts", [True, False])
-def test_a_met_constraint_restarts_its_multiplier(restarts):
+def stepped(multiplier, log_alpha, **options):
+    """lambda after one step from ``multiplier`` with all gates at ``log_alpha``, and the strict violation of 0.7."""
     problem = Problem()
-    solver = lzero.Solver(problem.gates, 0.9, schedule="fixed", restarts=restarts, dual_lr=0.01)
+    solver = lzero.Solver(problem.gates, 0.7, schedule="fixed", dual_lr=0.01, **options)
     with torch.no_grad():
-        problem.gates.log_alpha.fill_(-4.0)
-    solver.budgets[0].multiplier.data.fill_(0.5)
-    strict = float(solver.budgets[0].cost.fraction(problem.gates.open_mask())) - 0.9
-    assert strict < 0
+        problem.gates.log_alpha.fill_(log_alpha)
+    solver.budgets[0].multiplier.data.fill_(multiplier)
+    strict = float(solver.budgets[0].cost.fraction(problem.gates.open_mask())) - 0.7
     problem.backward()
     solver.step()
-    assert solver.multipliers["params"] == (0.0 if restarts else pytest.approx(0.5 + 0.01 * strict, rel=1e-12))
-    for _ in range(100):
-        problem.backward()
-        solver.step()
-    assert 0 <= solver.multipliers["params"] < 0.5
+    return solver.multipliers["params"], strict
+
+
+def test_a_met_constraint_restarts_its_multiplier():
+    after, strict = stepped(0.5, -4.0, two_sided=False)
+    assert strict < 0 and after == 0.0
+    after, strict = stepped(0.5, -4.0, two_sided=False, restarts=False)
+    assert after == pytest.approx(0.5 + 0.01 * strict, rel=1e-12)
+    after, _ = stepped(1e-4, -4.0, two_sided=False, restarts=False)
+    assert after == 0.0  # projected
+
+
+def test_a_two_sided_multiplier_restarts_where_its_sign_is_not_that_of_the_violation():
+    for start, log_alpha in ((0.5, -4.0), (-0.5, 4.0)):
+        after, strict = stepped(start, log_alpha, two_sided=True)
+        assert start * strict < 0 and after == 0.0
+        after, strict = stepped(-start, log_alpha, two_sided=True)
+        assert after == pytest.approx(-start + 0.01 * strict, rel=1e-12)
+
+
+def test_a_single_part_is_held_from_both_sides_by_default_and_several_are_not():
+    gates = Problem(lenet).gates
+    single, several = lzero.Solver(gates, 0.5), lzero.Solver(gates, constraints=[Constraint(0.9, scope="layer")])
+    kinds = [solver.budgets[0].constraint.constraint_type for solver in (single, several)]
+    assert kinds == [cooper.ConstraintType.EQUALITY, cooper.ConstraintType.INEQUALITY]
+    two = lzero.Solver(gates, constraints=[Constraint(0.5), Constraint(0.6, "macs")])
+    assert all(b.constraint.constraint_type == cooper.ConstraintType.INEQUALITY for b in two.budgets)
 
 
 def test_restarts_are_the_default_of_plain_ascent_alone():

@@ -124,7 +124,6 @@ def purge(
     z = gates.evaluate(settled.open)
     kept = {name: mask.cpu() for name, mask in gates.split(settled.open).items()}
     small = without_gates(model)
-    small.zero_grad()
     scale_consumers(small, gates.plan.groups, gates.split(z))
     shrink(small, gates.plan.groups, kept)
     difference = _verify(model, z, small, settled.open, gates) if verify else None

@@ -77,10 +77,10 @@ class Solver(_Seam):
         primal:  log_alpha.grad += lambda u d c(p) / d log_alpha,   u = EMA(|d loss|) / |d c|   (norms over log_alpha)
         dual:    lambda <- lambda + dual_lr (c(median gates) - e_t),  then 0 where lambda and that violation disagree
 
-    so that lambda answers to what will be shipped, and lambda = 1 is as strong as the loss, whatever its scale. A single
-    budget is held from both sides: what closed too much is opened again by a negative lambda (the loss alone seldom
-    does: closed gates get almost no gradient). Where several parts have budgets, which need not be met with equality at
-    once, lambda >= 0.
+    so that lambda answers to what will be shipped, and lambda = 1 is as strong as the loss, whatever its scale. A
+    single budget is held from both sides: what closed too much is opened again by a negative lambda (the loss alone
+    seldom does: closed gates get almost no gradient). Where several parts have budgets, which need not be met with
+    equality at once, lambda >= 0.
 
     Args:
         gates: what ``attach_gates`` returned.
@@ -90,8 +90,8 @@ class Solver(_Seam):
         total_steps: optimizer steps of the whole training, where known; the target anneals over the first half.
         anneal_steps: length of the annealing; overrides ``total_steps``; 1,000 where neither is given.
         schedule: ``"cubic"``, ``"fixed"`` or a function (target, progress in [0, 1]) -> annealed target.
-        dual_lr: step size of the ascent; by default 0.01, and 10 / anneal_steps where that is more: a short training has
-            as little time to raise lambda as it has to close gates.
+        dual_lr: step size of the ascent; by default 0.01, and 10 / anneal_steps where that is more: a short training
+            has as little time to raise lambda as it has to close gates.
         dual: ``"sgd"`` (plain ascent) or ``"nupi"`` (proportional-integral control, cooper's nuPI).
         dual_options: further arguments of the dual optimizer (``Kp``, ``Ki``, ``ema_nu``, ``momentum``).
         restarts: set lambda to 0 where its sign and that of the violation disagree (for lambda >= 0: where the
