@@ -1,6 +1,6 @@
 """What gates and solver cost in a training step: gated over ungated, the two timed in turns in one process.
 
-    python benchmarks/step_time.py
+python benchmarks/step_time.py
 """
 
 import statistics

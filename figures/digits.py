@@ -2,9 +2,9 @@
 
     python figures/digits.py
 
-MLP 64-300-100-10, six targets, three seeds, parameters and MACs, model-wide and for every layer on its own; defaults, one
-training each. Shipped must lie at or below the target and within one unit of it: for a layer-wise budget that no closed
-unit could be opened without breaking some layer's.
+MLP 64-300-100-10, six targets, three seeds, parameters and MACs, model-wide and for every layer on its own, with the
+defaults of `lzero train`. Shipped must lie at or below the target and within one unit of it: for a layer-wise budget
+that no closed unit could be opened without breaking some layer's.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def main() -> None:
         exact = [row for row in chosen if row["slack"] >= 0 and row["exhausted"]]
         near = max(abs(row["trained"] - row["asked"]) for row in chosen)
         note = f"; before settling within {near:.2%} of the target" if scope == "model" else ""
-        print(f"{scope}-wise, {measure}: {len(exact)} of {len(chosen)} at or below the target and within one unit{note}")
+        print(
+            f"{scope}-wise, {measure}: {len(exact)} of {len(chosen)} at or below the target and within one unit{note}"
+        )
     shown = [
         {"method": f"lzero, {row['measure']}", "asked": row["asked"], "shipped": row["shipped"]}
         for row in rows

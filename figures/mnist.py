@@ -6,6 +6,7 @@ LeNet-5 takes some 20 minutes a training on one core; cells that mnist.csv alrea
 """
 
 import argparse
+import os
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -18,7 +19,7 @@ NETWORKS = {"mlp": {"target": 0.266, "epochs": 60}, "lenet5": {"target": 0.077, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--data-dir", default=os.environ.get("LZERO_DATA", "data"))
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--workers", type=int, default=2)
@@ -41,7 +42,11 @@ def main() -> None:
 
 
 def report(row: dict) -> None:
-    print(" ".join(f"{name}={row.get(name)}" for name in ("model", "seed", "trained", "shipped", "error", "seconds", "problem")))
+    print(
+        " ".join(
+            f"{name}={row.get(name)}" for name in ("model", "seed", "trained", "shipped", "error", "seconds", "problem")
+        )
+    )
 
 
 if __name__ == "__main__":

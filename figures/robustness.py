@@ -9,6 +9,7 @@ lengths, scales of the loss, optimizers of the weights and batch sizes. Cells th
 
 import argparse
 import itertools
+import os
 import random
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def cell(data_dir, data, target, measure, steps=3_000, scale=1.0, optimizer="ada
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--data-dir", default=os.environ.get("LZERO_DATA", "data"))
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     grid = [cell(options.data_dir, *point) for point in itertools.product(DATA, TARGETS, MEASURES)]
@@ -58,7 +59,18 @@ def main() -> None:
 
 
 def report(row) -> None:
-    names = ("data", "asked", "measure", "steps", "loss_scale", "optimizer", "batch_size", "trained", "shipped", "problem")
+    names = (
+        "data",
+        "asked",
+        "measure",
+        "steps",
+        "loss_scale",
+        "optimizer",
+        "batch_size",
+        "trained",
+        "shipped",
+        "problem",
+    )
     print(" ".join(f"{name}={row[name]}" for name in names if name in row))
 
 

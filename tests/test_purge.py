@@ -18,7 +18,8 @@ from lzero.errors import BudgetError, StructureError
 from lzero.gates.gates import Gate, Gates
 from lzero.purge import purge, without_gates
 from lzero.settle import settle
-from lzero.structure.attach import attach_gates, gates_of
+from lzero.structure.attach import attach_gates
+from lzero.structure.gated import gates_of
 
 
 def gated(case, spread=2.0, seed=0, dtype=torch.float32):

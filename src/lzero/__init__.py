@@ -1,12 +1,12 @@
 """Train neural networks to a budget: ask for a density, get exactly that density, in one training.
 
-    gates = lzero.attach_gates(model, example_inputs)
-    solver = lzero.Solver(gates, target_density=0.10)
-    optimizer = torch.optim.Adam(lzero.parameter_groups(model, lr=7e-4, gate_lr=5e-3))
-    ...
-    solver.step()  # between loss.backward() and optimizer.step()
-    ...
-    result = lzero.purge(model)
+gates = lzero.attach_gates(model, example_inputs)
+solver = lzero.Solver(gates, target_density=0.10)
+optimizer = torch.optim.Adam(lzero.parameter_groups(model, lr=7e-4, gate_lr=5e-3))
+...
+solver.step()  # between loss.backward() and optimizer.step()
+...
+result = lzero.purge(model)
 """
 
 from lzero.constraints import Constraint

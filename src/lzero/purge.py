@@ -17,8 +17,8 @@ from lzero.errors import StructureError
 from lzero.gates.gates import Gates
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
-from lzero.structure.attach import accept_plain_checkpoint, gated_leaves, gates_of
 from lzero.structure.forward import map_tensors
+from lzero.structure.gated import accept_plain_checkpoint, gated_leaves, gates_of
 from lzero.structure.run import largest_difference, run
 from lzero.structure.shrink import scale_consumers, shrink
 

@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from lzero.errors import StructureError
 from lzero.gates.gates import Gate, Gates
 from lzero.gates.hard_concrete import HardConcrete
-from lzero.structure.attach import attach_gates, gates_of
+from lzero.structure.attach import attach_gates
+from lzero.structure.gated import gates_of
 from lzero.structure.shrink import find_tensor
 
 

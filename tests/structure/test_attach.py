@@ -13,7 +13,8 @@ import lzero.structure.attach as attach_module
 from lzero.errors import StructureError
 from lzero.gates.gates import Gate
 from lzero.gates.hard_concrete import HardConcrete
-from lzero.structure.attach import attach_gates, gated_leaves, gates_of, parameter_groups
+from lzero.structure.attach import attach_gates, parameter_groups
+from lzero.structure.gated import gated_leaves, gates_of
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -99,8 +100,9 @@ def test_another_estimator_is_used():
     assert torch.allclose(gates.probability(), torch.tensor(0.7))
 
 
+@pytest.mark.parametrize("rescale", [True, False])
 @pytest.mark.parametrize("name", CASES)
-def test_a_plain_checkpoint_loads(name):
+def test_a_plain_checkpoint_loads_at_its_own_scale(name, rescale):
     torch.manual_seed(1)
     model, plan = CASES[name]()
     plain = copy.deepcopy(model)
@@ -109,15 +111,16 @@ def test_a_plain_checkpoint_loads(name):
             parameter.add_(1.0)
     state = plain.state_dict()
     keys = list(state)
-    gates = attach_gates(model, plan)
+    gates = attach_gates(model, plan, rescale=rescale, open_probability=0.8)
     start = gates.log_alpha.detach().clone()
     wrapped = nn.Sequential(model)
     for target, prefix in ((model, ""), (wrapped, "0.")):
         given = {prefix + key: value for key, value in state.items()}
         assert str(target.load_state_dict(given)) == "<All keys matched successfully>"
     assert list(state) == keys and torch.equal(gates.log_alpha, start)
-    with gates.fixed(torch.ones(len(gates))):
-        assert torch.equal(model.eval()(plan.example_inputs), plain.eval()(plan.example_inputs))
+    with gates.fixed(gates.means() if rescale else torch.ones(len(gates))):
+        found, expected = model.eval()(plan.example_inputs), plain.eval()(plan.example_inputs)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_wrong_checkpoint_still_says_what_is_missing():

@@ -32,7 +32,9 @@ _CHECKPOINT = {"recipe", "epoch", "step", "seconds", "model", "optimizers", "sea
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that one training depends on; the defaults are those of the command line, which trains digits for 200 epochs.
+    """Everything that one training depends on.
+
+    The defaults are those of the command line, but that it trains digits for 200 epochs.
 
     Attributes:
         model: a name in :mod:`lzero.experiments.models`.

@@ -31,6 +31,7 @@ class Gates(nn.Module):
     group_of: Tensor  # long, [G]
     owners: Tensor  # long, [G]
     plan: Any  # the structure.Plan that the gates were attached by
+    rescaled: bool  # whether gated weights were divided by E[z]
     budgets: Sequence[Any]  # the constraints.Budget list of the Solver that was last built on these gates
 
     def __init__(self, sizes: Mapping[str, int], owners: Tensor | None = None, estimator: HardConcrete | None = None):
@@ -47,7 +48,7 @@ class Gates(nn.Module):
         self.register_buffer("group_of", group_of, persistent=False)
         self.register_buffer("owners", torch.full((start,), -1) if owners is None else owners, persistent=False)
         self.log_alpha = nn.Parameter(torch.zeros(start))
-        self.plan, self.budgets = None, ()
+        self.plan, self.budgets, self.rescaled = None, (), False
         self._held: tuple[Tensor, Tensor] | None = None
         self._held_key: tuple[bool, int] = (False, -1)
         self._fixed: tuple[Tensor, Tensor] | None = None
@@ -71,6 +72,11 @@ class Gates(nn.Module):
     def probability_slope(self) -> Tensor:
         """dP(z != 0) / d log_alpha of every gate, [G], without a graph."""
         return self.estimator.probability_slope(self.log_alpha)
+
+    @torch.no_grad()
+    def means(self) -> Tensor:
+        """E[z] of every gate, [G], without a graph."""
+        return self.estimator.mean(self.log_alpha)
 
     @torch.no_grad()
     def open_mask(self) -> Tensor:
@@ -200,6 +206,12 @@ class Gate(nn.Module):
             self.gates = gates
         self.dim = dim
         self.register_buffer("index", index.to(gates.log_alpha.device), persistent=False)
+
+    def factor(self, values: Tensor, like: Tensor) -> Tensor:
+        """``values`` [G] at the positions of this tensor, 1 where ungated, shaped to broadcast against ``like``."""
+        table = torch.cat([values, values.new_ones(1)]).to(like)
+        at = table[self.index.to(like.device)]
+        return at.view_as(like) if self.dim < 0 else at.view([-1 if d == self.dim else 1 for d in range(like.dim())])
 
     def forward(self, weight: Tensor) -> Tensor:
         """``weight`` times its gates, of the same shape."""

@@ -15,9 +15,10 @@ from lzero.gates.gates import Gate, Gates
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.structure.discover import discover
 from lzero.structure.forward import map_tensors
+from lzero.structure.gated import accept_plain_checkpoint, gated_leaves, gates_of
 from lzero.structure.group import GateGroup
 from lzero.structure.plan import Plan
-from lzero.structure.shrink import along, find_tensor
+from lzero.structure.shrink import find_tensor
 
 
 def attach_gates(
@@ -81,26 +82,14 @@ def attach_gates(
     gates.train(model.training)
     maps = gate_maps(model, groups, gates)
     inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.detach().clone())  # the batch may be reused
+    gates.rescaled = rescale
     gates.plan = replace(plan, example_inputs=inputs)
     _register(model, maps, gates)
     if rescale:
-        _rescale(model, maps, estimator.mean(gates.log_alpha.detach()))
+        _rescale(model, gates.means())
     model.register_forward_pre_hook(gates.draw)
     model.register_load_state_dict_pre_hook(accept_plain_checkpoint)  # type: ignore[no-untyped-call]
     return gates
-
-
-def gates_of(model: nn.Module) -> Gates | None:
-    """The gates attached to ``model``, or None."""
-    return next((module for module in model.modules() if isinstance(module, Gates)), None)
-
-
-def gated_leaves(module: nn.Module) -> list[str]:
-    """Names of the parameters of ``module`` itself that gates multiply."""
-    if not parametrize.is_parametrized(module):
-        return []
-    lists: Any = module.parametrizations
-    return [leaf for leaf, steps in lists.items() if any(isinstance(step, Gate) for step in steps)]
 
 
 def parameter_groups(
@@ -229,15 +218,16 @@ def _register(model: nn.Module, maps: Maps, gates: Gates) -> None:
 
 
 @torch.no_grad()
-def _rescale(model: nn.Module, maps: Maps, mean: Tensor) -> None:
-    """Divide the gated tensors of a model with gates by the ``mean`` [G] of their gates."""
-    table = torch.cat([mean, mean.new_ones(1)])
-    for (name, dim), stack in maps.items():
-        path, _, leaf = name.rpartition(".")
-        tensor = find_tensor(model, f"{path}.parametrizations.{leaf}.original".lstrip("."))
-        for index in stack:
-            factor = table[index.to(table.device)].to(tensor.dtype)
-            tensor.div_(factor.view_as(tensor) if dim < 0 else along(factor, dim, tensor.dim()))
+def _rescale(model: nn.Module, mean: Tensor) -> None:
+    """Divide every gated tensor of a model with gates, once where it is tied, by the ``mean`` [G] of its gates."""
+    done: set[int] = set()
+    for module in model.modules():
+        for leaf in gated_leaves(module):
+            steps: Any = module.parametrizations[leaf]  # type: ignore[index]
+            if id(steps.original) not in done:
+                done.add(id(steps.original))
+                for gate in steps:
+                    steps.original.div_(gate.factor(mean, steps.original))
 
 
 def _every_alias(model: nn.Module, maps: Maps) -> list[tuple[nn.Module, str, int, Tensor]]:
@@ -249,17 +239,3 @@ def _every_alias(model: nn.Module, maps: Maps) -> list[tuple[nn.Module, str, int
             for leaf in [leaf for leaf, parameter in module._parameters.items() if parameter is tensor]:
                 places += [(module, leaf, dim, index) for index in stack]
     return places
-
-
-def accept_plain_checkpoint(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Let ``load_state_dict`` take the state of the ungated model: weights are renamed, gates stay as they are."""
-    path = next((path for path, module in model.named_modules() if isinstance(module, Gates)), None)
-    key = f"{prefix}{path}.log_alpha"
-    if path is None or key in state:
-        return
-    state[key] = model.get_parameter(f"{path}.log_alpha").detach().clone()
-    for path, module in model.named_modules():
-        for leaf in gated_leaves(module):
-            plain = f"{prefix}{path}.{leaf}" if path else f"{prefix}{leaf}"
-            if plain in state:
-                state[plain.removesuffix(leaf) + f"parametrizations.{leaf}.original"] = state.pop(plain)

@@ -1,11 +1,9 @@
-"""The seam to a training loop: one line between ``backward()`` and ``optimizer.step()``."""
+"""The constrained solver."""
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import cooper
@@ -13,63 +11,18 @@ import torch
 from torch import Tensor
 
 from lzero.constraints import Budget, Constraint
-from lzero.cost import Cost, Measure
-from lzero.errors import BudgetError, NonFiniteError, SolverError
+from lzero.cost import Measure
+from lzero.errors import BudgetError, SolverError
 from lzero.gates.gates import Gates
+from lzero.solver.dual import default_lr, dual_optimizer
+from lzero.solver.schedule import Schedule, anneal_length, schedule_of
+from lzero.solver.seam import Seam
 
-Schedule = Callable[[float, float], float]
 _MEMORY = 0.99  # of the running mean of the loss gradient's norm
-_ANNEAL_STEPS = 1000
-_DUAL_LR, _DUAL_TRAVEL = 0.01, 10.0
 _TINY = 1e-30
 
 
-def cubic(target: float, progress: float) -> float:
-    """Annealed target: from 1 at ``progress`` 0 to ``target`` at 1, as target + (1 - target)(1 - progress)^3."""
-    return target + (1 - target) * (1 - min(progress, 1.0)) ** 3
-
-
-def fixed(target: float, progress: float) -> float:
-    """The target itself, from the first step on."""
-    return target
-
-
-SCHEDULES: Mapping[str, Schedule] = {"cubic": cubic, "fixed": fixed}
-
-
-class _Seam:
-    """What :class:`Solver` and :class:`Penalty` share: the gates, the checks of their gradient, the model's cost."""
-
-    def __init__(self, gates: Gates, measure: Measure) -> None:
-        if not isinstance(gates, Gates):
-            raise SolverError(f"expected the Gates that lzero.attach_gates returned, found {type(gates).__name__}")
-        self.gates = gates
-        self.steps = 0
-        self._model_cost = Cost(gates, measure)
-
-    def _loss_gradient(self) -> Tensor:
-        """d loss / d log_alpha, [G], or the reason why there is none."""
-        grad = self.gates.log_alpha.grad
-        if grad is None:
-            raise SolverError(
-                "the gates' log_alpha has no gradient: call step() after loss.backward() and before optimizer.step(), "
-                "with the model in train mode"
-            )
-        if not torch.isfinite(grad).all():
-            raise NonFiniteError(
-                f"the gates' log_alpha: the loss gradient is not finite at step {self.steps}; nothing was changed. "
-                "Look at the loss and the learning rate; under a GradScaler call scaler.unscale_(optimizer) first "
-                "and skip step() where gradients overflowed"
-            )
-        return grad
-
-    def metrics(self) -> dict[str, float]:
-        """Expected and deployed density of the whole model now, as plain floats for a Recorder."""
-        expected = self._model_cost.fraction(self.gates.probability().detach())
-        return {"expected": float(expected), "deployed": float(self._model_cost.fraction(self.gates.open_mask()))}
-
-
-class Solver(_Seam):
+class Solver(Seam):
     """The constrained solver: adds lambda u d(cost)/d(gates) to the gates' gradient, then ascends on lambda.
 
     For a part of the model with expected cost fraction c(p), deployed fraction c(median gates) and target e_t:
@@ -90,8 +43,7 @@ class Solver(_Seam):
         total_steps: optimizer steps of the whole training, where known; the target anneals over the first half.
         anneal_steps: length of the annealing; overrides ``total_steps``; 1,000 where neither is given.
         schedule: ``"cubic"``, ``"fixed"`` or a function (target, progress in [0, 1]) -> annealed target.
-        dual_lr: step size of the ascent; by default 0.01, and 10 / anneal_steps where that is more: a short training
-            has as little time to raise lambda as it has to close gates.
+        dual_lr: step size of the ascent; by default 0.01, and 10 / anneal_steps (at most 0.1) where that is more.
         dual: ``"sgd"`` (plain ascent) or ``"nupi"`` (proportional-integral control, cooper's nuPI).
         dual_options: further arguments of the dual optimizer (``Kp``, ``Ki``, ``ema_nu``, ``momentum``).
         restarts: set lambda to 0 where its sign and that of the violation disagree (for lambda >= 0: where the
@@ -125,6 +77,8 @@ class Solver(_Seam):
     ) -> None:
         if (target_density is None) == (constraints is None):
             raise BudgetError("Solver: give either target_density or constraints")
+        if constraints is not None and measure != "params":
+            raise BudgetError("Solver: measure belongs to target_density; give it to each Constraint instead")
         asked = [Constraint(target_density, measure)] if constraints is None else list(constraints)
         if not asked:
             raise BudgetError("Solver: constraints is empty; give at least one lzero.Constraint")
@@ -136,14 +90,14 @@ class Solver(_Seam):
         names = [name for budget in self.budgets for name in budget.names]
         if len(set(names)) < len(names):
             raise BudgetError(f"Solver: two budgets hold for the same part and measure: {', '.join(names)}")
-        self._anneal_steps = _anneal_length(total_steps, anneal_steps)
-        self._schedule = _schedule(schedule)
-        lr = max(_DUAL_LR, _DUAL_TRAVEL / self._anneal_steps) if dual_lr is None else dual_lr
+        self._anneal_steps = anneal_length(total_steps, anneal_steps)
+        self._schedule = schedule_of(schedule)
+        lr = default_lr(self._anneal_steps) if dual_lr is None else dual_lr
         self._restarts = dual == "sgd" if restarts is None else restarts
         self._scale = scale
         self._norms = [torch.zeros_like(budget.targets) for budget in self.budgets]
         self._units = [torch.ones_like(budget.targets) for budget in self.budgets]
-        self._dual = _dual_optimizer(dual, [budget.multiplier for budget in self.budgets], lr, dual_options or {})
+        self._dual = dual_optimizer(dual, [budget.multiplier for budget in self.budgets], lr, dual_options or {})
         gates.budgets = self.budgets
 
     def step(self) -> None:
@@ -153,7 +107,7 @@ class Solver(_Seam):
             SolverError: the gates have no gradient yet.
             NonFiniteError: their gradient is NaN or infinite; nothing is changed then.
         """
-        loss_gradient = self._loss_gradient().detach().double()
+        loss_gradient = self.loss_gradient().detach().double()
         probability = self.gates.probability()  # [G], with graph
         slope = self.gates.probability_slope().double()  # [G], dp / d log_alpha
         deployed = self.gates.open_mask()
@@ -267,90 +221,3 @@ class Solver(_Seam):
             for budget, tensor in zip(self.budgets, values, strict=True)
             for name, value in zip(budget.names, tensor.tolist(), strict=True)
         }
-
-
-class Penalty(_Seam):
-    """The penalized baseline behind the same seam: loss + coefficient * expected cost fraction, no target.
-
-    Adds coefficient * d c(p) / d log_alpha to the gates' gradient, with c the expected cost as a fraction of the cost
-    with every gate open: the lambda of Louizos et al. (arXiv 1712.01312, eq. 4), counted on what will be deployed.
-
-    Args:
-        gates: what ``attach_gates`` returned.
-        coefficient: lambda >= 0, in units of the loss.
-        measure: ``"params"``, ``"macs"`` or ``"gates"``.
-
-    Raises:
-        BudgetError: a coefficient that is negative or not a finite number.
-    """
-
-    def __init__(self, gates: Gates, coefficient: float, *, measure: Measure = "params") -> None:
-        if isinstance(coefficient, bool) or not isinstance(coefficient, Real) or not 0 <= coefficient < math.inf:
-            raise BudgetError(f"coefficient: expected a finite number >= 0, such as 0.1, found {coefficient!r}")
-        super().__init__(gates, measure)
-        self.coefficient: float = float(coefficient)
-        gates.budgets = ()
-
-    def step(self) -> None:
-        """Add the penalty's pull to the gates' gradient; between backward and step. Raises as ``Solver.step``."""
-        self._loss_gradient()
-        expected, _ = self._model_cost.linearise(self.gates.probability())
-        (self.coefficient * expected.sum()).backward()  # type: ignore[no-untyped-call]
-        self.steps += 1
-
-    def metrics(self) -> dict[str, float]:
-        """Expected and deployed density, and the coefficient as ``multiplier`` and ``multiplier_loss_units``."""
-        return {
-            **super().metrics(),
-            "multiplier": self.coefficient,
-            "multiplier_loss_units": self.coefficient,
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Steps and coefficient."""
-        return {"steps": self.steps, "coefficient": self.coefficient}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state``.
-
-        Raises:
-            SolverError: it is not a Penalty's. Nothing is changed then.
-        """
-        if not {"steps", "coefficient"} <= state.keys():
-            raise SolverError(f"Penalty: expected the entries steps and coefficient, found {list(state)}")
-        self.steps = int(state["steps"])
-        self.coefficient = float(state["coefficient"])
-
-
-def _anneal_length(total_steps: int | None, anneal_steps: int | None) -> int:
-    for name, value in (("total_steps", total_steps), ("anneal_steps", anneal_steps)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise SolverError(f"{name}: expected a positive number of optimizer steps, found {value!r}")
-    if anneal_steps is not None:
-        return anneal_steps
-    return max(1, total_steps // 2) if total_steps is not None else _ANNEAL_STEPS
-
-
-def _schedule(schedule: str | Schedule) -> Schedule:
-    if callable(schedule):
-        return schedule
-    if schedule not in SCHEDULES:
-        raise SolverError(f"schedule: expected one of {', '.join(SCHEDULES)} or a function, found {schedule!r}")
-    return SCHEDULES[schedule]
-
-
-def _dual_optimizer(
-    dual: str, multipliers: list[Tensor], lr: float, options: Mapping[str, Any]
-) -> torch.optim.Optimizer:
-    if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < lr < math.inf:
-        raise SolverError(f"dual_lr: expected a positive number, found {lr!r}")
-    if dual not in ("sgd", "nupi"):
-        raise SolverError(f"dual: expected 'sgd' or 'nupi', found {dual!r}")
-    try:
-        if dual == "sgd":
-            return torch.optim.SGD(multipliers, lr=lr, maximize=True, **options)
-        gains = {"Kp": 1.0, "Ki": 1.0, "ema_nu": 0.0} | dict(options)
-        gains |= {name: torch.as_tensor(gains[name]).to(multipliers[0]) for name in ("Kp", "Ki")}
-        return cooper.optim.nuPI(multipliers, lr=lr, maximize=True, **gains)
-    except (TypeError, ValueError) as problem:
-        raise SolverError(f"dual_options: {dual} does not take {dict(options)}: {problem}") from problem

@@ -1,0 +1,6 @@
+"""The seam to a training loop: one line between ``backward()`` and ``optimizer.step()``."""
+
+from lzero.solver.penalty import Penalty
+from lzero.solver.solver import Solver
+
+__all__ = ["Penalty", "Solver"]

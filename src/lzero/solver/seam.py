@@ -1,0 +1,42 @@
+"""What the solver and the penalty share: when their step may come, and what the model costs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lzero.cost import Cost, Measure
+from lzero.errors import NonFiniteError, SolverError
+from lzero.gates.gates import Gates
+
+
+class Seam:
+    """What :class:`Solver` and :class:`Penalty` share: the gates, the checks of their gradient, the model's cost."""
+
+    def __init__(self, gates: Gates, measure: Measure) -> None:
+        if not isinstance(gates, Gates):
+            raise SolverError(f"expected the Gates that lzero.attach_gates returned, found {type(gates).__name__}")
+        self.gates = gates
+        self.steps = 0
+        self._model_cost = Cost(gates, measure)
+
+    def loss_gradient(self) -> Tensor:
+        """d loss / d log_alpha, [G], or the reason why there is none."""
+        grad = self.gates.log_alpha.grad
+        if grad is None:
+            raise SolverError(
+                "the gates' log_alpha has no gradient: call step() after loss.backward() and before optimizer.step(), "
+                "with the model in train mode"
+            )
+        if not torch.isfinite(grad).all():
+            raise NonFiniteError(
+                f"the gates' log_alpha: the loss gradient is not finite at step {self.steps}; nothing was changed. "
+                "Look at the loss and the learning rate; under a GradScaler call scaler.unscale_(optimizer) first "
+                "and skip step() where gradients overflowed"
+            )
+        return grad
+
+    def metrics(self) -> dict[str, float]:
+        """Expected and deployed density of the whole model now, as plain floats for a Recorder."""
+        expected = self._model_cost.fraction(self.gates.probability().detach())
+        return {"expected": float(expected), "deployed": float(self._model_cost.fraction(self.gates.open_mask()))}
