@@ -17,7 +17,7 @@ from lzero.cost import MEASURES
 from lzero.errors import DataError
 from lzero.experiments import datasets, models
 from lzero.experiments.datasets import Dataset
-from lzero.experiments.training import Recipe
+from lzero.experiments.training import Recipe, quicken
 from lzero.structure.granularity import GRANULARITIES
 
 TARGET = 0.1
@@ -91,6 +91,7 @@ def add_measure(parser: argparse._ActionsContainer) -> None:
 def load_data(options: argparse.Namespace) -> Dataset:
     """The data set that was asked for, on the device that was asked for."""
     torch.set_num_threads(options.threads)
+    quicken()
     data = datasets.load(options.data, options.data_dir)
     if options.device == "cpu":
         return data

@@ -61,12 +61,7 @@ class Cost:
         """Cost of every part at p (or an open mask) [G], float64 [K], without a graph."""
         if self._share is not None:
             return self._share @ probability.detach().double()
-        p = self._extended(probability)
-        sides = self._sides(p)
-        out = p.new_zeros(self._shape[0])
-        out.index_add_(0, self._part, self._rest * sides[self._rows] * sides[self._cols])
-        mine = p[self._both_gate]
-        return out.index_add_(0, self._both_part, self._both_amount * mine * (1 - mine) * p[self._both_other])
+        return self._value(*self._live(probability))
 
     def fraction(self, probability: Tensor) -> Tensor:
         """Cost of every part relative to all gates open, float64 [K], without a graph."""
@@ -77,35 +72,48 @@ class Cost:
         if self._share is not None:
             part, gate = self._share.nonzero(as_tuple=True)
             return SparseRows(part, gate, self._share[part, gate], self._shape)
-        p = self._extended(probability)
-        sides = self._sides(p)
+        return self._gradient(*self._live(probability))
+
+    def linearise(self, probability: Tensor) -> tuple[Tensor, SparseRows]:
+        """Fractions [K], differentiable in ``probability`` [G], and their gradient as rows; one evaluation for both."""
+        if self._share is not None:
+            value, rows = self.value(probability), self.gradient(probability)
+        else:
+            p, sides = self._live(probability)
+            value, rows = self._value(p, sides), self._gradient(p, sides)
+        rows = SparseRows(rows.part, rows.gate, rows.values / self.total[rows.part], rows.shape)
+        fraction: Tensor = _Linear.apply(probability, value / self.total, rows)  # type: ignore[no-untyped-call]
+        return fraction, rows
+
+    def _value(self, p: Tensor, sides: Tensor) -> Tensor:
+        """Cost of every part, [K], from the probabilities [G + 1] and the live positions of the axes [A]."""
+        out = p.new_zeros(self._shape[0])
+        out.index_add_(0, self._part, self._rest * sides[self._rows] * sides[self._cols])
+        if len(self._both_gate) == 0:
+            return out
+        mine = p[self._both_gate]
+        return out.index_add_(0, self._both_part, self._both_amount * mine * (1 - mine) * p[self._both_other])
+
+    def _gradient(self, p: Tensor, sides: Tensor) -> SparseRows:
+        """The gradient of :meth:`_value` with respect to p."""
         per_pair = p.new_zeros(self._pairs)  # d cost / d axis, for every (part, axis)
         per_pair.index_add_(0, self._row_pair, self._rest * sides[self._cols])
         per_pair.index_add_(0, self._col_pair, self._rest * sides[self._rows])
         share = per_pair[self._entry_pair] * self._entry_amount
-        values = p.new_zeros(len(self._slot_gate))
+        values = p.new_zeros(self._slots)
         values.index_add_(0, self._slot_first, share * p[self._entry_second])
         values.index_add_(0, self._slot_second, share * p[self._entry_first])
-        mine, other = p[self._both_gate], p[self._both_other]
-        values.index_add_(0, self._slot_both, self._both_amount * (1 - 2 * mine) * other)
-        values.index_add_(0, self._slot_other, self._both_amount * mine * (1 - mine))
-        real = self._slot_gate < self._shape[1]
-        return SparseRows(self._slot_part[real], self._slot_gate[real], values[real], self._shape)
+        if len(self._both_gate):
+            mine, other = p[self._both_gate], p[self._both_other]
+            values.index_add_(0, self._slot_both, self._both_amount * (1 - 2 * mine) * other)
+            values.index_add_(0, self._slot_other, self._both_amount * mine * (1 - mine))
+        return SparseRows(self._slot_part, self._slot_gate, values[self._real], self._shape)
 
-    def linearise(self, probability: Tensor) -> tuple[Tensor, SparseRows]:
-        """Fractions [K], differentiable in ``probability`` [G], and their gradient as rows; one evaluation for both."""
-        rows = self.gradient(probability)
-        rows = SparseRows(rows.part, rows.gate, rows.values / self.total[rows.part], rows.shape)
-        value: Tensor = _Linear.apply(probability, self.fraction(probability), rows)  # type: ignore[no-untyped-call]
-        return value, rows
-
-    def _extended(self, probability: Tensor) -> Tensor:
+    def _live(self, probability: Tensor) -> tuple[Tensor, Tensor]:
+        """p with a last entry 1 for "no gate", [G + 1], and the live positions of every axis, [A]; float64."""
         p = probability.detach().double()
-        return torch.cat([p, p.new_ones(1)])  # [G + 1]: the last one is "no gate"
-
-    def _sides(self, p: Tensor) -> Tensor:
-        """Live positions of every axis, [A]."""
-        return self._base.index_add(0, self._axis, self._amount * p[self._first] * p[self._second])
+        p = torch.cat([p, p.new_ones(1)])
+        return p, self._base.index_add(0, self._axis, self._amount * p[self._first] * p[self._second])
 
     def _compile(self, terms: Terms, weight: Tensor) -> None:
         """Flat tables for ``value`` and ``gradient``; ``weight`` [K, T] says how much of a tensor a part counts."""
@@ -135,7 +143,10 @@ class Cost:
         targets += [(self._both_part, self._both_gate), (self._both_part, self._both_other)]
         keys = torch.cat([part * (gates + 1) + gate for part, gate in targets])
         slots, where = torch.unique(keys, return_inverse=True)
-        self._slot_part, self._slot_gate = slots // (gates + 1), slots % (gates + 1)
+        self._slots = len(slots)
+        part, gate = slots // (gates + 1), slots % (gates + 1)
+        self._real = (gate < gates).nonzero().squeeze(1)
+        self._slot_part, self._slot_gate = part[self._real], gate[self._real]
         lengths = [len(part) for part, _ in targets]
         self._slot_first, self._slot_second, self._slot_both, self._slot_other = where.split(lengths)
 

@@ -16,7 +16,7 @@ import torch
 from lzero.errors import LzeroError
 from lzero.experiments.datasets import Dataset, load
 from lzero.experiments.summary import ship, summarise
-from lzero.experiments.training import Recipe, Training
+from lzero.experiments.training import Recipe, Training, quicken
 from lzero.recorder import Recorder, Row
 
 
@@ -119,3 +119,4 @@ def _data(name: str, data_dir: str | None) -> Dataset:
 
 def _one_thread() -> None:
     torch.set_num_threads(1)
+    quicken()

@@ -243,6 +243,16 @@ class Training:
             group["lr"] = lr * min(1.0, left)
 
 
+def quicken() -> None:
+    """Flush denormal numbers to zero on this thread from now on.
+
+    What closed gates leave in the optimizer's running means shrinks by a factor a step, and stays denormal for good,
+    which CPUs compute slowly: an epoch of MNIST's MLP at a density of 10 % took 1.8 s at first and 2.8 s after eight
+    epochs, 1.8 s throughout with flushing.
+    """
+    torch.set_flush_denormal(True)
+
+
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The checkpoint at ``path``, read without running code from it.
 

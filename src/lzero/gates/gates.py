@@ -48,6 +48,7 @@ class Gates(nn.Module):
         self.register_buffer("group_of", group_of, persistent=False)
         self.register_buffer("owners", torch.full((start,), -1) if owners is None else owners, persistent=False)
         self.log_alpha = nn.Parameter(torch.zeros(start))
+        self._owned = owners is not None and bool((owners >= 0).any())
         self.plan, self.budgets, self.rescaled = None, (), False
         self._held: tuple[Tensor, Tensor] | None = None
         self._held_key: tuple[bool, int] = (False, -1)
@@ -85,7 +86,7 @@ class Gates(nn.Module):
 
     def alive(self, open_: Tensor) -> Tensor:
         """``open_`` [G] without the gates whose owner is closed."""
-        return open_ & ((self.owners < 0) | open_[self.owners])
+        return open_ & ((self.owners < 0) | open_[self.owners]) if self._owned else open_
 
     @torch.no_grad()
     def with_floor(self, open_: Tensor) -> Tensor:
