@@ -14,7 +14,12 @@ from lzero.experiments.cells import Cell, run_cells
 from lzero.experiments.training import Recipe
 
 HERE = Path(__file__).parent
-NETWORKS = {"mlp": {"target": 0.266, "epochs": 60}, "lenet5": {"target": 0.077, "epochs": 30}}
+# The MLP's gate rate and weight decay are those with the least validation error of one seed, of 2e-3, 5e-3, 1.5e-2 and
+# 2e-2, and of 0, 1e-5, 5e-5 and 1e-4.
+NETWORKS = {
+    "mlp": {"target": 0.266, "epochs": 60, "gate_lr": 5e-3, "weight_decay": 1e-5},
+    "lenet5": {"target": 0.077, "epochs": 30},
+}
 
 
 def main() -> None:

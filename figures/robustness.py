@@ -28,7 +28,7 @@ STEPS = (700, 3_000, 20_000)
 SCALES = (0.05, 1.0, 20.0)
 OPTIMIZERS = ("adam", "sgd")
 BATCHES = (32, 128, 512)
-SAMPLE = 60
+SAMPLE = 40
 
 
 def cell(data_dir, data, target, measure, steps=3_000, scale=1.0, optimizer="adam", batch=128):

@@ -9,6 +9,9 @@ solver.step()  # between loss.backward() and optimizer.step()
 result = lzero.purge(model)
 """
 
+import importlib
+from typing import Any
+
 from lzero.constraints import Constraint
 from lzero.errors import BudgetError, DataError, LzeroError, NonFiniteError, SolverError, StructureError
 from lzero.gates.gates import Gates
@@ -19,6 +22,7 @@ from lzero.solver import Penalty, Solver
 from lzero.structure.attach import attach_gates, parameter_groups
 from lzero.structure.discover import discover
 from lzero.structure.plan import Plan
+from lzero.structure.reload import load_purged
 
 __version__ = "0.1.0"
 
@@ -39,6 +43,14 @@ __all__ = [
     "StructureError",
     "attach_gates",
     "discover",
+    "load_purged",
     "parameter_groups",
     "purge",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``lzero.plots``, imported on first use: it alone needs matplotlib."""
+    if name == "plots":
+        return importlib.import_module("lzero.plots")
+    raise AttributeError(f"module 'lzero' has no attribute {name!r}")
