@@ -44,7 +44,7 @@ def main() -> None:
         for row in rows
         if row["scope"] == "model"
     ]
-    name = "official constrained code, params, MNIST (published)"
+    name = "official code, MNIST"
     shown += [{"method": name, "asked": asked, "shipped": shipped, "published": 1} for asked, shipped in PUBLISHED]
     save(control(shown)[0], HERE / "control.png")
 

@@ -52,7 +52,6 @@ def control(rows: Rows, *, log: bool = False, ax: Axes | None = None) -> tuple[F
         axes.set(xscale="log", yscale="log")
         log_ticks(axes.xaxis)
         log_ticks(axes.yaxis)
-    axes.set_aspect("equal")
     if ax is None:
         figure.legend(handles=handles, loc="outside right center")
     else:
