@@ -168,7 +168,7 @@ def test_one_step_is_the_formula_of_the_docstring():
     found = problem.gates.log_alpha.grad.double() - before
     assert torch.allclose(found, 0.5 * unit * pull.double(), rtol=1e-4, atol=1e-7)
     target = 0.4 + 0.6 * (1 - 10 / 50) ** 3
-    strict = float(cost.fraction(problem.gates.open_mask())) - target
+    strict = float(cost.fraction(problem.gates.open_mask())) / target - 1
     assert strict > 0
     assert solver.multipliers == {"params": pytest.approx(0.5 + 0.02 * strict, rel=1e-9)}
     row = solver.metrics()
@@ -186,13 +186,13 @@ def test_at_lambda_one_the_pull_is_as_strong_as_the_loss():
 
 
 def stepped(multiplier, log_alpha, **options):
-    """lambda after one step from ``multiplier`` with all gates at ``log_alpha``, and the strict violation of 0.7."""
+    """lambda after one step from ``multiplier`` with all gates at ``log_alpha``, and the relative violation of 0.7."""
     problem = Problem()
     solver = lzero.Solver(problem.gates, 0.7, schedule="fixed", dual_lr=0.01, **options)
     with torch.no_grad():
         problem.gates.log_alpha.fill_(log_alpha)
     solver.budgets[0].multiplier.data.fill_(multiplier)
-    strict = float(solver.budgets[0].cost.fraction(problem.gates.open_mask())) - 0.7
+    strict = float(solver.budgets[0].cost.fraction(problem.gates.open_mask())) / 0.7 - 1
     problem.backward()
     solver.step()
     return solver.multipliers["params"], strict

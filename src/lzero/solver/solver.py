@@ -28,12 +28,12 @@ class Solver(Seam):
     For a part of the model with expected cost fraction c(p), deployed fraction c(median gates) and target e_t:
 
         primal:  log_alpha.grad += lambda u d c(p) / d log_alpha,   u = EMA(|d loss|) / |d c|   (norms over log_alpha)
-        dual:    lambda <- lambda + dual_lr (c(median gates) - e_t),  then 0 where lambda and that violation disagree
+        dual:    lambda <- lambda + dual_lr (c(median gates) - e_t) / e_t,  then 0 where the two disagree in sign
 
-    so that lambda answers to what will be shipped, and lambda = 1 is as strong as the loss, whatever its scale. A
-    single budget is held from both sides: what closed too much is opened again by a negative lambda (the loss alone
-    seldom does: closed gates get almost no gradient). Where several parts have budgets, which need not be met with
-    equality at once, lambda >= 0.
+    so that lambda answers to what will be shipped, and lambda = 1 is as strong as the loss, whatever its scale; the
+    violation is relative, since one point too much weighs more at a target of 5 % than at 80 %. A single budget is held
+    from both sides: what closed too much is opened again by a negative lambda (the loss alone seldom does: closed gates
+    get almost no gradient). Where several parts have budgets, which need not be met with equality at once, lambda >= 0.
 
     Args:
         gates: what ``attach_gates`` returned.
@@ -49,7 +49,7 @@ class Solver(Seam):
         restarts: set lambda to 0 where its sign and that of the violation disagree (for lambda >= 0: where the
             constraint is satisfied; dual restarts, arXiv 2208.04425, section 3); by default with ``"sgd"`` only.
         two_sided: let lambda be negative below the target; by default where there is a single part.
-        scale: make lambda scale-free by u; False leaves u = 1.
+        scale: make lambda scale-free by u, and violations relative; False leaves u = 1 and violations as they are.
         augmentation: coefficient of cooper's augmented Lagrangian; 0 is the plain Lagrangian.
 
     Raises:
@@ -119,6 +119,8 @@ class Solver(Seam):
                 self._rescale(position, rows.restricted_norms(loss_gradient), rows.norms(slope))
             target = self.annealed(budget.targets)
             strict = budget.cost.fraction(deployed) - target
+            if self._scale:
+                strict = strict / target
             observed[budget.constraint] = cooper.ConstraintState(
                 violation=self._units[position] * (expected - target), strict_violation=strict
             )
