@@ -10,7 +10,8 @@ from torch import nn
 
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
-from lzero.structure.shrink import SelectedLinear, find_tensor, refresh_sizes, scale_consumers, shrink
+from lzero.structure.shrink import SelectedLinear, find_tensor, scale_consumers, shrink
+from lzero.structure.sizes import refresh_sizes
 
 
 def closure(plan, seed):

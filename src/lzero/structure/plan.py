@@ -63,7 +63,8 @@ class Plan:
             f"{len(self.groups)} groups, {self.size:,} gates; "
             f"they reach {self.reachable:,} of {self.parameters:,} parameters ({share:.1%})"
         ]
-        width = max([len(entry.name) for entry in (*self.groups, *self.refusals)], default=0)
+        names = [group.name for group in self.groups] + [refusal.name for refusal in self.refusals]
+        width = max(map(len, names), default=0)
         for group in self.groups:
             lines.append(f"  {group.name:<{width}}  {group.size:>6,} {_NOUNS[group.kind]:<8} {_members(group)}")
         if self.refusals:

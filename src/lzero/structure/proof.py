@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lzero.structure.closures import Closure, closures
-from lzero.structure.forward import ModulePath, isolated_random_state, map_tensors, private_copy, tensors_in
+from lzero.structure.forward import ModulePath, isolated_random_state, map_tensors, private_copy, tensors_in, unfused
 from lzero.structure.group import GateGroup, Refusal, kept_positions
 from lzero.structure.grouping import refusal
 from lzero.structure.labels import Reason
@@ -107,7 +107,7 @@ class Proof:
 
     def _outputs(self, model: nn.Module) -> list[Tensor]:
         self._where.reset()
-        with torch.inference_mode(False), torch.no_grad(), isolated_random_state(model):
+        with unfused(), torch.no_grad(), isolated_random_state(model):
             return [tensor.clone() for tensor in tensors_in(call(model, self._inputs))]
 
     def _visible(self, groups: Sequence[GateGroup]) -> set[str]:
@@ -120,7 +120,7 @@ class Proof:
         tensors = {name: find_tensor(self._model, name).requires_grad_() for name in sorted(names)}
         self._where.reset()
         try:
-            with torch.inference_mode(False), torch.enable_grad(), isolated_random_state(self._model):
+            with unfused(), torch.enable_grad(), isolated_random_state(self._model):
                 outputs = [t for t in tensors_in(call(self._model, self._inputs)) if t.requires_grad]
                 weights = [draw_normal(tensor, self._generator) for tensor in outputs]
                 slopes = torch.autograd.grad(outputs, list(tensors.values()), weights, allow_unused=True)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lzero.errors import StructureError
-from lzero.structure.shrink import SelectedLinear, refresh_sizes
+from lzero.structure.shrink import SelectedLinear
+from lzero.structure.sizes import correct_sizes, shapes_of
 
 _COLUMNS = "columns"
 
@@ -45,9 +46,9 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     for name, linear in selected.items():
         linear.__class__ = SelectedLinear
         linear.register_buffer(_COLUMNS, torch.empty_like(state[name], device=linear.weight.device))
+    before = shapes_of(model)
     _take(model, state)
-    for module in model.modules():
-        refresh_sizes(module)
+    correct_sizes(model, before)
     return model
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from lzero.errors import StructureError
 from lzero.structure.group import GateGroup, kept_positions
+from lzero.structure.sizes import correct_sizes, shapes_of
 
 
 class SelectedLinear(nn.Linear):
@@ -62,9 +63,10 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
                 dims[member.dim] = dims[member.dim] & alive if member.dim in dims else alive
     for name, alive in inputs.items():
         _select_inputs(model, name, units.setdefault(name, {}), alive)
-    touched = {module for name, dims in units.items() for module in _cut(model, name, dims)}
-    for module in touched:
-        refresh_sizes(module)
+    before = shapes_of(model)
+    for name, dims in units.items():
+        _cut(model, name, dims)
+    correct_sizes(model, before)
 
 
 def find_tensor(model: nn.Module, name: str) -> Tensor:
@@ -101,51 +103,14 @@ def _select_inputs(model: nn.Module, name: str, dims: dict[int, Tensor], alive: 
     linear.register_buffer("columns", columns.to(linear.weight.device))
 
 
-def _cut(model: nn.Module, name: str, dims: Mapping[int, Tensor]) -> list[nn.Module]:
-    """Keep the masked positions of one tensor under all its aliases; the modules that own it."""
+def _cut(model: nn.Module, name: str, dims: Mapping[int, Tensor]) -> None:
+    """Keep the masked positions of one tensor under all its aliases."""
     old = find_tensor(model, name)
     new = old.detach()
     for dim, alive in dims.items():
         new = new.index_select(dim, alive.nonzero().squeeze(1).to(new.device))
     replacement = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
-    owners = []
     for module in model.modules():
         for table in (module._parameters, module._buffers):
             for leaf in [leaf for leaf, tensor in table.items() if tensor is old]:
                 table[leaf] = replacement  # type: ignore[assignment]
-                owners.append(module)
-    return owners
-
-
-def refresh_sizes(module: nn.Module) -> None:
-    """``module`` with the sizes that its class caches set to those of its tensors."""
-    for kind, refresh in _SIZES.items():
-        if isinstance(module, kind):
-            refresh(module)
-
-
-def _linear_sizes(module: nn.Linear) -> None:
-    module.out_features, module.in_features = module.weight.shape
-
-
-def _conv_sizes(module: nn.modules.conv._ConvNd) -> None:
-    first, second = module.weight.shape[:2]
-    made, read = (second, first) if module.transposed else (first, second)
-    if module.groups > 1 and module.groups == module.in_channels:  # depthwise: one group a channel
-        per_group = module.out_channels // module.groups
-        module.groups = (first if module.transposed else first // per_group) or 1
-    module.in_channels = read if module.transposed else read * module.groups
-    module.out_channels = made * module.groups if module.transposed else made
-
-
-def _norm_sizes(module: nn.Module) -> None:
-    tensor = module.weight if module.weight is not None else module.running_mean
-    if isinstance(tensor, Tensor):
-        module.num_features = tensor.shape[0]  # type: ignore[assignment]
-
-
-_SIZES: dict[type[nn.Module], Callable[..., None]] = {
-    nn.Linear: _linear_sizes,
-    nn.modules.conv._ConvNd: _conv_sizes,
-    nn.modules.batchnorm._NormBase: _norm_sizes,
-}
