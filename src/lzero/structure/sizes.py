@@ -28,7 +28,7 @@ def correct_sizes(model: nn.Module, before: Shapes) -> None:
     """
     changed: dict[str, list[tuple[int, int]]] = {}  # module path -> (before, now) of its tensors' dims
     for name, now in shapes_of(model).items():
-        changed.setdefault(name.rpartition(".")[0], []).extend(zip(before[name], now, strict=True))
+        changed.setdefault(_owner(name), []).extend(zip(before[name], now, strict=True))
     cut = {path for path, sizes in changed.items() if any(a != b for a, b in sizes)}
     for path in sorted(cut, key=len, reverse=True):
         module = model.get_submodule(path)
@@ -52,6 +52,12 @@ def refresh_sizes(module: nn.Module) -> bool:
     if named is not None:
         named(module)
     return known or named is not None
+
+
+def _owner(tensor: str) -> str:
+    """Path of the module whose forward uses a tensor: what a parametrization holds belongs to the parametrized one."""
+    path = tensor.rpartition(".")[0]
+    return re.sub(r"(^|\.)parametrizations\..*$", "", path)
 
 
 _HEADS = re.compile(r"head|^h$")
