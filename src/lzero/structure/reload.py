@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from lzero.errors import StructureError
+from lzero.structure.attach import gated_leaves
 from lzero.structure.shrink import SelectedLinear
 from lzero.structure.sizes import correct_sizes, shapes_of
 
@@ -35,8 +35,8 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         StructureError: missing or unexpected tensors, or shapes that no purge of this architecture has. ``model`` is
             then as it was.
     """
-    if any(parametrize.is_parametrized(module) for module in model.modules()):
-        raise StructureError(f"{type(model).__name__}: has parametrized tensors; expected a fresh model without gates")
+    if any(gated_leaves(module) for module in model.modules()):
+        raise StructureError(f"{type(model).__name__}: has gated tensors; expected a fresh model without gates")
     selected = _selected(model, state)
     _check_keys(model, state, selected)
     _check_shapes(model, state)
