@@ -61,7 +61,12 @@ def discover(
         groups=tuple(groups),
         refusals=(*refusals, *unproved, *unproved_others),
         shapes=MappingProxyType(shapes),
-        positions=MappingProxyType({name: max(1, round(macs / sizes[name])) for name, macs in seen.macs.items()}),
+        positions=MappingProxyType({name: _each(macs, sizes[name]) for name, macs in seen.macs.items()}),
         granularity=MappingProxyType(dict(asked.granularity)),
         example_inputs=example_inputs,
     )
+
+
+def _each(macs: int, size: int) -> float:
+    """How often each of ``size`` elements is used: a fraction where they are not used alike (queries and keys)."""
+    return max(1, macs // size) if macs % size == 0 else macs / size
