@@ -48,10 +48,11 @@ def discover(
     if not isinstance(model, nn.Module):
         raise StructureError(f"model: expected an nn.Module, found {type(model).__name__}")
     asked = request(model, granularity, ignore)
-    seen = trace(private_copy(model), example_inputs)
+    spare = private_copy(model)
+    seen = trace(spare, example_inputs)
     units, refusals = unit_groups(seen, model, asked.veto)
 
-    proof = Proof(model, example_inputs)
+    proof = Proof(spare, example_inputs, spare=True)
     proved, unproved = proof.accept(units)
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)
