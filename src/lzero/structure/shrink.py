@@ -64,8 +64,7 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
     for name, alive in inputs.items():
         _select_inputs(model, name, units.setdefault(name, {}), alive)
     before = shapes_of(model)
-    for name, dims in units.items():
-        _cut(model, name, dims)
+    _replace(model, {find_tensor(model, name): dims for name, dims in units.items()})
     correct_sizes(model, before)
 
 
@@ -103,14 +102,20 @@ def _select_inputs(model: nn.Module, name: str, dims: dict[int, Tensor], alive: 
     linear.register_buffer("columns", columns.to(linear.weight.device))
 
 
-def _cut(model: nn.Module, name: str, dims: Mapping[int, Tensor]) -> None:
-    """Keep the masked positions of one tensor under all its aliases."""
-    old = find_tensor(model, name)
-    new = old.detach()
-    for dim, alive in dims.items():
-        new = new.index_select(dim, alive.nonzero().squeeze(1).to(new.device))
-    replacement = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
+def _replace(model: nn.Module, cuts: Mapping[Tensor, Mapping[int, Tensor]]) -> None:
+    """Put what the masks on its dims leave of every tensor of ``cuts`` in its place, under all its aliases."""
+    small = {tensor: _cut(tensor, dims) for tensor, dims in cuts.items()}
     for module in model.modules():
         for table in (module._parameters, module._buffers):
-            for leaf in [leaf for leaf, tensor in table.items() if tensor is old]:
-                table[leaf] = replacement  # type: ignore[assignment]
+            for leaf, tensor in table.items():
+                if tensor is not None and tensor in small:
+                    table[leaf] = small[tensor]  # type: ignore[assignment]
+
+
+def _cut(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
+    """The masked positions of a parameter or buffer."""
+    small = tensor.detach()
+    for dim, alive in sorted(dims.items()):
+        if not bool(alive.all()):
+            small = small.index_select(dim, alive.nonzero().squeeze(1).to(small.device))
+    return nn.Parameter(small, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else small
