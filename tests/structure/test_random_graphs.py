@@ -38,7 +38,7 @@ class Graph(nn.Module):
     def __init__(self, program: list[tuple[str, int, int, int]]) -> None:
         super().__init__()
         self.program, self.layers = program, nn.ModuleDict()
-        self._dry = True
+        self._dry, self._fits = True, dict[str, bool]()
         last = self.nodes(torch.zeros(2, 3, 4, 4))[-1]
         self.head = nn.Conv2d(last.shape[1], 3, 1)
         self._dry = False
@@ -60,11 +60,11 @@ class Graph(nn.Module):
 
     def step(self, key: str, kind: str, a: Tensor, b: Tensor, size: int) -> Tensor:
         channels = a.shape[1]
-        even = channels % 2 == 0
+        even = self._fits.setdefault(f"{key} even", channels % 2 == 0)
         if kind in LAYERS:
             return self.layer(key, lambda: _layer(kind, channels, size))(a)
         if kind in BINARY:
-            fits = a.shape == b.shape
+            fits = self._fits.setdefault(key, a.shape == b.shape)
             if kind == "add" and fits:
                 return a + b
             if kind == "multiply" and fits:

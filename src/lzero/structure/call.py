@@ -143,8 +143,9 @@ class Call:
 
     def consume(self, name: str, labels: IntArray) -> None:
         """Mark ``labels`` of the parameter behind argument ``name`` as read by a product here."""
-        if self.source(name) is not None:
-            self._table.book.consume(labels)
+        source = self.source(name)
+        if source is not None:
+            self._table.book.consume(source, labels)
 
     def count(self, name: str, macs: int) -> None:
         """Add ``macs`` multiply-accumulates to the parameter behind argument ``name``."""

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,53 +34,71 @@ class Factor:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What is known of all labels so far; both arrays are [labels + 1].
+    """What is known of all labels so far; all arrays are [labels + 1].
 
     Attributes:
         root: the smallest label of each label's class.
-        frozen: whether the class is frozen.
+        frozen: how many freezes came before the first of the class, -1 where it is free.
         made: number of labels that lie on tensors of the model; larger ones are the forward's own.
     """
 
     root: IntArray
-    frozen: BoolArray
+    frozen: IntArray
     made: int
 
 
-Decision = tuple[Factor, int | None]
-"""A factor and the short dim that carries its units, None where every one is frozen."""
+@dataclass(frozen=True)
+class _Option:
+    """What speaks for one short dim as the carrier.
+
+    Attributes:
+        units: how many free units it would carry.
+        united: whether each of its indices is one unit of the long dim already.
+        reached: whether units of the model's own tensors reach it by another way.
+        frozen: how late the first of its labels froze.
+    """
+
+    units: int
+    united: bool
+    reached: bool
+    frozen: int
 
 
-def decide(factors: Sequence[Factor], state: Callable[[], State], settle: Callable[[Factor, int | None], None]) -> None:
+def decide(factors: Sequence[Factor], state: Callable[[], State], settle: Callable[[Factor, int], None]) -> None:
     """Choose the carrier of every factor and ``settle`` it; ``state`` is asked again after each round.
 
-    Where all short dims but one are frozen, that one carries. Else a dim that units of the model's own tensors reach by
-    another way does (the heads of a value follow those of its query), then the one with most units, then the outermost.
+    Where all short dims but one are frozen, that one carries. Else one whose indices are united already does, or one
+    that units of the model's own tensors reach by another way (the heads of a value follow those of its query), then
+    the one with most units, then the outermost. Where all are frozen, the reason of the last stands for them.
     """
     left = list(factors)
     while left:
         now = state()
-        options = [[_standing(factor, position, now) for position in range(len(factor.dims))] for factor in left]
-        decided = [_choice(standing) for standing in options]
-        certain = [position for position, (_, sure) in enumerate(decided) if sure] or [0]
-        for position in certain:
+        options = [[_option(factor, position, now) for position in range(len(factor.dims))] for factor in left]
+        decided = [_choice(found) for found in options]
+        certain = {position for position, (_, sure) in enumerate(decided) if sure} or {0}
+        for position in sorted(certain):
             settle(left[position], decided[position][0])
-        left = [factor for position, factor in enumerate(left) if position not in set(certain)]
+        left = [factor for position, factor in enumerate(left) if position not in certain]
 
 
-def _standing(factor: Factor, position: int, now: State) -> tuple[bool, int]:
-    """Whether short dim ``position`` is tied to tensors of the model by another way, and how many free units it has."""
+def _option(factor: Factor, position: int, now: State) -> _Option:
     labels, rows = factor.dims[position], factor.rows(position)
-    free = (labels != 0) & ~now.frozen[labels] & (rows != 0).all(1) & ~now.frozen[rows].any(1)
-    own = now.root[labels[free]]
-    return bool((own <= now.made).any()), int(np.unique(own).size)
+    free = (labels != 0) & (now.frozen[labels] < 0) & (rows != 0).all(1) & (now.frozen[rows] < 0).all(1)
+    own, above = now.root[labels[free]], now.root[rows[free]]
+    units = int(np.unique(own).size)
+    united = units > 1 and bool((above == above[:, :1]).all()) and np.unique(above).size > 1
+    return _Option(units, united, bool((own <= now.made).any()), int(now.frozen[labels].max()))
 
 
-def _choice(standing: Sequence[tuple[bool, int]]) -> tuple[int | None, bool]:
+def _choice(options: Sequence[_Option]) -> tuple[int, bool]:
     """The short dim that carries, and whether no later decision can change that."""
-    free = [position for position, (_, units) in enumerate(standing) if units]
+    positions = range(len(options))
+    free = [position for position in positions if options[position].units]
     if len(free) < 2:
-        return (free[0] if free else None), True
-    reached = [position for position in free if standing[position][0]]
-    best = max(reached or free, key=lambda position: (standing[position][1], -position))
-    return best, len(reached) == 1
+        return max(free or positions, key=lambda position: options[position].frozen), True
+    for best in ([p for p in free if options[p].united], [p for p in free if options[p].reached]):
+        if len(best) == 1:
+            return best[0], True
+        free = best or free
+    return max(free, key=lambda position: (options[position].units, -position)), False

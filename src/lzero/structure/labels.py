@@ -80,6 +80,7 @@ class LabelBook:
     _frozen: list[tuple[IntArray, Reason]] = field(default_factory=list)
     _frozen_by: list[int] = field(default_factory=list)
     _consumed: list[IntArray] = field(default_factory=list)
+    _read: list[tuple[str, IntArray]] = field(default_factory=list)
 
     def enrol(self, name: str, shape: tuple[int, ...], dims: int | None = None) -> Axes:
         """Fresh labels for the first ``dims`` dims (all by default) of the tensor ``name``.
@@ -132,15 +133,22 @@ class LabelBook:
         left = [(f, step) for f, step in zip(self._frozen, self._frozen_by, strict=True) if step not in steps]
         self._frozen, self._frozen_by = [f for f, _ in left], [step for _, step in left]
 
-    def consume(self, labels: IntArray) -> None:
-        """Mark ``labels`` as positions of a parameter that a product contracts over, where a gate can multiply."""
-        self._consumed.append(labels)
+    def consume(self, name: str, labels: IntArray) -> None:
+        """Mark ``labels`` as positions of parameter ``name`` that a product contracts over: a gate can multiply there.
+
+        Labels of a reshaped parameter stand for positions of the dim that carries them.
+        """
+        own = labels <= self._enrolled
+        self._consumed.append(labels[own])
+        if not own.all():
+            self._read.append((name, labels[~own]))
 
     def classes(self) -> Classes:
         """The classes that all the ties together make."""
         decide(self._factors, self._state, self._settle)
         self._factors.clear()
         component, smallest = self._components()
+        self._consume_reshaped(component)
         count = self._enrolled + 1
 
         reasons = _by_use([reason for _, reason in self._frozen])
@@ -168,22 +176,37 @@ class LabelBook:
         smallest[component[::-1]] = np.arange(count)[::-1]  # the last to be written, the smallest, stays
         return component, smallest
 
+    def _consume_reshaped(self, component: IntArray) -> None:
+        """Mark the positions that reshaped parameters are read at; freeze where one dim alone cannot say which."""
+        for name, labels in self._read:
+            slots = [slot for slot in self.slots if slot.tensor == name]
+            positions = [np.arange(slot.start, slot.start + slot.size) for slot in slots]
+            read = [found[np.isin(component[found], component[labels])] for found in positions]
+            dims = sum(found.size > 0 for found in read)
+            if dims == 1:
+                self._consumed.extend(read)
+            else:
+                self.freeze(labels, _TWO_DIMS)
+        self._read.clear()
+
     def _state(self) -> State:
         component, smallest = self._components()
-        frozen = np.zeros(component.size, dtype=np.bool_)
-        frozen[component[_joined([labels for labels, _ in self._frozen])]] = True
+        frozen = np.full(component.size, -1, dtype=np.int64)
+        order = np.repeat(np.arange(len(self._frozen)), [labels.size for labels, _ in self._frozen])
+        frozen[component[_joined([labels for labels, _ in self._frozen])[::-1]]] = order[::-1]  # the first stays
         return State(smallest[component], frozen[component], self._enrolled)
 
-    def _settle(self, factor: Factor, carrier: int | None) -> None:
+    def _settle(self, factor: Factor, carrier: int) -> None:
         """Tie the long dim of ``factor`` to its ``carrier`` and freeze its other dims."""
         for position, labels in enumerate(factor.dims):
-            if position == carrier or (carrier is None and labels.any()):
+            if position == carrier:
                 rows = factor.rows(position)
                 self.unify(rows.reshape(-1), np.repeat(labels, rows.shape[1]), _SPLIT)
             else:
                 self.freeze(labels, _SPLIT)
 
 
+_TWO_DIMS = Reason("it is read along several dims of one tensor at once")
 _SPLIT = Reason("the forward splits the units by a literal size")
 
 

@@ -27,8 +27,8 @@ def reshape(call: Call) -> None:
     for old_dims, new_dims in blocks(old, shape):
         block = [axes[dim] for dim in old_dims]
         if any(labels.any() for labels in block):
-            made, untied = _regroup(call, block, [shape[dim] for dim in new_dims])
-            pure &= untied
+            made, whole = _regroup(call, block, [shape[dim] for dim in new_dims])
+            pure &= whole
             for dim, labels in zip(new_dims, made, strict=True):
                 new[dim] = labels
     call.give(new, view_of="self" if pure else None)
@@ -61,7 +61,7 @@ def blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list
 
 
 def _regroup(call: Call, block: Sequence[IntArray], shape: Sequence[int]) -> tuple[list[IntArray], bool]:
-    """Labels of the dims ``shape`` that a block of dims becomes, and whether they are all labels of its own.
+    """Labels of the dims ``shape`` that a block of dims becomes, and whether they stand for all of the old.
 
     Old dims are cut, and the pieces joined to new dims, at every place where one of either ends:
     (batch, heads * features) -> (batch * heads, features) cuts the second dim in two.
@@ -74,20 +74,18 @@ def _regroup(call: Call, block: Sequence[IntArray], shape: Sequence[int]) -> tup
             call.freeze(labels, "the forward reads it in sizes that do not divide each other")
         return list(fixed(tuple(shape))), False
     sizes = [b // a for a, b in itertools.pairwise(steps)]
-    pieces, untied = list[IntArray](), True
+    pieces, whole = list[IntArray](), True
     for labels in block:
         cut = _run(sizes[len(pieces) :], labels.size)
-        split, simple = _split(call, labels, cut)
-        pieces += split
-        untied &= simple
+        pieces += _split(call, labels, cut)
     new = []
     for size in shape:
         taken = _run([piece.size for piece in pieces], size)
         merged, simple = _merge(call, pieces[: len(taken)])
         pieces = pieces[len(taken) :]
         new.append(merged)
-        untied &= simple
-    return new, untied
+        whole &= simple
+    return new, whole
 
 
 def _run(sizes: Sequence[int], total: int) -> list[int]:
@@ -98,41 +96,41 @@ def _run(sizes: Sequence[int], total: int) -> list[int]:
     return run
 
 
-def _split(call: Call, flat: IntArray, shape: Sequence[int]) -> tuple[list[IntArray], bool]:
-    """Labels [n_1] to [n_m] of ``flat`` cut into dims of ``shape``; True where they are its own.
+def _split(call: Call, flat: IntArray, shape: Sequence[int]) -> list[IntArray]:
+    """Labels [n_1] to [n_m] of ``flat`` cut into dims of ``shape``.
 
     Where labels vary along one new dim only, that dim takes them. Otherwise which dim does is decided later.
     """
     grid, axes = flat.reshape(shape), list(fixed(tuple(shape)))
     if len(shape) == 1:
-        return [flat], True
+        return [flat]
     varying = [dim for dim in range(len(shape)) if (grid != grid.take([0], axis=dim)).any()]
     grid = grid[tuple(slice(None) if dim in varying else 0 for dim in range(len(shape)))]
     if not varying:
         call.freeze(flat, "one unit is spread over many")
-        return axes, True
+        return axes
     if len(varying) == 1:
         axes[varying[0]] = grid.copy()
-        return axes, True
+        return axes
     for dim in varying:
         axes[dim] = call.fresh(shape[dim])
     call.factor(grid, [axes[dim] for dim in varying])
-    return axes, False
+    return axes
 
 
 def _merge(call: Call, parts: Sequence[IntArray]) -> tuple[IntArray, bool]:
-    """Labels of dims flattened to one; True where they are labels of the dims.
+    """Labels of dims flattened to one; False where some dims were left out.
 
     Where one dim alone has labels, they repeat over the others. Otherwise which dim takes part is decided later.
     """
     sizes = [labels.size for labels in parts]
-    labelled = [position for position, labels in enumerate(parts) if labels.any()]
+    labelled, whole = [position for position, labels in enumerate(parts) if labels.any()], True
     if len(labelled) > 1 and math.prod(sizes[position] for position in labelled) > _LARGEST:
         main = max(labelled, key=lambda position: np.unique(parts[position]).size)
         for position in labelled:
             if position != main:
                 call.freeze(parts[position], "it is flattened together with a dim that has more units")
-        labelled = [main]
+        labelled, whole = [main], False
     if not labelled:
         return np.zeros(math.prod(sizes), dtype=np.int64), True
     grid = parts[labelled[0]]
@@ -141,4 +139,4 @@ def _merge(call: Call, parts: Sequence[IntArray]) -> tuple[IntArray, bool]:
         grid = call.fresh(math.prod(small)).reshape(small)
         call.factor(grid, [parts[position] for position in labelled])
     spread = grid.reshape([size if position in labelled else 1 for position, size in enumerate(sizes)])
-    return np.broadcast_to(spread, sizes).reshape(-1).copy(), len(labelled) == 1
+    return np.broadcast_to(spread, sizes).reshape(-1).copy(), whole
