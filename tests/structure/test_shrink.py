@@ -11,7 +11,7 @@ from torch import nn
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
 from lzero.structure.shrink import SelectedLinear, find_tensor, scale_consumers, shrink
-from lzero.structure.sizes import refresh_sizes
+from lzero.structure.sizes import correct_sizes, refresh_sizes, shapes_of
 
 
 def closure(plan, seed):
@@ -135,3 +135,36 @@ def test_groups_of_a_plan_lie_in_gates_in_order_of_their_slices():
     _, plan = lenet()
     gates = Gates({group.name: group.size for group in plan.groups})
     assert len(gates) == plan.size
+
+
+class Holder(nn.Module):
+    """A Linear 12 -> 8 with numbers beside it."""
+
+    def __init__(self, **numbers: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(12, 8)
+        for name, value in numbers.items():
+            setattr(self, name, value)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ({"hidden_size": 8}, {"hidden_size": 6}),
+        ({"hidden": 8, "out_size": 5}, {"hidden": 6, "out_size": 5}),
+        ({"num_heads": 4, "head_dim": 2}, {"num_heads": 3, "head_dim": 2}),
+        ({"num_heads": 4}, {"num_heads": 3}),
+        ({"n_head": 3}, {"n_head": 3}),
+        ({"patch_size": 8, "num_classes": 8, "kernel_size": 8}, {"patch_size": 8, "num_classes": 8, "kernel_size": 8}),
+        ({"in_features": 12, "width": 12}, {"in_features": 12, "width": 12}),
+        ({"_size": 8}, {"_size": 8}),
+    ],
+)
+def test_numbers_that_follow_a_cut(numbers: dict[str, int], expected: dict[str, int]) -> None:
+    model = Holder(**numbers)
+    before = shapes_of(model)
+    model.layer.weight = nn.Parameter(torch.randn(6, 12))
+    model.layer.bias = nn.Parameter(torch.randn(6))
+    correct_sizes(model, before)
+    assert {name: getattr(model, name) for name in numbers} == expected
+    assert (model.layer.out_features, model.layer.in_features) == (6, 12)

@@ -97,6 +97,33 @@ def test_heads_of_attention_written_by_hand(way: str, assert_exact: AssertExact)
     assert {m.width for m in group.members if m.role == "producer"} == {3 * width if fused else width}
 
 
+class ByHead(nn.Module):
+    """Attention whose weights have a dim for the head and one for its features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Parameter(torch.randn(WIDTH, HEADS, WIDTH // HEADS)) for _ in range(3))
+        self.o = nn.Parameter(torch.randn(HEADS, WIDTH // HEADS, WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (torch.einsum("bne,ehd->bhnd", x, weight) for weight in (self.q, self.k, self.v))
+        weights = torch.einsum("bhnd,bhmd->bhnm", q, k).softmax(-1)
+        return torch.einsum("bhnd,hde->bne", torch.einsum("bhnm,bhmd->bhnd", weights, v), self.o)
+
+
+def test_heads_that_are_a_dim_of_the_weights(assert_exact: AssertExact) -> None:
+    (group,) = assert_exact(nn.Sequential(ByHead()), X).groups
+    assert {m.tensor: (m.dim, m.role) for m in group.members} == {
+        "0.q": (1, "producer"), "0.k": (1, "producer"), "0.v": (1, "producer"), "0.o": (0, "consumer")
+    }  # fmt: skip
+
+
+def test_weights_that_are_returned_freeze_the_heads(assert_exact: AssertExact) -> None:
+    plan = assert_exact(nn.MultiheadAttention(WIDTH, HEADS), (X, X, X))
+    assert not plan.groups
+    assert any("aten.mean" in refusal.reason for refusal in plan.refusals)
+
+
 def test_literal_width_of_the_residual_stream_is_refused(assert_exact: AssertExact) -> None:
     class Literal(SelfAttention):
         def forward(self, x: Tensor) -> Tensor:

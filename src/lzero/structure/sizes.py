@@ -62,6 +62,10 @@ def _owner(tensor: str) -> str:
 
 _HEADS = re.compile(r"head|^h$")
 _HEAD_SIZE = re.compile(r"(head|kv|key|value|query).*(dim|size)|dim_head|d_head|^d_?[kvq]+$|^d_kv$")
+_SIZE = re.compile(r"size|dim|features|channels|width|hidden|inner|planes|units|filters|embed|split|^[a-z]$")
+_OTHER = re.compile(
+    r"patch|kernel|window|vocab|im(a)?ge?|class|label|seq|len|max|pos|batch|group|stride|pool|layer|depth"
+)
 _INNER = re.compile(r"inner|split|all_head|(attn|attention|qkv|proj|ff|mlp|hidden|expand)\w*(dim|size|features|width)")
 
 
@@ -80,11 +84,15 @@ def _correct_numbers(module: nn.Module, sizes: list[tuple[int, int]]) -> None:
                 if before % (value * head) == 0 and value * now % before == 0
             }
         else:
-            found = {now for before, now in moved if before == value}
+            found = {now for before, now in moved if before == value and _names_a_size(name)}
             if value in kept and not _INNER.search(name):
                 found = set()
         if len(found) == 1:
             setattr(module, name, found.pop())
+
+
+def _names_a_size(name: str) -> bool:
+    return bool(_SIZE.search(name)) and not _OTHER.search(name)
 
 
 def _numbers(module: nn.Module) -> Iterator[tuple[str, int]]:
