@@ -29,6 +29,7 @@ class Row:
         seconds: for discovery and proof.
         double, single: largest difference of gated and purged outputs in float64 and float32, relative to the largest
             output, over several random closures with fractional gates.
+        effect: the smallest such difference between the purged model and the one without gates.
         params, macs: (found in the purged model, counted by closed form) over these closures.
     """
 
@@ -36,6 +37,7 @@ class Row:
     seconds: float
     double: float
     single: float
+    effect: float
     params: list[tuple[int, int]]
     macs: list[tuple[int, int]]
 
@@ -45,24 +47,26 @@ def measure(model: nn.Module, inputs: Any) -> Row:
     plan = discover(model, inputs)
     seconds = time.perf_counter() - start
     worst = {torch.float64: 0.0, torch.float32: 0.0}
-    params, macs = [], []
+    effect, params, macs = 1.0, [], []
     for dtype in worst if plan.groups else ():
         cast = map_tensors(inputs, lambda t, to=dtype: t.to(to) if t.is_floating_point() else t)
         gated = copy.deepcopy(model).to(dtype)
         gates = attach_gates(gated, replace(plan, example_inputs=cast))
+        plain = run(copy.deepcopy(model).to(dtype), cast)
         counts = Cost(gates, "params"), Cost(gates, "macs")
         for seed in range(ROUNDS):
             generator = torch.Generator().manual_seed(seed)
             with torch.no_grad():
-                drawn = torch.randn(len(gates), generator=generator) * 2 + (seed - 1)
+                drawn = torch.randn(len(gates), generator=generator) * 3 - 2  # about half of the gates close
                 for view in gates.split(drawn).values():
                     view[torch.randint(len(view), (), generator=generator)] = 1.0  # each group keeps a unit
                 gates.log_alpha.copy_(drawn)
             small = purge(gated).model
             difference, scale = largest_difference(run(gated, cast), run(small, cast))
             worst[dtype] = max(worst[dtype], difference / scale)
+            effect = min(effect, largest_difference(plain, run(small, cast))[0] / scale)
             opened = gates.open_mask()
             used = trace(private_copy(small), cast).macs.values()
             params.append((sum(p.numel() for p in small.parameters()), round(float(counts[0].value(opened)))))
             macs.append((sum(used), round(float(counts[1].value(opened)))))
-    return Row(plan, seconds, worst[torch.float64], worst[torch.float32], params, macs)
+    return Row(plan, seconds, worst[torch.float64], worst[torch.float32], effect, params, macs)

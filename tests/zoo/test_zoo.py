@@ -24,6 +24,8 @@ def test_model(name: str) -> None:
     assert row.plan.reachable >= entry.reach * row.plan.parameters, f"\n{row.plan}"
     assert row.double < 1e-9
     assert row.single < 1e-5
+    assert row.effect > 1e-4
+    assert max(found for found, _ in row.params) < row.plan.parameters
     assert all(found == counted for found, counted in row.params), row.params
     assert entry.routed or all(found == counted for found, counted in row.macs), row.macs
     assert all(refusal.reason for refusal in row.plan.refusals)

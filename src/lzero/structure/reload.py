@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
 from lzero.structure.attach import gated_leaves
+from lzero.structure.numbers import saved_numbers, set_numbers
 from lzero.structure.shrink import SelectedLinear
 from lzero.structure.sizes import correct_sizes, shapes_of
 
@@ -37,8 +38,8 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """
     if any(gated_leaves(module) for module in model.modules()):
         raise StructureError(f"{type(model).__name__}: has gated tensors; expected a fresh model without gates")
-    selected = _selected(model, state)
-    _check_keys(model, state, selected)
+    selected, numbers = _selected(model, state), saved_numbers(model, state)
+    _check_keys(model, state, (*selected, *numbers))
     _check_shapes(model, state)
     for name, linear in selected.items():
         _check_columns(name, state[name], state[name.removesuffix(_COLUMNS) + "weight"], linear.weight)
@@ -49,6 +50,7 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     before = shapes_of(model)
     _take(model, state)
     correct_sizes(model, before)
+    set_numbers(model, list(numbers.values()))
     return model
 
 
@@ -58,8 +60,8 @@ def _selected(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, nn.Lin
     return {name: linear for name, linear in linears.items() if name in state}
 
 
-def _check_keys(model: nn.Module, state: Mapping[str, Tensor], selected: Mapping[str, nn.Linear]) -> None:
-    expected = {*model.state_dict(), *selected}
+def _check_keys(model: nn.Module, state: Mapping[str, Tensor], more: Sequence[str]) -> None:
+    expected = {*model.state_dict(), *more}
     missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
     faults = [f"{word} {', '.join(keys)}" for word, keys in (("lacks", missing), ("has an unknown", unknown)) if keys]
     if faults:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from lzero.errors import StructureError
 from lzero.structure.group import GateGroup, kept_positions
+from lzero.structure.numbers import following_numbers, set_numbers
 from lzero.structure.sizes import correct_sizes, shapes_of
 
 
@@ -45,7 +46,7 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
     """``model`` without its closed units, in place; ``keep[group.name]`` is a bool mask, [k].
 
     Units leave every tensor that they live on; an input group leaves a :class:`SelectedLinear`; closed weights become
-    zeros. Sizes that modules cache (``in_features``, ``groups``, ...) follow.
+    zeros. Sizes that modules cache (``in_features``, ``num_heads``, ...) follow.
     """
     units: dict[str, dict[int, Tensor]] = {}
     inputs: dict[str, Tensor] = {}
@@ -63,9 +64,10 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
                 dims[member.dim] = dims[member.dim] & alive if member.dim in dims else alive
     for name, alive in inputs.items():
         _select_inputs(model, name, units.setdefault(name, {}), alive)
-    before = shapes_of(model)
+    before, numbers = shapes_of(model), following_numbers(model, groups, keep)
     _replace(model, {find_tensor(model, name): dims for name, dims in units.items()})
     correct_sizes(model, before)
+    set_numbers(model, numbers)
 
 
 def find_tensor(model: nn.Module, name: str) -> Tensor:

@@ -1,16 +1,21 @@
-"""Sizes that modules keep as plain numbers (``in_features``, ``num_heads``): set to those of tensors that were cut."""
+"""Sizes that modules of known classes keep (``in_features``, ``groups``): set to those of tensors that were cut."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from lzero.structure.multihead import HeadedAttention
 
-Shapes = Mapping[str, tuple[int, ...]]
+
+def correct_sizes(model: nn.Module, before: Mapping[str, tuple[int, ...]]) -> None:
+    """``model``, whose tensors had the shapes ``before``, with the sizes that its modules cache set to those of now."""
+    now = shapes_of(model)
+    for path in dict.fromkeys(owner(name) for name in now if now[name] != before[name]):
+        refresh_sizes(model.get_submodule(path))
 
 
 def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -19,86 +24,24 @@ def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors}
 
 
-def correct_sizes(model: nn.Module, before: Shapes) -> None:
-    """``model`` with cached sizes that follow its tensors, whose shapes were ``before``; in place.
-
-    A class that is known has a rule. Any other module, and the parent of modules that changed, may keep a number of
-    heads or a size: what has the name of one and the value of a dim before becomes that of the dim now. A wrong guess
-    is no danger: the proof runs the same correction, and refuses what it breaks.
-    """
-    changed: dict[str, list[tuple[int, int]]] = {}  # module path -> (before, now) of its tensors' dims
-    for name, now in shapes_of(model).items():
-        changed.setdefault(_owner(name), []).extend(zip(before[name], now, strict=True))
-    cut = {path for path, sizes in changed.items() if any(a != b for a, b in sizes)}
-    for path in sorted(cut, key=len, reverse=True):
-        module = model.get_submodule(path)
-        if not refresh_sizes(module):
-            _correct_numbers(module, changed[path])
-    for path in sorted({path.rpartition(".")[0] for path in cut if path}):
-        parent = model.get_submodule(path)
-        if not isinstance(parent, _KNOWN):
-            children = [f"{path}.{name}" if path else name for name, _ in parent.named_children()]
-            _correct_numbers(parent, [size for child in children for size in changed.get(child, ())])
+def owner(tensor: str) -> str:
+    """Path of the module whose forward uses a tensor: what a parametrization holds belongs to the parametrized one."""
+    return re.sub(r"(^|\.)parametrizations\..*$", "", tensor.rpartition(".")[0])
 
 
-def refresh_sizes(module: nn.Module) -> bool:
-    """``module`` with the sizes that its class caches set to those of its tensors; False for a class without a rule."""
-    known = False
+def refresh_sizes(module: nn.Module) -> None:
+    """``module`` with the sizes that its class caches set to those of its tensors."""
     for kind, refresh in _SIZES.items():
         if isinstance(module, kind):
             refresh(module)
-            known = True
     named = _NAMED.get(type(module).__qualname__)
     if named is not None:
         named(module)
-    return known or named is not None
 
 
-def _owner(tensor: str) -> str:
-    """Path of the module whose forward uses a tensor: what a parametrization holds belongs to the parametrized one."""
-    path = tensor.rpartition(".")[0]
-    return re.sub(r"(^|\.)parametrizations\..*$", "", path)
-
-
-_HEADS = re.compile(r"head|^h$")
-_HEAD_SIZE = re.compile(r"(head|kv|key|value|query).*(dim|size)|dim_head|d_head|^d_?[kvq]+$|^d_kv$")
-_SIZE = re.compile(r"size|dim|features|channels|width|hidden|inner|planes|units|filters|embed|split|^[a-z]$")
-_OTHER = re.compile(
-    r"patch|kernel|window|vocab|im(a)?ge?|class|label|seq|len|max|pos|batch|group|stride|pool|layer|depth"
-)
-_INNER = re.compile(r"inner|split|all_head|(attn|attention|qkv|proj|ff|mlp|hidden|expand)\w*(dim|size|features|width)")
-
-
-def _correct_numbers(module: nn.Module, sizes: list[tuple[int, int]]) -> None:
-    """Set the whole-number attributes of ``module`` that follow ``sizes``, pairs of a dim before and now."""
-    moved = {pair for pair in sizes if pair[0] != pair[1]}
-    kept = {before for before, now in sizes if before == now}
-    head = next((value for name, value in _numbers(module) if _HEAD_SIZE.search(name)), 1)
-    for name, value in list(_numbers(module)):
-        if _HEAD_SIZE.search(name) and "all_head" not in name:
-            continue
-        if _HEADS.search(name) and not re.search("size|dim|group", name):
-            found = {
-                value * now // before
-                for before, now in moved
-                if before % (value * head) == 0 and value * now % before == 0
-            }
-        else:
-            found = {now for before, now in moved if before == value and _names_a_size(name)}
-            if value in kept and not _INNER.search(name):
-                found = set()
-        if len(found) == 1:
-            setattr(module, name, found.pop())
-
-
-def _names_a_size(name: str) -> bool:
-    return bool(_SIZE.search(name)) and not _OTHER.search(name)
-
-
-def _numbers(module: nn.Module) -> Iterator[tuple[str, int]]:
-    for name, value in vars(module).items():
-        if type(value) is int and value > 1 and not name.startswith("_"):
-            yield name, value
+def has_rule(module: nn.Module) -> bool:
+    """Whether the sizes that ``module`` caches are known by its class."""
+    return isinstance(module, tuple(_SIZES)) or type(module).__qualname__ in _NAMED
 
 
 def _linear_sizes(module: nn.Linear) -> None:
@@ -169,7 +112,6 @@ _SIZES: dict[type[nn.Module], Callable[..., None]] = {
     nn.RNNCellBase: _cell_sizes,
     nn.MultiheadAttention: _attention_sizes,
 }
-_KNOWN = tuple(_SIZES)
 
 _NAMED: dict[str, Callable[..., None]] = {
     "Conv1D": _transposed_linear_sizes,  # of Hugging Face, which need not be installed
