@@ -88,3 +88,16 @@ def test_gates_reach_the_forward(kind: type[nn.RNNBase], options: dict[str, Any]
     assert largest_difference(run(plain, inputs), run(small, inputs))[0] > 1e-3
     assert largest_difference(run(load_purged(plain, small.state_dict()), inputs), run(small, inputs))[0] == 0
     assert not small.recurrent._forward_pre_hooks and not small.recurrent._forward_hooks
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_purged_layers_with_all_units_open_still_train(kind: type[nn.RNNBase]) -> None:
+    model = Tagger(kind)
+    plain = copy.deepcopy(model)
+    gates = attach_gates(model, X)
+    with torch.no_grad():
+        gates.log_alpha.fill_(9.0)
+    small = purge(model).model
+    for trained in (small, load_purged(plain, small.state_dict())):
+        trained(X).sum().backward()
+        assert all(parameter.grad is not None for parameter in trained.parameters())

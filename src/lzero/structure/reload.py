@@ -11,7 +11,7 @@ from lzero.errors import StructureError
 from lzero.structure.attach import gated_leaves
 from lzero.structure.numbers import saved_numbers, set_numbers
 from lzero.structure.shrink import SelectedLinear
-from lzero.structure.sizes import correct_sizes, shapes_of
+from lzero.structure.sizes import correct_sizes, tensors_of
 
 _COLUMNS = "columns"
 
@@ -47,7 +47,7 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     for name, linear in selected.items():
         linear.__class__ = SelectedLinear
         linear.register_buffer(_COLUMNS, torch.empty_like(state[name], device=linear.weight.device))
-    before = shapes_of(model)
+    before = tensors_of(model)
     _take(model, state)
     correct_sizes(model, before)
     set_numbers(model, list(numbers.values()))

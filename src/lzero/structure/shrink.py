@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lzero.errors import StructureError
 from lzero.structure.group import GateGroup, kept_positions
 from lzero.structure.numbers import following_numbers, set_numbers
-from lzero.structure.sizes import correct_sizes, shapes_of
+from lzero.structure.sizes import correct_sizes, tensors_of
 
 
 class SelectedLinear(nn.Linear):
@@ -64,7 +64,7 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
                 dims[member.dim] = dims[member.dim] & alive if member.dim in dims else alive
     for name, alive in inputs.items():
         _select_inputs(model, name, units.setdefault(name, {}), alive)
-    before, numbers = shapes_of(model), following_numbers(model, groups, keep)
+    before, numbers = tensors_of(model), following_numbers(model, groups, keep)
     _replace(model, {find_tensor(model, name): dims for name, dims in units.items()})
     correct_sizes(model, before)
     set_numbers(model, numbers)

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from lzero.structure.multihead import HeadedAttention
 
 
-def correct_sizes(model: nn.Module, before: Mapping[str, tuple[int, ...]]) -> None:
-    """``model``, whose tensors had the shapes ``before``, with the sizes that its modules cache set to those of now."""
-    now = shapes_of(model)
-    for path in dict.fromkeys(owner(name) for name in now if now[name] != before[name]):
+def correct_sizes(model: nn.Module, before: Mapping[str, Tensor]) -> None:
+    """``model``, whose tensors were ``before``, with the sizes cached beside those that were replaced set to theirs."""
+    now = tensors_of(model)
+    for path in dict.fromkeys(owner(name) for name, tensor in now.items() if tensor is not before.get(name)):
         refresh_sizes(model.get_submodule(path))
 
 
-def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    """The shape of every parameter and buffer by name, under all its names."""
-    tensors = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
-    return {name: tuple(tensor.shape) for name, tensor in tensors}
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer under all its names."""
+    buffers = model.named_buffers(remove_duplicate=False)
+    return {**dict(model.named_parameters(remove_duplicate=False)), **dict(buffers)}
 
 
 def owner(tensor: str) -> str:
