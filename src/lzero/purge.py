@@ -19,6 +19,7 @@ from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
 from lzero.structure.forward import map_tensors
 from lzero.structure.gated import accept_plain_checkpoint, gated_leaves, gates_of
+from lzero.structure.recurrent import unfollow_gates
 from lzero.structure.run import largest_difference, run
 from lzero.structure.shrink import scale_consumers, shrink
 
@@ -140,6 +141,8 @@ def without_gates(model: nn.Module) -> nn.Module:
             _own_class(module)
             for leaf in gated:
                 parametrize.remove_parametrizations(module, leaf, leave_parametrized=False)
+            if isinstance(module, nn.RNNBase):
+                unfollow_gates(module)
     for hooks in (plain._forward_pre_hooks, plain._load_state_dict_pre_hooks):
         for key, hook in list(hooks.items()):
             function = getattr(hook, "hook", hook)

@@ -116,5 +116,5 @@ def test_a_model_with_gates_is_refused():
     model = MLP(12, (9, 7), 3)
     state = copy.deepcopy(model.state_dict())
     lzero.attach_gates(model, torch.randn(2, 12))
-    with pytest.raises(StructureError, match="MLP: has parametrized tensors; expected a fresh model without gates"):
+    with pytest.raises(StructureError, match="MLP: has gated tensors; expected a fresh model without gates"):
         load_purged(model, state)

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     console().print(str(plan))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     sizes = {path: parameter.numel() for path, parameter in model.named_parameters()}
-    macs = sum(count * sizes[path] for path, count in plan.positions.items())
+    macs = round(sum(count * sizes[path] for path, count in plan.positions.items()))
     show_table([{"model": name, "parameters": parameters, "macs": macs}])
 
 

@@ -167,7 +167,8 @@ class _Linear(torch.autograd.Function):
 
 def _tensor_weight(names: Sequence[str], plan: Plan, measure: Measure, parts: Sequence[tuple[str, ...]]) -> Tensor:
     """[K, T]: how much one element of each tensor costs each part."""
-    each = torch.tensor([1.0 if measure == "params" else float(plan.positions.get(n, 0)) for n in names])
+    uses = [1.0 if measure == "params" else float(plan.positions.get(n, 0)) for n in names]
+    each = torch.tensor(uses, dtype=torch.float64)
     inside = torch.tensor([[any(covers(path, n) for path in part) for n in names] for part in parts])
     return inside * each.double()
 

@@ -18,6 +18,7 @@ from lzero.structure.forward import map_tensors
 from lzero.structure.gated import accept_plain_checkpoint, gated_leaves, gates_of
 from lzero.structure.group import GateGroup
 from lzero.structure.plan import Plan
+from lzero.structure.recurrent import follow_gates, read_plain_weights
 from lzero.structure.shrink import find_tensor
 
 
@@ -214,7 +215,12 @@ def _register(model: nn.Module, maps: Maps, gates: Gates) -> None:
         except Exception:
             for module, leaf in dict.fromkeys(done):
                 parametrize.remove_parametrizations(module, leaf, leave_parametrized=False)
+                if isinstance(module, nn.RNNBase):
+                    read_plain_weights(module)
             raise
+    for module in dict.fromkeys(module for module, _ in done):
+        if isinstance(module, nn.RNNBase):
+            follow_gates(module)
 
 
 @torch.no_grad()

@@ -112,9 +112,9 @@ class Call:
         self._table.add(tensor, tuple(axes), None if view_of is None else self.source(view_of))
 
     def unify(self, a: IntArray, b: IntArray, why: str = "it must match a size that no gate controls") -> IntArray:
-        """Tie two label arrays of one length; returns labels for both, preferring those that are not fixed."""
+        """Tie two label arrays of one length; returns labels for both, not the fixed where one is free."""
         self._table.book.unify(a, b, self.reason(why))
-        return np.maximum(a, b)
+        return np.where((a == 0) | (b == 0), np.maximum(a, b), np.minimum(a, b))
 
     def tie(self, rows: IntArray, why: str = "it must match a size that no gate controls") -> IntArray:
         """Tie all labels in each row of ``rows`` [n, m] together; returns one label per row, [n]."""
@@ -122,6 +122,14 @@ class Call:
         for column in range(1, rows.shape[1]):
             first = self.unify(first, np.ascontiguousarray(rows[:, column]), why)
         return first
+
+    def fresh(self, size: int) -> IntArray:
+        """Labels [size] of the forward's own, which stand for whatever gets tied to them."""
+        return self._table.book.fresh(size)
+
+    def factor(self, grid: IntArray, dims: Sequence[IntArray]) -> None:
+        """Note that a dim with labels ``grid`` [n_1, ..., n_m] is made of, or cut into, ``dims`` [n_1] to [n_m]."""
+        self._table.book.factor(grid, dims)
 
     def freeze(self, labels: IntArray, why: str, advice: str = "") -> None:
         """Forbid the removal of ``labels``; ``why`` completes "it is not gated because", an empty one stays unsaid."""
@@ -135,8 +143,9 @@ class Call:
 
     def consume(self, name: str, labels: IntArray) -> None:
         """Mark ``labels`` of the parameter behind argument ``name`` as read by a product here."""
-        if self.source(name) is not None:
-            self._table.book.consume(labels)
+        source = self.source(name)
+        if source is not None:
+            self._table.book.consume(source, labels)
 
     def count(self, name: str, macs: int) -> None:
         """Add ``macs`` multiply-accumulates to the parameter behind argument ``name``."""

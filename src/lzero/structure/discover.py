@@ -48,10 +48,11 @@ def discover(
     if not isinstance(model, nn.Module):
         raise StructureError(f"model: expected an nn.Module, found {type(model).__name__}")
     asked = request(model, granularity, ignore)
-    seen = trace(private_copy(model), example_inputs)
+    spare = private_copy(model)
+    seen = trace(spare, example_inputs)
     units, refusals = unit_groups(seen, model, asked.veto)
 
-    proof = Proof(model, example_inputs)
+    proof = Proof(spare, example_inputs, spare=True)
     proved, unproved = proof.accept(units)
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)
@@ -61,7 +62,12 @@ def discover(
         groups=tuple(groups),
         refusals=(*refusals, *unproved, *unproved_others),
         shapes=MappingProxyType(shapes),
-        positions=MappingProxyType({name: max(1, round(macs / sizes[name])) for name, macs in seen.macs.items()}),
+        positions=MappingProxyType({name: _each(macs, sizes[name]) for name, macs in seen.macs.items()}),
         granularity=MappingProxyType(dict(asked.granularity)),
         example_inputs=example_inputs,
     )
+
+
+def _each(macs: int, size: int) -> float:
+    """How often each of ``size`` elements is used: a fraction where they are not used alike (queries and keys)."""
+    return max(1, macs // size) if macs % size == 0 else macs / size

@@ -66,6 +66,12 @@ def private_copy(model: nn.Module) -> nn.Module:
         ) from error
 
 
+def linked_copy(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` that shares its parameters and nothing else: to run and cut at little cost."""
+    memo: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
+    return copy.deepcopy(model, memo)
+
+
 class ModulePath:
     """The path of the submodule whose forward is running in ``model``, kept by hooks on it (``""`` is the root)."""
 
@@ -108,3 +114,17 @@ def isolated_random_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
         for device in devices:
             torch.cuda.default_generators[device].manual_seed(seed)
         yield
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """A context in which whole layers (attention, LSTM) run op by op, outside inference mode; then all is as before."""
+    fast, packed = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        with torch.inference_mode(False):
+            yield
+    finally:
+        torch._C._set_mkldnn_enabled(packed)
+        torch.backends.mha.set_fastpath_enabled(fast)

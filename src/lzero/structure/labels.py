@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from lzero.structure.factors import Factor, State, decide
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -59,14 +62,25 @@ class Classes:
 
 @dataclass
 class LabelBook:
-    """Everything that a forward says about labels, written down as it happens and evaluated once, at the end."""
+    """Everything that a forward says about labels, written down as it happens and evaluated once, at the end.
+
+    Attributes:
+        slots: the dims that have labels.
+        size: the number of labels.
+        step: the number of the op that is being written down, -1 outside all.
+    """
 
     slots: list[Slot] = field(default_factory=list)
     size: int = 0
+    step: int = -1
+    _enrolled: int = 0
+    _factors: list[Factor] = field(default_factory=list)
     _left: list[IntArray] = field(default_factory=list)
     _right: list[IntArray] = field(default_factory=list)
     _frozen: list[tuple[IntArray, Reason]] = field(default_factory=list)
+    _frozen_by: list[int] = field(default_factory=list)
     _consumed: list[IntArray] = field(default_factory=list)
+    _read: list[tuple[str, IntArray]] = field(default_factory=list)
 
     def enrol(self, name: str, shape: tuple[int, ...], dims: int | None = None) -> Axes:
         """Fresh labels for the first ``dims`` dims (all by default) of the tensor ``name``.
@@ -79,7 +93,22 @@ class LabelBook:
                 self.slots.append(Slot(name, dim, self.size + 1, size))
                 axes[dim] = np.arange(self.size + 1, self.size + 1 + size, dtype=np.int64)
                 self.size += size
+        self._enrolled = self.size
         return tuple(axes)
+
+    def fresh(self, size: int) -> IntArray:
+        """Labels [size] that lie on no tensor of the model and stand for whatever gets tied to them; 0 for size one.
+
+        All tensors of the model must be enrolled by then.
+        """
+        if size == 1:
+            return np.zeros(1, dtype=np.int64)
+        self.size += size
+        return np.arange(self.size - size + 1, self.size + 1, dtype=np.int64)
+
+    def factor(self, grid: IntArray, dims: Sequence[IntArray]) -> None:
+        """Note that the dim with labels ``grid`` [n_1, ..., n_m] is made of, or cut into, ``dims`` [n_1] to [n_m]."""
+        self._factors.append(Factor(grid, tuple(dims)))
 
     def unify(self, a: IntArray, b: IntArray, reason: Reason) -> None:
         """Tie ``a[i]`` to ``b[i]``: both stay or both go. Where one is fixed, the other freezes for ``reason``."""
@@ -97,32 +126,88 @@ class LabelBook:
         labels = labels[labels != 0]
         if labels.size:
             self._frozen.append((labels, reason))
+            self._frozen_by.append(self.step)
 
-    def consume(self, labels: IntArray) -> None:
-        """Mark ``labels`` as positions of a parameter that a product contracts over, where a gate can multiply."""
-        self._consumed.append(labels)
+    def thaw(self, steps: set[int]) -> None:
+        """Take back what was frozen while :attr:`step` was one of ``steps``."""
+        left = [(f, step) for f, step in zip(self._frozen, self._frozen_by, strict=True) if step not in steps]
+        self._frozen, self._frozen_by = [f for f, _ in left], [step for _, step in left]
+
+    def consume(self, name: str, labels: IntArray) -> None:
+        """Mark ``labels`` as positions of parameter ``name`` that a product contracts over: a gate can multiply there.
+
+        Labels of a reshaped parameter stand for positions of the dim that carries them.
+        """
+        own = labels <= self._enrolled
+        self._consumed.append(labels[own])
+        if not own.all():
+            self._read.append((name, labels[~own]))
 
     def classes(self) -> Classes:
         """The classes that all the ties together make."""
-        count = self.size + 1
-        left, right = _joined(self._left), _joined(self._right)
-        graph = coo_array((np.ones(left.size, dtype=np.int8), (left, right)), shape=(count, count))
-        component = connected_components(graph, directed=False)[1]
-        smallest = np.full(count, count, dtype=np.int64)
-        np.minimum.at(smallest, component, np.arange(count))
+        decide(self._factors, self._state, self._settle)
+        self._factors.clear()
+        component, smallest = self._components()
+        self._consume_reshaped(component)
+        count = self._enrolled + 1
 
         reasons = _by_use([reason for _, reason in self._frozen])
         rank = {reason: position for position, reason in enumerate(reasons)}
-        first = np.full(count, len(reasons), dtype=np.int64)
+        first = np.full(component.size, len(reasons), dtype=np.int64)
         for labels, reason in self._frozen:
             np.minimum.at(first, component[labels], rank[reason])
         first[first == len(reasons)] = -1
 
-        consumer = np.zeros(count, dtype=np.bool_)
+        consumer = np.zeros(component.size, dtype=np.bool_)
         consumer[_joined(self._consumed)] = True
         consumer[0] = False
+        root, why = smallest[component][:count], first[component][:count]
         slot = np.repeat(np.arange(-1, len(self.slots)), [1, *(slot.size for slot in self.slots)])
-        return Classes(smallest[component], first[component], consumer, slot, tuple(self.slots), tuple(reasons))
+        return Classes(root, why, consumer[:count], slot, tuple(self.slots), tuple(reasons))
+
+    def _components(self) -> tuple[IntArray, IntArray]:
+        """The number of each label's class, [labels + 1], and the smallest label of each class."""
+        count = self.size + 1
+        left, right = _joined(self._left), _joined(self._right)
+        self._left, self._right = [left], [right]
+        graph = coo_array((np.ones(left.size, dtype=np.int8), (left, right)), shape=(count, count))
+        component = connected_components(graph, directed=False)[1].astype(np.int64)
+        smallest = np.full(count, count, dtype=np.int64)
+        smallest[component[::-1]] = np.arange(count)[::-1]  # the last to be written, the smallest, stays
+        return component, smallest
+
+    def _consume_reshaped(self, component: IntArray) -> None:
+        """Mark the positions that reshaped parameters are read at; freeze where one dim alone cannot say which."""
+        for name, labels in self._read:
+            slots = [slot for slot in self.slots if slot.tensor == name]
+            positions = [np.arange(slot.start, slot.start + slot.size) for slot in slots]
+            read = [found[np.isin(component[found], component[labels])] for found in positions]
+            dims = sum(found.size > 0 for found in read)
+            if dims == 1:
+                self._consumed.extend(read)
+            else:
+                self.freeze(labels, _TWO_DIMS)
+        self._read.clear()
+
+    def _state(self) -> State:
+        component, smallest = self._components()
+        frozen = np.full(component.size, -1, dtype=np.int64)
+        order = np.repeat(np.arange(len(self._frozen)), [labels.size for labels, _ in self._frozen])
+        frozen[component[_joined([labels for labels, _ in self._frozen])[::-1]]] = order[::-1]  # the first stays
+        return State(smallest[component], frozen[component], self._enrolled)
+
+    def _settle(self, factor: Factor, carrier: int) -> None:
+        """Tie the long dim of ``factor`` to its ``carrier`` and freeze its other dims."""
+        for position, labels in enumerate(factor.dims):
+            if position == carrier:
+                rows = factor.rows(position)
+                self.unify(rows.reshape(-1), np.repeat(labels, rows.shape[1]), _SPLIT)
+            else:
+                self.freeze(labels, _SPLIT)
+
+
+_TWO_DIMS = Reason("it is read along several dims of one tensor at once")
+_SPLIT = Reason("the forward splits the units by a literal size")
 
 
 def _joined(arrays: list[IntArray]) -> IntArray:

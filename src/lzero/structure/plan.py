@@ -29,7 +29,7 @@ class Plan:
     groups: tuple[GateGroup, ...]
     refusals: tuple[Refusal, ...]
     shapes: Mapping[str, tuple[int, ...]]
-    positions: Mapping[str, int]
+    positions: Mapping[str, float]
     granularity: Mapping[str, str] = field(default_factory=lambda: {"": "unit"})
     example_inputs: Any = field(default=None, repr=False)
 

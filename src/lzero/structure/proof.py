@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lzero.structure.closures import Closure, closures
-from lzero.structure.forward import ModulePath, isolated_random_state, map_tensors, private_copy, tensors_in
+from lzero.structure.forward import (
+    ModulePath,
+    isolated_random_state,
+    linked_copy,
+    map_tensors,
+    private_copy,
+    tensors_in,
+    unfused,
+)
 from lzero.structure.group import GateGroup, Refusal, kept_positions
 from lzero.structure.grouping import refusal
 from lzero.structure.labels import Reason
-from lzero.structure.randomise import draw_normal, randomise
+from lzero.structure.randomise import cast, draw_normal, randomise
 from lzero.structure.run import call
 from lzero.structure.shrink import find_tensor, scale_consumers, shrink
 
@@ -30,12 +38,12 @@ class Proof:
 
     Every float parameter and buffer is drawn anew, so that no trained or initial value (a zero, a one) can hide a
     dependence; inputs are random too, where the model takes that. Arithmetic is float64, or float32 with a warning
-    where the model insists on a dtype of its own.
+    where the model insists on a dtype of its own. ``spare`` says that ``model`` is a private copy that nobody needs.
     """
 
-    def __init__(self, model: nn.Module, example_inputs: Any, seed: int = 0) -> None:
+    def __init__(self, model: nn.Module, example_inputs: Any, seed: int = 0, *, spare: bool = False) -> None:
         self._generator = torch.Generator().manual_seed(seed)
-        self._model = private_copy(model).requires_grad_(False)
+        self._model = (model if spare else private_copy(model)).requires_grad_(False)
         self._where = ModulePath(self._model)
         self._obstacle = self._prepare(example_inputs)
 
@@ -79,8 +87,12 @@ class Proof:
 
     def _compare(self, groups: Sequence[GateGroup], closure: Closure) -> Reason | None:
         keep = {name: z > 0 for name, z in closure.items()}
-        trial = copy.deepcopy(self._model)
-        scale_consumers(trial, groups, closure)
+        with self._gated(groups, closure) as trial:
+            return self._compare_purged(trial, groups, keep)
+
+    def _compare_purged(
+        self, trial: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]
+    ) -> Reason | None:
         try:
             gated = self._outputs(trial)
         except Exception as error:
@@ -99,6 +111,19 @@ class Proof:
             return Reason(f"purged and gated outputs differ by {difference:.0e}", _LITERAL)
         return None
 
+    @contextmanager
+    def _gated(self, groups: Sequence[GateGroup], closure: Closure) -> Iterator[nn.Module]:
+        """A copy of the model that shares its parameters, whose consumers are multiplied until the context ends."""
+        names = dict.fromkeys(member.tensor for group in groups for member in group.consumers)
+        saved = {name: find_tensor(self._model, name).clone() for name in names}
+        scale_consumers(self._model, groups, closure)
+        try:
+            yield linked_copy(self._model)
+        finally:
+            with torch.no_grad():
+                for name, value in saved.items():
+                    find_tensor(self._model, name).copy_(value)
+
     def _failed_at(self, error: Exception) -> str:
         path = self._where.current
         self._where.reset()
@@ -107,7 +132,7 @@ class Proof:
 
     def _outputs(self, model: nn.Module) -> list[Tensor]:
         self._where.reset()
-        with torch.inference_mode(False), torch.no_grad(), isolated_random_state(model):
+        with unfused(), torch.no_grad(), isolated_random_state(model):
             return [tensor.clone() for tensor in tensors_in(call(model, self._inputs))]
 
     def _visible(self, groups: Sequence[GateGroup]) -> set[str]:
@@ -120,7 +145,7 @@ class Proof:
         tensors = {name: find_tensor(self._model, name).requires_grad_() for name in sorted(names)}
         self._where.reset()
         try:
-            with torch.inference_mode(False), torch.enable_grad(), isolated_random_state(self._model):
+            with unfused(), torch.enable_grad(), isolated_random_state(self._model):
                 outputs = [t for t in tensors_in(call(self._model, self._inputs)) if t.requires_grad]
                 weights = [draw_normal(tensor, self._generator) for tensor in outputs]
                 slopes = torch.autograd.grad(outputs, list(tensors.values()), weights, allow_unused=True)
@@ -132,20 +157,19 @@ class Proof:
 
     def _moves(self, group: GateGroup) -> bool:
         """Whether closing half of ``group`` changes the outputs."""
-        trial = copy.deepcopy(self._model)
         half = (torch.arange(group.size) % 2).double()
-        scale_consumers(trial, [group], {group.name: half})
-        try:
-            return relative_difference(self._dense, self._outputs(trial)) > self._tolerance
-        except Exception:  # a branch on the values: the comparison that follows will say so
-            return True
+        with self._gated([group], {group.name: half}) as trial:
+            try:
+                return relative_difference(self._dense, self._outputs(trial)) > self._tolerance
+            except Exception:  # a branch on the values: the comparison that follows will say so
+                return True
 
     def _prepare(self, example_inputs: Any) -> Reason | None:
         """Set dtype, weights and inputs for the proof; why nothing can be proved, None where all is well."""
         problem = ""
         for dtype, tolerance in _TOLERANCES.items():
             self._tolerance = tolerance
-            self._model.to(dtype)
+            cast(self._model, dtype)
             for random_inputs in (True, False):
                 randomise(self._model, self._generator)
                 self._inputs = map_tensors(example_inputs, self._input(dtype, random=random_inputs))

@@ -18,10 +18,22 @@ def randomise(model: nn.Module, generator: torch.Generator) -> None:
     """
     for parameter in model.parameters():
         if parameter.is_floating_point():
-            parameter.copy_(_matrix(parameter, generator) if parameter.dim() > 1 else _vector(parameter, generator))
+            if parameter.dim() > 1:
+                _fill_matrix(parameter, generator)
+            else:
+                parameter.copy_(_vector(parameter, generator))
     for buffer in model.buffers():
         if buffer.is_floating_point() and bool(buffer.isfinite().all()) and buffer.is_contiguous():
             buffer.copy_(_vector(buffer, generator))
+
+
+@torch.no_grad()
+def cast(model: nn.Module, dtype: torch.dtype) -> None:
+    """Give ``model``, whose matrices are to be drawn anew, another float dtype in place; their values are lost."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and parameter.dim() > 1 and parameter.layout == torch.strided:
+            parameter.data = torch.empty_like(parameter, dtype=dtype)
+    model.to(dtype)
 
 
 def draw_normal(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -29,9 +41,9 @@ def draw_normal(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator).to(like)
 
 
-def _matrix(tensor: Tensor, generator: torch.Generator) -> Tensor:
+def _fill_matrix(tensor: Tensor, generator: torch.Generator) -> None:
     fan_in = max(1, tensor.numel() // max(1, tensor.shape[0]))
-    return draw_normal(tensor, generator) * math.sqrt(2 / fan_in)
+    tensor.copy_(torch.randn(tensor.shape, generator=generator)).mul_(math.sqrt(2 / fan_in))
 
 
 def _vector(tensor: Tensor, generator: torch.Generator) -> Tensor:

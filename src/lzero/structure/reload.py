@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from lzero.errors import StructureError
-from lzero.structure.shrink import SelectedLinear, refresh_sizes
+from lzero.structure.gated import gated_leaves
+from lzero.structure.numbers import saved_numbers, set_numbers
+from lzero.structure.shrink import SelectedLinear
+from lzero.structure.sizes import correct_sizes, tensors_of
 
 _COLUMNS = "columns"
 
@@ -34,10 +36,10 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         StructureError: missing or unexpected tensors, or shapes that no purge of this architecture has. ``model`` is
             then as it was.
     """
-    if any(parametrize.is_parametrized(module) for module in model.modules()):
-        raise StructureError(f"{type(model).__name__}: has parametrized tensors; expected a fresh model without gates")
-    selected = _selected(model, state)
-    _check_keys(model, state, selected)
+    if any(gated_leaves(module) for module in model.modules()):
+        raise StructureError(f"{type(model).__name__}: has gated tensors; expected a fresh model without gates")
+    selected, numbers = _selected(model, state), saved_numbers(model, state)
+    _check_keys(model, state, (*selected, *numbers))
     _check_shapes(model, state)
     for name, linear in selected.items():
         _check_columns(name, state[name], state[name.removesuffix(_COLUMNS) + "weight"], linear.weight)
@@ -45,9 +47,10 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     for name, linear in selected.items():
         linear.__class__ = SelectedLinear
         linear.register_buffer(_COLUMNS, torch.empty_like(state[name], device=linear.weight.device))
+    before = tensors_of(model)
     _take(model, state)
-    for module in model.modules():
-        refresh_sizes(module)
+    correct_sizes(model, before)
+    set_numbers(model, list(numbers.values()))
     return model
 
 
@@ -57,8 +60,8 @@ def _selected(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, nn.Lin
     return {name: linear for name, linear in linears.items() if name in state}
 
 
-def _check_keys(model: nn.Module, state: Mapping[str, Tensor], selected: Mapping[str, nn.Linear]) -> None:
-    expected = {*model.state_dict(), *selected}
+def _check_keys(model: nn.Module, state: Mapping[str, Tensor], more: Sequence[str]) -> None:
+    expected = {*model.state_dict(), *more}
     missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
     faults = [f"{word} {', '.join(keys)}" for word, keys in (("lacks", missing), ("has an unknown", unknown)) if keys]
     if faults:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lzero.structure.forward import isolated_random_state, tensors_in
+from lzero.structure.forward import isolated_random_state, tensors_in, unfused
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
@@ -25,7 +25,7 @@ def call(model: nn.Module, inputs: Any) -> Any:
 def run(model: nn.Module, inputs: Any) -> list[Tensor]:
     """The tensors that ``model`` returns, flat; it is left in eval mode, and the global random state is as before."""
     model.eval()
-    with isolated_random_state(model):
+    with unfused(), torch.no_grad(), isolated_random_state(model):
         return list(tensors_in(call(model, inputs)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from lzero.errors import StructureError
 from lzero.structure.group import GateGroup, kept_positions
+from lzero.structure.numbers import following_numbers, set_numbers
+from lzero.structure.sizes import correct_sizes, tensors_of
 
 
 class SelectedLinear(nn.Linear):
@@ -44,7 +46,7 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
     """``model`` without its closed units, in place; ``keep[group.name]`` is a bool mask, [k].
 
     Units leave every tensor that they live on; an input group leaves a :class:`SelectedLinear`; closed weights become
-    zeros. Sizes that modules cache (``in_features``, ``groups``, ...) follow.
+    zeros. Sizes that modules cache (``in_features``, ``num_heads``, ...) follow.
     """
     units: dict[str, dict[int, Tensor]] = {}
     inputs: dict[str, Tensor] = {}
@@ -62,9 +64,10 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
                 dims[member.dim] = dims[member.dim] & alive if member.dim in dims else alive
     for name, alive in inputs.items():
         _select_inputs(model, name, units.setdefault(name, {}), alive)
-    touched = {module for name, dims in units.items() for module in _cut(model, name, dims)}
-    for module in touched:
-        refresh_sizes(module)
+    before, numbers = tensors_of(model), following_numbers(model, groups, keep)
+    _replace(model, {find_tensor(model, name): dims for name, dims in units.items()})
+    correct_sizes(model, before)
+    set_numbers(model, numbers)
 
 
 def find_tensor(model: nn.Module, name: str) -> Tensor:
@@ -101,51 +104,20 @@ def _select_inputs(model: nn.Module, name: str, dims: dict[int, Tensor], alive: 
     linear.register_buffer("columns", columns.to(linear.weight.device))
 
 
-def _cut(model: nn.Module, name: str, dims: Mapping[int, Tensor]) -> list[nn.Module]:
-    """Keep the masked positions of one tensor under all its aliases; the modules that own it."""
-    old = find_tensor(model, name)
-    new = old.detach()
-    for dim, alive in dims.items():
-        new = new.index_select(dim, alive.nonzero().squeeze(1).to(new.device))
-    replacement = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
-    owners = []
+def _replace(model: nn.Module, cuts: Mapping[Tensor, Mapping[int, Tensor]]) -> None:
+    """Put what the masks on its dims leave of every tensor of ``cuts`` in its place, under all its aliases."""
+    small = {tensor: _cut(tensor, dims) for tensor, dims in cuts.items()}
     for module in model.modules():
         for table in (module._parameters, module._buffers):
-            for leaf in [leaf for leaf, tensor in table.items() if tensor is old]:
-                table[leaf] = replacement  # type: ignore[assignment]
-                owners.append(module)
-    return owners
+            for leaf, tensor in table.items():
+                if tensor is not None and tensor in small:
+                    table[leaf] = small[tensor]  # type: ignore[assignment]
 
 
-def refresh_sizes(module: nn.Module) -> None:
-    """``module`` with the sizes that its class caches set to those of its tensors."""
-    for kind, refresh in _SIZES.items():
-        if isinstance(module, kind):
-            refresh(module)
-
-
-def _linear_sizes(module: nn.Linear) -> None:
-    module.out_features, module.in_features = module.weight.shape
-
-
-def _conv_sizes(module: nn.modules.conv._ConvNd) -> None:
-    first, second = module.weight.shape[:2]
-    made, read = (second, first) if module.transposed else (first, second)
-    if module.groups > 1 and module.groups == module.in_channels:  # depthwise: one group a channel
-        per_group = module.out_channels // module.groups
-        module.groups = (first if module.transposed else first // per_group) or 1
-    module.in_channels = read if module.transposed else read * module.groups
-    module.out_channels = made * module.groups if module.transposed else made
-
-
-def _norm_sizes(module: nn.Module) -> None:
-    tensor = module.weight if module.weight is not None else module.running_mean
-    if isinstance(tensor, Tensor):
-        module.num_features = tensor.shape[0]  # type: ignore[assignment]
-
-
-_SIZES: dict[type[nn.Module], Callable[..., None]] = {
-    nn.Linear: _linear_sizes,
-    nn.modules.conv._ConvNd: _conv_sizes,
-    nn.modules.batchnorm._NormBase: _norm_sizes,
-}
+def _cut(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
+    """The masked positions of a parameter or buffer."""
+    small = tensor.detach()
+    for dim, alive in sorted(dims.items()):
+        if not bool(alive.all()):
+            small = small.index_select(dim, alive.nonzero().squeeze(1).to(small.device))
+    return nn.Parameter(small, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else small

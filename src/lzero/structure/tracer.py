@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lzero.errors import StructureError
-from lzero.structure.call import Call, TensorTable
-from lzero.structure.forward import ModulePath, isolated_random_state, tensors_in
+from lzero.structure.call import Call, TensorTable, storage_pointer
+from lzero.structure.forward import ModulePath, isolated_random_state, tensors_in, unfused
 from lzero.structure.labels import Classes, Reason, fixed
 from lzero.structure.rules import find_rule
+from lzero.structure.rules.constant import constant
 from lzero.structure.run import call as call_model
 
 
@@ -42,7 +43,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     _enrol(model, table)
     where = ModulePath(model)
     try:
-        with torch.inference_mode(False), torch.no_grad(), isolated_random_state(model), Tracer(table, where):
+        with unfused(), torch.no_grad(), isolated_random_state(model), Tracer(table, where) as tracer:
             outputs = call_model(model, example_inputs)
     except Exception as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(example_inputs)) or "none"
@@ -51,6 +52,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             f"{type(error).__name__}: {error}. Tensors given: {shapes}. Pass what the training loop passes, with its "
             "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments"
         ) from error
+    tracer.thaw_unused(outputs)
     for tensor in tensors_in(outputs):
         for known in [found] if (found := table.find(tensor)) is not None else table.sharing(tensor):
             for labels in known.axes:
@@ -77,6 +79,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, table: TensorTable, where: ModulePath) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._table, self._where = table, where
+        self._steps: list[tuple[set[int], set[int], bool]] = []  # memory written and read, and whether a number is
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -90,8 +93,24 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
-        self._record(Call(func, args, kwargs, out, self._table, self._where.current))
+        call = Call(func, args, kwargs, out, self._table, self._where.current)
+        self._table.book.step = len(self._steps)
+        self._record(call)
+        made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
+        self._steps.append((made, read, not made or 0 in made))
+        self._table.book.step = -1
         return out
+
+    def thaw_unused(self, outputs: Any) -> None:
+        """Take back what ops froze whose results reach neither ``outputs`` nor a Python number."""
+        alive = {storage_pointer(tensor) for tensor in tensors_in(outputs)}
+        unused = set()
+        for step, (made, read, number) in reversed(list(enumerate(self._steps))):
+            if number or made & alive:
+                alive |= read
+            else:
+                unused.add(step)
+        self._table.book.thaw(unused)
 
     def _record(self, call: Call) -> None:
         known = False
@@ -103,9 +122,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 known = True
                 if found.source is not None:
                     self._table.users.setdefault(found.source, set()).add(call.path)
-        if not known:
-            return
         rule = find_rule(call.func)
+        if not known and rule is not constant:
+            return
         if rule is None:
             self._freeze_all(call, "there is no rule for the op")
             return

@@ -7,16 +7,33 @@ output its labels (``call.give``). The in-place form of an op needs no rule of i
 
 from __future__ import annotations
 
-from lzero.structure.rules import contract, convolution, layout, normalise, pointwise, reduce, reshape, spatial
+from lzero.structure.rules import (
+    attention,
+    channels,
+    constant,
+    contract,
+    convolution,
+    layout,
+    normalise,
+    pick,
+    pointwise,
+    reduce,
+    reshape,
+    spatial,
+)
 from lzero.structure.rules.registry import RULES, find_rule, rule
 
 __all__ = [
     "RULES",
+    "attention",
+    "channels",
+    "constant",
     "contract",
     "convolution",
     "find_rule",
     "layout",
     "normalise",
+    "pick",
     "pointwise",
     "reduce",
     "reshape",

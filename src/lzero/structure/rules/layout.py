@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from torch import Tensor
 
@@ -117,12 +119,13 @@ def unbind(call: Call) -> None:
 
 @rule("aten.split", "aten.split_with_sizes", "aten.chunk", "aten.unsafe_split", "aten.unsafe_split_with_sizes")
 def split(call: Call) -> None:
-    """Parts of a dim. Equal parts are tied, so that all lose the same units; unequal ones freeze."""
+    """Parts of a dim, tied so that all lose in proportion: as one block each, or as many as their sizes share."""
     axes, outs = list(call.axes("self")), call.outputs
     dim = dims_of(call["dim"], len(axes))[0]
     labels, sizes = axes[dim], [out.shape[dim] for out in outs]
-    if len(set(sizes)) == 1:
-        call.tie(labels.reshape(len(sizes), -1).T)
+    block = math.gcd(*sizes)
+    if block > 1 or len(set(sizes)) == 1:
+        call.tie(labels.reshape(-1, block).T)
     else:
         call.freeze(labels, "the forward splits the units into unequal parts of literal sizes")
     ends = np.cumsum([0, *sizes])

@@ -60,6 +60,22 @@ def group_norm(call: Call) -> None:
     call.give((axes[0], channel, *axes[2:]), call.outputs[0])
 
 
+@rule("aten._weight_norm_interface", "aten._weight_norm")
+def weight_norm(call: Call) -> None:
+    """A weight ``g v / |v|``: index j of ``dim`` needs g[j] and v[j] alone; the dims under the norm freeze."""
+    direction, dim = list(call.axes("v")), call["dim"]
+    for position, labels in enumerate(direction):
+        if position == dim:
+            direction[dim] = call.unify(labels, call.axes("g")[dim])
+        else:
+            call.freeze(
+                labels,
+                "weight_norm divides by a norm over all its inputs",
+                "remove weight_norm from the layer that reads the units, or gate the units that it makes",
+            )
+    call.give(direction, call.outputs[0])
+
+
 def _with_parameters(call: Call, channel: IntArray, *names: str) -> IntArray:
     """``channel`` [C] tied to those of the per-channel arguments ``names`` that the call has."""
     for name in names:

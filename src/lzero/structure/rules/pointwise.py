@@ -63,12 +63,6 @@ def same_size(call: Call) -> None:
     call.give(call.axes("self"))
 
 
-@rule("aten.new_zeros", "aten.new_ones", "aten.new_full", "aten.new_empty", "aten.new_empty_strided")
-def new_constant(call: Call) -> None:
-    """A constant of literal shape: fixed."""
-    call.give(fixed(tuple(call.outputs[0].shape)))
-
-
 @rule("aten._local_scalar_dense", "aten.is_nonzero")
 def read_as_number(call: Call) -> None:
     """A tensor read as a Python number, which no label can follow."""

@@ -56,6 +56,7 @@ def _remaining(axes: Axes, reduced: list[int], *, keep: bool) -> Axes:
 
 @rule(
     "aten._softmax",
+    "aten._safe_softmax",
     "aten._log_softmax",
     "aten.cumsum",
     "aten.cumprod",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from lzero.structure.call import Call
-from lzero.structure.labels import Axes, IntArray, fixed
+from lzero.structure.labels import IntArray, fixed
 from lzero.structure.rules.registry import rule
+
+_LARGEST = 1 << 18  # more labels than this for one merged dim cost more than they can bring
 
 
 @rule("aten.view", "aten.reshape", "aten._unsafe_view", "aten._reshape_alias")
@@ -20,23 +24,23 @@ def reshape(call: Call) -> None:
         raise NotImplementedError("a view of other elements than those of the tensor")
     new = list(fixed(shape))
     pure = True
-    for old_dims, new_dims in _blocks(old, shape):
-        block = tuple(axes[dim] for dim in old_dims)
+    for old_dims, new_dims in blocks(old, shape):
+        block = [axes[dim] for dim in old_dims]
         if any(labels.any() for labels in block):
-            axes_there, untied = _split(call, _merge(call, block), tuple(shape[dim] for dim in new_dims))
-            pure &= untied
-            for dim, labels in zip(new_dims, axes_there, strict=True):
+            made, whole = _regroup(call, block, [shape[dim] for dim in new_dims])
+            pure &= whole
+            for dim, labels in zip(new_dims, made, strict=True):
                 new[dim] = labels
     call.give(new, view_of="self" if pure else None)
 
 
-def _blocks(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
+def blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
     """The smallest runs of old and new dims that hold the same number of elements, in order.
 
-    >>> _blocks((2, 50, 4, 4), (2, 800))
+    >>> blocks((2, 50, 4, 4), (2, 800))
     [([0], [0]), ([1, 2, 3], [1])]
     """
-    blocks: list[tuple[list[int], list[int]]] = []
+    found: list[tuple[list[int], list[int]]] = []
     i = j = 0
     while i < len(old) or j < len(new):
         left, right = old[i : i + 1], new[j : j + 1]
@@ -52,37 +56,87 @@ def _blocks(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int],
                 want *= new[j]
                 news.append(j)
                 j += 1
-        blocks.append((olds, news))
-    return blocks
+        found.append((olds, news))
+    return found
 
 
-def _merge(call: Call, block: Axes) -> IntArray:
-    """Labels of a block's dims flattened to one: those of the dim with most units, the other dims freeze."""
-    units = [np.unique(labels[labels != 0]).size for labels in block]
-    main = units.index(max(units))
-    for dim, labels in enumerate(block):
-        if dim != main:
-            call.freeze(labels, "it is flattened together with a dim that has more units")
-    sizes = [labels.size for labels in block]
-    before, after = math.prod(sizes[:main]), math.prod(sizes[main + 1 :])
-    return np.tile(np.repeat(block[main], after), before)
+def _regroup(call: Call, block: Sequence[IntArray], shape: Sequence[int]) -> tuple[list[IntArray], bool]:
+    """Labels of the dims ``shape`` that a block of dims becomes, and whether they stand for all of the old.
 
-
-def _split(call: Call, flat: IntArray, shape: tuple[int, ...]) -> tuple[list[IntArray], bool]:
-    """Labels of ``flat`` cut into dims of ``shape``, and whether it took no new ties.
-
-    Where they vary along one new dim only, that dim carries them. Otherwise the outermost dim does, and all that lies
-    under one of its indices becomes one unit (the features of an attention head).
+    Old dims are cut, and the pieces joined to new dims, at every place where one of either ends:
+    (batch, heads * features) -> (batch * heads, features) cuts the second dim in two.
     """
-    grid, axes = flat.reshape(shape), list(fixed(shape))
+    old = [labels.size for labels in block]
+    ends = [int(np.prod(sizes[: i + 1])) for sizes in (old, list(shape)) for i in range(len(sizes))]
+    steps = sorted({1, *ends})
+    if any(b % a for a, b in itertools.pairwise(steps)):
+        for labels in block:
+            call.freeze(labels, "the forward reads it in sizes that do not divide each other")
+        return list(fixed(tuple(shape))), False
+    sizes = [b // a for a, b in itertools.pairwise(steps)]
+    pieces, whole = list[IntArray](), True
+    for labels in block:
+        cut = _run(sizes[len(pieces) :], labels.size)
+        pieces += _split(call, labels, cut)
+    new = []
+    for size in shape:
+        taken = _run([piece.size for piece in pieces], size)
+        merged, simple = _merge(call, pieces[: len(taken)])
+        pieces = pieces[len(taken) :]
+        new.append(merged)
+        whole &= simple
+    return new, whole
+
+
+def _run(sizes: Sequence[int], total: int) -> list[int]:
+    """The first of ``sizes`` whose product is ``total``."""
+    run = list[int]()
+    while math.prod(run) != total:
+        run.append(sizes[len(run)])
+    return run
+
+
+def _split(call: Call, flat: IntArray, shape: Sequence[int]) -> list[IntArray]:
+    """Labels [n_1] to [n_m] of ``flat`` cut into dims of ``shape``.
+
+    Where labels vary along one new dim only, that dim takes them. Otherwise which dim does is decided later.
+    """
+    grid, axes = flat.reshape(shape), list(fixed(tuple(shape)))
+    if len(shape) == 1:
+        return [flat]
     varying = [dim for dim in range(len(shape)) if (grid != grid.take([0], axis=dim)).any()]
-    if len(varying) == 1:
-        dim = varying[0]
-        axes[dim] = np.moveaxis(grid, dim, 0).reshape(shape[dim], -1)[:, 0].copy()
-        return axes, True
+    grid = grid[tuple(slice(None) if dim in varying else 0 for dim in range(len(shape)))]
     if not varying:
         call.freeze(flat, "one unit is spread over many")
-        return axes, True
-    outer = next(dim for dim, size in enumerate(shape) if size > 1)
-    axes[outer] = call.tie(flat.reshape(shape[outer], -1), "the forward splits the units by a literal size")
-    return axes, False
+        return axes
+    if len(varying) == 1:
+        axes[varying[0]] = grid.copy()
+        return axes
+    for dim in varying:
+        axes[dim] = call.fresh(shape[dim])
+    call.factor(grid, [axes[dim] for dim in varying])
+    return axes
+
+
+def _merge(call: Call, parts: Sequence[IntArray]) -> tuple[IntArray, bool]:
+    """Labels of dims flattened to one; False where some dims were left out.
+
+    Where one dim alone has labels, they repeat over the others. Otherwise which dim takes part is decided later.
+    """
+    sizes = [labels.size for labels in parts]
+    labelled, whole = [position for position, labels in enumerate(parts) if labels.any()], True
+    if len(labelled) > 1 and math.prod(sizes[position] for position in labelled) > _LARGEST:
+        main = max(labelled, key=lambda position: np.unique(parts[position]).size)
+        for position in labelled:
+            if position != main:
+                call.freeze(parts[position], "it is flattened together with a dim that has more units")
+        labelled, whole = [main], False
+    if not labelled:
+        return np.zeros(math.prod(sizes), dtype=np.int64), True
+    grid = parts[labelled[0]]
+    if len(labelled) > 1:
+        small = [sizes[position] for position in labelled]
+        grid = call.fresh(math.prod(small)).reshape(small)
+        call.factor(grid, [parts[position] for position in labelled])
+    spread = grid.reshape([size if position in labelled else 1 for position, size in enumerate(sizes)])
+    return np.broadcast_to(spread, sizes).reshape(-1).copy(), whole

@@ -1,0 +1,31 @@
+"""The zoo: every model is found, proved, gated, purged and counted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from zoo.convolutional import CONVOLUTIONAL
+from zoo.hugging_face import HUGGING_FACE
+from zoo.measure import measure
+from zoo.sequences import ZOO
+
+ENTRIES = {**CONVOLUTIONAL, **ZOO, **HUGGING_FACE}
+
+
+def test_there_are_enough() -> None:
+    assert len(CONVOLUTIONAL) + len(ZOO) >= 40
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_model(name: str) -> None:
+    entry = ENTRIES[name]
+    torch.manual_seed(0)
+    row = measure(entry.build(), entry.inputs())
+    assert row.plan.reachable >= entry.reach * row.plan.parameters, f"\n{row.plan}"
+    assert row.double < 1e-9
+    assert row.single < 1e-5
+    assert row.effect > 1e-4
+    assert max(found for found, _ in row.params) < row.plan.parameters
+    assert all(found == counted for found, counted in row.params), row.params
+    assert entry.routed or all(found == counted for found, counted in row.macs), row.macs
+    assert all(refusal.reason for refusal in row.plan.refusals)
