@@ -21,7 +21,6 @@ SETTINGS = {
     "open 0.7": {"open_probability": 0.7},
     "open 0.9": {"open_probability": 0.9},
     "gate rate 5e-3": {"gate_lr": 5e-3},
-    "gate rate 5e-2": {"gate_lr": 5e-2},
     "dual rate 0.01": {"solver": (("dual_lr", 0.01),)},
     "dual rate 0.1": {"solver": (("dual_lr", 0.1),)},
     "one-sided": {"solver": (("two_sided", False),)},
@@ -37,7 +36,6 @@ PROBLEMS = {
     "digits, 10 %, 3,000 steps": ("digits", {"target": 0.1, "steps": 3_000}),
     "MNIST, 10 %, 700 steps": ("mnist", {"target": 0.1, "steps": 700, "granularity": "input"}),
     "MNIST, 80 %, 700 steps": ("mnist", {"target": 0.8, "steps": 700, "granularity": "input"}),
-    "MNIST, 26.6 %, 3,000 steps": ("mnist", {"target": 0.266, "steps": 3_000, "granularity": "input"}),
 }
 
 
