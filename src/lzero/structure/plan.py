@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lzero.structure.group import GateGroup, Member, Refusal
 
@@ -46,7 +47,7 @@ class Plan:
     @property
     def reachable(self) -> int:
         """Parameters that at least one gate can remove."""
-        return sum(math.prod(shape) - self._out_of_reach(name) for name, shape in self.shapes.items())
+        return self.reach(self.groups)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
         return self  # nothing in it ever changes: copies of a model share it
@@ -57,41 +58,65 @@ class Plan:
     def __len__(self) -> int:
         return len(self.groups)
 
+    def reach(self, groups: Sequence[GateGroup]) -> int:
+        """Parameters that at least one gate of ``groups`` can remove."""
+        owned: dict[str, dict[int, list[Tensor]]] = {}
+        for group in groups:
+            for member in group.members:
+                if member.tensor in self.shapes:  # buffers cost nothing
+                    owned.setdefault(member.tensor, {}).setdefault(member.dim, []).append(member.index.flatten())
+        return sum(_owned_elements(self.shapes[name], dims) for name, dims in owned.items())
+
     def __str__(self) -> str:
-        share = self.reachable / max(self.parameters, 1)
-        lines = [
-            f"{len(self.groups)} groups, {self.size:,} gates; "
-            f"they reach {self.reachable:,} of {self.parameters:,} parameters ({share:.1%})"
-        ]
-        names = [group.name for group in self.groups] + [refusal.name for refusal in self.refusals]
-        width = max(map(len, names), default=0)
-        for group in self.groups:
-            lines.append(f"  {group.name:<{width}}  {group.size:>6,} {_NOUNS[group.kind]:<8} {_members(group)}")
-        if self.refusals:
-            lines.append(f"{len(self.refusals)} left ungated")
-        for refusal in self.refusals:
-            advice = f"; {refusal.advice}" if refusal.advice else ""
-            lines.append(f"  {refusal.name:<{width}}  {refusal.size:>6,} {'units':<8} {refusal.reason}{advice}")
-        return "\n".join(lines)
-
-    def _out_of_reach(self, name: str) -> int:
-        """Elements of a parameter that no gate owns on any dim."""
-        left = list(self.shapes[name])
-        for dim in range(len(left)):
-            owned = [m.index.flatten() for g in self.groups for m in g.members if m.tensor == name and m.dim == dim]
-            if owned:
-                left[dim] -= len(torch.unique(torch.cat(owned)))
-        whole = any(m.tensor == name and m.dim < 0 for g in self.groups for m in g.members)
-        return 0 if whole else math.prod(left)
+        return page(self)
 
 
+def _owned_elements(shape: Sequence[int], dims: Mapping[int, list[Tensor]]) -> int:
+    """Elements of a tensor of ``shape`` on a position that is owned on some dim."""
+    if -1 in dims:
+        return math.prod(shape)
+    free = [size - len(torch.unique(torch.cat(dims[d]))) if d in dims else size for d, size in enumerate(shape)]
+    return math.prod(shape) - math.prod(free)
+
+
+def page(plan: Plan) -> str:
+    """A plan to read: by module, in the model's order, what is gated and what it reaches, what is not and why."""
+    place = {name: position for position, name in enumerate(plan.shapes)}
+    entries: list[tuple[int, str, str]] = []  # position in the model, path, what to say of it
+    for group in plan.groups:
+        first = min((place[m.tensor] for m in group.members if m.tensor in place), default=len(place))
+        stake = f"{plan.reach([group]):,} parameters"
+        entries.append((first, group.name, f"{group.size:>6,} {_NOUNS[group.kind]:<8}{stake:>22}   {_members(group)}"))
+    for refusal in plan.refusals:
+        first = min((place[name] for name in refusal.tensors if name in place), default=len(place))
+        advice = f"; {refusal.advice}" if refusal.advice else ""
+        entries.append((first, refusal.name, f"{refusal.size:>6,} {'left':<8}{refusal.reason}{advice}"))
+    entries.sort(key=lambda entry: entry[0])
+    width = max((len(name.rpartition(".")[2]) for _, name, _ in entries), default=0) + 2
+    folders: dict[str, list[str]] = {}
+    for _, name, text in entries:
+        folder, _, leaf = name.removesuffix(_INPUT).rpartition(".")
+        leaf += _INPUT if name.endswith(_INPUT) else ""
+        indent = "  " if folder else ""
+        folders.setdefault(folder, []).append(f"{indent}{leaf:<{width + len(_INPUT) - len(indent)}}{text}")
+    reached = plan.reachable
+    lines = [
+        f"{len(plan.groups)} groups, {plan.size:,} gates; they reach {reached:,} of {plan.parameters:,} parameters "
+        f"({reached / max(plan.parameters, 1):.1%}); left ungated: {len(plan.refusals)}"
+    ]
+    for folder, texts in folders.items():
+        lines += [folder, *texts] if folder else texts
+    return "\n".join(lines)
+
+
+_INPUT = ".input"
 _NOUNS = {"unit": "units", "input": "inputs", "weight": "weights"}
 
 
 def _members(group: GateGroup) -> str:
-    """``made by a, with b, read by c``: the modules that the units of a group live on, each named once."""
-    verbs = {"producer": "made by", "consumer": "read by", "coupled": "with"}
-    parts, named = [], set()
+    """``read by a, with b``: the modules that the units of a group live on, but for the one that names the group."""
+    verbs = {"consumer": "read by", "producer": "also made by", "coupled": "with"}
+    parts, named = [], {group.name}
     for role, verb in verbs.items():
         places = [_place(member) for member in group.members if member.role == role]
         new = [place for place in dict.fromkeys(places) if role == "consumer" or place not in named]
