@@ -19,10 +19,8 @@ HERE = Path(__file__).parent
 SETTINGS = {
     "defaults": {},
     "open 0.7": {"open_probability": 0.7},
-    "open 0.9": {"open_probability": 0.9},
     "gate rate 5e-3": {"gate_lr": 5e-3},
     "dual rate 0.01": {"solver": (("dual_lr", 0.01),)},
-    "dual rate 0.1": {"solver": (("dual_lr", 0.1),)},
     "one-sided": {"solver": (("two_sided", False),)},
     "not annealed": {"solver": (("schedule", "fixed"),)},
     "not scaled": {"solver": (("scale", False),)},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -118,13 +119,24 @@ def isolated_random_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """A context in which whole layers (attention, LSTM) run op by op, outside inference mode; then all is as before."""
+    """A context in which everything runs op by op; then all is as before.
+
+    Whole layers (attention, LSTM) are taken apart, compiled modules run their eager forward, and inference mode is off.
+    """
     fast, packed = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     torch._C._set_mkldnn_enabled(False)
     try:
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), _eager():
             yield
     finally:
         torch._C._set_mkldnn_enabled(packed)
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _eager() -> AbstractContextManager[Any]:
+    """Compiled modules run as they were written; where nothing was compiled, torch's compiler is not even loaded."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    eager: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return eager

@@ -1,0 +1,57 @@
+"""Compiled and low-precision models: the same groups, the same gradients, an exact purge."""
+
+import pytest
+import torch
+from torch import nn
+
+import lzero
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 3)
+    )
+
+
+INPUTS = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_gated_model_compiles_to_the_same_outputs_and_gradients(backend):
+    model = network()
+    gates = lzero.attach_gates(model, INPUTS, open_probability=0.7)
+    found = []
+    for forward in (model, torch.compile(model, backend=backend)):
+        torch.manual_seed(1)
+        loss = forward(INPUTS).square().mean()
+        gates.log_alpha.grad = None
+        loss.backward()
+        found.append((loss.detach(), gates.log_alpha.grad))
+    assert torch.allclose(found[0][0], found[1][0], rtol=1e-6)
+    assert found[0][1].abs().max() > 0
+    assert torch.allclose(found[0][1], found[1][1], rtol=1e-5, atol=1e-9)
+    torch.manual_seed(2)
+    assert not torch.equal(torch.compile(model, backend=backend)(INPUTS).square().mean(), found[1][0])  # a new draw
+
+
+def test_a_compiled_model_has_the_groups_of_the_model_in_it():
+    plain, compiled = (lzero.discover(model, INPUTS) for model in (network(), torch.compile(network())))
+    assert [f"_orig_mod.{group.name}" for group in plain] == [group.name for group in compiled]
+    assert [group.size for group in plain] == [group.size for group in compiled] == [8, 6]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_low_precision_model_trains_to_its_budget_and_is_purged_in_its_own_dtype(dtype):
+    model = network().to(dtype)
+    gates = lzero.attach_gates(model, INPUTS.to(dtype))
+    solver = lzero.Solver(gates, 0.5, total_steps=20)
+    optimizer = torch.optim.SGD(lzero.parameter_groups(model, lr=1e-3, gate_lr=0.1))
+    for _ in range(20):
+        optimizer.zero_grad()
+        model(INPUTS.to(dtype)).float().square().mean().backward()
+        solver.step()
+        optimizer.step()
+    result = lzero.purge(model)
+    assert {p.dtype for p in result.model.parameters()} == {dtype}
+    assert 0 <= 0.5 - result.certificate.deployed["params"] < 0.2
