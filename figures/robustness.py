@@ -82,11 +82,11 @@ def plot(rows) -> None:
     ax.axhspan(-1, 1, color="0.9", label="within one point")
     ax.axhline(0, color="0.5", linewidth=0.8)
     rng = random.Random(0)
-    for optimizer, marker, colour in (("adam", "o", "#0072B2"), ("sgd", "^", "#D55E00")):
+    for optimizer, name, marker, colour in (("adam", "Adam", "o", "#0072B2"), ("sgd", "SGD", "^", "#D55E00")):
         chosen = [row for row in rows if row["optimizer"] == optimizer and "trained" in row]
         x = [row["steps"] * rng.uniform(0.9, 1.1) for row in chosen]
         y = [100 * (row["trained"] - row["asked"]) for row in chosen]
-        ax.plot(x, y, marker, color=colour, alpha=0.7, label=f"weights by {optimizer.upper()}", linestyle="none")
+        ax.plot(x, y, marker, color=colour, alpha=0.7, label=f"weights by {name}", linestyle="none")
     ax.set_xscale("log")
     ax.set_xlabel("optimizer steps of the training")
     ax.set_ylabel("deployed before settling - asked\n(percentage points)")
