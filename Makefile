@@ -32,7 +32,7 @@ demo: $(STAMP)
 
 # One script a figure, in figures/, named after the figure it makes.
 figures: $(STAMP)
-	set -e; for script in figures/compare.py figures/digits.py figures/mnist.py figures/robustness.py figures/readme.py; do echo "$$script"; $(BIN)/python "$$script"; done
+	set -e; for script in compare digits mnist robustness defaults readme; do echo "$$script"; $(BIN)/python "figures/$$script.py"; done
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
