@@ -51,8 +51,7 @@ def settle(gates: Gates, budgets: Sequence[Budget]) -> Settled:
     owner = gates.owners.clamp_min(0)
     owned = gates.owners >= 0
     rank = torch.where(owned, torch.minimum(probability, probability[owner]), probability)
-    order = torch.argsort(rank, descending=True, stable=True)
-    order = torch.cat([order[~owned[order]], order[owned[order]]]) if bool(owned.any()) else order
+    order = torch.argsort(owned.int(), stable=True)
     order = order[torch.argsort(rank[order], descending=True, stable=True)]  # owners first among equals
     order = order[~open_[order]]
     while len(order):
