@@ -83,8 +83,8 @@ def robustness() -> str:
     exact = [row for row in rows if "slack" in row and row["slack"] >= 0 and row["exhausted"]]
     return (
         "**Nobody tunes the solver** (`python figures/robustness.py`; digits and MNIST, targets from 5 % to 80 %, "
-        "parameters and MACs, 700 to 20,000 steps, loss times 0.05, 1 and 20, Adam and SGD with its rate in the units of "
-        "the loss, batches of 32 to 512; every target at a middle setting, and 40 settings drawn once from the full "
+        "parameters and MACs, 700 to 20,000 steps, loss times 0.05, 1 and 20, Adam and SGD with its rate in the units "
+        "of the loss, batches of 32 to 512; every target at a middle setting, and 40 settings drawn once from the full "
         "product): "
         f"{len(within)} of {len(rows)} trainings end within one point of the target *before* settling, and "
         f"{len(exact)} of {len(rows)} ship at or below it, within one unit. All rows are in "
