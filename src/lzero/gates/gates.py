@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
+from lzero.gates.estimator import Estimator
 from lzero.gates.hard_concrete import HardConcrete
 
 
@@ -34,7 +35,7 @@ class Gates(nn.Module):
     rescaled: bool  # whether gated weights were divided by E[z]
     budgets: Sequence[Any]  # the constraints.Budget list of the Solver that was last built on these gates
 
-    def __init__(self, sizes: Mapping[str, int], owners: Tensor | None = None, estimator: HardConcrete | None = None):
+    def __init__(self, sizes: Mapping[str, int], owners: Tensor | None = None, estimator: Estimator | None = None):
         super().__init__()
         if not sizes or min(sizes.values()) < 1:
             raise StructureError(f"Gates: expected at least one group of at least one gate, found {dict(sizes)}")
@@ -47,7 +48,8 @@ class Gates(nn.Module):
         group_of = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(list(sizes.values())))
         self.register_buffer("group_of", group_of, persistent=False)
         self.register_buffer("owners", torch.full((start,), -1) if owners is None else owners, persistent=False)
-        self.log_alpha = nn.Parameter(torch.zeros(start))
+        coordinates = self.estimator.coordinates
+        self.log_alpha = nn.Parameter(torch.zeros((coordinates, start) if coordinates > 1 else start))
         self._owned = owners is not None and bool((owners >= 0).any())
         self.plan, self.budgets, self.rescaled = None, (), False
         self._held: tuple[Tensor, Tensor] | None = None
@@ -55,11 +57,11 @@ class Gates(nn.Module):
         self._fixed: tuple[Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
-        return self.log_alpha.numel()
+        return self.log_alpha.shape[-1]
 
     def __getitem__(self, name: str) -> Tensor:
-        """The slice of ``log_alpha`` that belongs to group ``name``, [k]."""
-        return self.log_alpha[self.slices[name]]
+        """The slice of ``log_alpha`` that belongs to group ``name``, [k] or [C, k]."""
+        return self.log_alpha[..., self.slices[name]]
 
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """``flat`` [G] as group name -> [k]."""

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lzero.errors import StructureError
+from lzero.gates.estimator import Estimator, logit
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 
 @dataclass(frozen=True)
-class HardConcrete:
+class HardConcrete(Estimator):
     """Hard-concrete gates with one temperature and one stretch for all.
 
     Attributes:
@@ -56,6 +56,10 @@ class HardConcrete:
     def noise(self, like: Tensor) -> Tensor:
         """Logistic noise log u - log(1 - u), shaped as ``like``, from the device's default generator."""
         return torch.rand_like(like).logit_()
+
+    def opposite(self, noise: Tensor) -> Tensor:
+        """Logistic noise is symmetric about 0."""
+        return -noise
 
     def sample(self, log_alpha: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Gates z and their derivatives dz/dlog_alpha, both shaped as ``log_alpha``, for given logistic ``noise``.
@@ -91,7 +95,11 @@ class HardConcrete:
 
     def median(self, log_alpha: Tensor) -> Tensor:
         """The median gate, shaped as ``log_alpha``: 0 exactly when P(z != 0) <= 1/2."""
-        return self.sample(log_alpha, torch.zeros_like(log_alpha))[0]
+        return self.evaluation(log_alpha)[0]
+
+    def evaluation(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """The median gate and its derivative, each shaped as ``log_alpha``."""
+        return self.sample(log_alpha, torch.zeros_like(log_alpha))
 
     def mean(self, log_alpha: Tensor) -> Tensor:
         """E[z], shaped as ``log_alpha``: the integral of P(z > t) over t in [0, 1], by Gauss-Legendre quadrature.
@@ -103,8 +111,6 @@ class HardConcrete:
         survival = torch.sigmoid(log_alpha[..., None] - self.temperature * ((t - self.gamma) / (self.zeta - t)).log())
         return (survival * log_alpha.new_tensor(_WEIGHTS / 2)).sum(-1)  # no matmul: autocast would round it
 
-    def log_alpha(self, open_probability: float) -> float:
+    def initial(self, open_probability: float) -> tuple[float]:
         """The log_alpha at which P(z != 0) = ``open_probability``, in (0, 1)."""
-        if not isinstance(open_probability, Real) or not 0 < open_probability < 1:
-            raise StructureError(f"open_probability: expected a number in (0, 1), found {open_probability!r}")
-        return math.log(open_probability) - math.log1p(-open_probability) + self._shift
+        return (logit(open_probability) + self._shift,)

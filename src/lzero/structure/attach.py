@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lzero.errors import StructureError
+from lzero.gates.estimator import Estimator
 from lzero.gates.gates import Gate, Gates
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.structure.discover import discover
@@ -27,7 +28,7 @@ def attach_gates(
     example_inputs: Any,
     *,
     granularity: str | Mapping[str, str] = "unit",
-    estimator: HardConcrete | None = None,
+    estimator: Estimator | None = None,
     open_probability: float | Mapping[str, float] = 0.97,
     rescale: bool = True,
     ignore: Iterable[str] = (),
@@ -77,7 +78,7 @@ def attach_gates(
     gates = Gates({group.name: group.size for group in groups}, _owners(groups), estimator)
     with torch.no_grad():
         for name, value in start.items():
-            gates[name].fill_(value)
+            gates[name].copy_(torch.tensor(value).unsqueeze(-1).expand_as(gates[name]))
     device, dtype = _placement(model)
     gates.to(device=device, dtype=dtype)
     gates.train(model.training)
@@ -186,16 +187,16 @@ def _check_plan(model: nn.Module, plan: Plan) -> None:
 
 
 def _initial_log_alpha(
-    plan: Plan, estimator: HardConcrete, open_probability: float | Mapping[str, float]
-) -> dict[str, float]:
+    plan: Plan, estimator: Estimator, open_probability: float | Mapping[str, float]
+) -> dict[str, tuple[float, ...]]:
     names = [group.name for group in plan.groups]
     if not isinstance(open_probability, Mapping):
-        return {name: estimator.log_alpha(open_probability) for name in names}
+        return {name: estimator.initial(open_probability) for name in names}
     unknown = [name for name in open_probability if name and name not in names]
     if unknown:
         raise StructureError(f"open_probability: no group is called {unknown[0]!r}; the groups are {', '.join(names)}")
     default = open_probability.get("", 0.97)
-    return {name: estimator.log_alpha(open_probability.get(name, default)) for name in names}
+    return {name: estimator.initial(open_probability.get(name, default)) for name in names}
 
 
 def _placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:

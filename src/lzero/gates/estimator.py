@@ -1,0 +1,77 @@
+"""What a distribution of gates must offer, so that one solver serves them all."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from numbers import Real
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lzero.errors import StructureError
+
+
+class Estimator(ABC):
+    """The distribution of one gate z, and how its parameters get a gradient.
+
+    The parameters of G gates are one tensor ``log_alpha``: [G] where a gate has one of them, [C, G] where it has C.
+    Noise and gates are [G], or [B, G] with a draw of its own for each example. There are two ways to a gradient:
+
+    - z depends on the parameters, and :meth:`sample` returns dz / dlog_alpha (hard concrete, log-normal,
+      straight-through): then ``loss.backward()`` is enough;
+    - the score: z is exactly binary, its slope is 0, and :meth:`score` turns values of the loss into a gradient
+      (augment-REINFORCE-merge). ``losses`` says how many it needs: 1, of the forward that was drawn, or 2, also of
+      the forward with the opposite noise. See :meth:`lzero.Gates.score`.
+    """
+
+    coordinates: ClassVar[int] = 1  # C, parameters a gate
+    losses: ClassVar[int] = 0  # values of the loss that score() needs
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Uniform noise on [0, 1), shaped as ``like``, from the device's default generator."""
+        return torch.rand_like(like)
+
+    def opposite(self, noise: Tensor) -> Tensor:
+        """The antithetic ``noise``, which has the same distribution."""
+        return 1 - noise
+
+    @abstractmethod
+    def sample(self, log_alpha: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Gates z, shaped as ``noise``, and dz/dlog_alpha (with a leading C where a gate has C parameters)."""
+
+    @abstractmethod
+    def probability(self, log_alpha: Tensor) -> Tensor:
+        """P(z != 0), or what stands for it, [G], differentiable: a gate is deployed where it exceeds 1/2."""
+
+    @abstractmethod
+    def probability_slope(self, log_alpha: Tensor) -> Tensor:
+        """dP(z != 0) / d log_alpha, shaped as ``log_alpha``."""
+
+    @abstractmethod
+    def evaluation(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """The gate of an open unit in eval mode, [G], and its derivative, shaped as ``log_alpha``."""
+
+    @abstractmethod
+    def mean(self, log_alpha: Tensor) -> Tensor:
+        """E[z], [G]."""
+
+    @abstractmethod
+    def initial(self, open_probability: float) -> tuple[float, ...]:
+        """The C parameters at which a training begins, with :meth:`probability` = ``open_probability``."""
+
+    def score(self, log_alpha: Tensor, noise: Tensor, loss: float, opposite: float | None) -> Tensor:
+        """The gradient, shaped as ``log_alpha``, from the loss of the drawn forward and of the opposite one."""
+        return torch.zeros_like(log_alpha)
+
+
+def logit(open_probability: float) -> float:
+    """log p - log(1 - p) of a probability strictly between 0 and 1.
+
+    Raises:
+        StructureError: anything else.
+    """
+    if not isinstance(open_probability, Real) or not 0 < open_probability < 1:
+        raise StructureError(f"open_probability: expected a number in (0, 1), found {open_probability!r}")
+    return math.log(open_probability) - math.log1p(-open_probability)
