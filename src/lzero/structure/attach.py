@@ -78,7 +78,7 @@ def attach_gates(
     gates = Gates({group.name: group.size for group in groups}, _owners(groups), estimator)
     with torch.no_grad():
         for name, value in start.items():
-            gates[name].copy_(torch.tensor(value).unsqueeze(-1).expand_as(gates[name]))
+            gates[name].view(len(value), -1).copy_(torch.tensor(value)[:, None])
     device, dtype = _placement(model)
     gates.to(device=device, dtype=dtype)
     gates.train(model.training)
