@@ -15,7 +15,8 @@ import lzero
 from lzero.constraints import Constraint
 from lzero.cost import Cost
 from lzero.errors import BudgetError, StructureError
-from lzero.gates.gates import Gate, Gates
+from lzero.gates.gate import Gate
+from lzero.gates.gates import Gates
 from lzero.purge import purge, without_gates
 from lzero.settle import settle
 from lzero.structure.attach import attach_gates

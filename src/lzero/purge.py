@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from lzero.constraints import Budget, Constraint
 from lzero.cost import Cost
 from lzero.errors import StructureError
+from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
@@ -143,12 +144,18 @@ def without_gates(model: nn.Module) -> nn.Module:
                 parametrize.remove_parametrizations(module, leaf, leave_parametrized=False)
             if isinstance(module, nn.RNNBase):
                 unfollow_gates(module)
+            for key in [k for k, hook in module._forward_pre_hooks.items() if _is_gate(hook)]:
+                del module._forward_pre_hooks[key]
     for hooks in (plain._forward_pre_hooks, plain._load_state_dict_pre_hooks):
         for key, hook in list(hooks.items()):
             function = getattr(hook, "hook", hook)
             if getattr(function, "__self__", None) is gates or function is accept_plain_checkpoint:
                 del hooks[key]
     return plain
+
+
+def _is_gate(hook: object) -> bool:
+    return isinstance(getattr(hook, "__self__", None), Gate)
 
 
 def _own_class(module: nn.Module) -> None:

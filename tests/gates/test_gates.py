@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lzero.errors import StructureError
-from lzero.gates.gates import Gate, Gates
+from lzero.gates.gate import Gate
+from lzero.gates.gates import Gates
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.structure.attach import attach_gates
 from lzero.structure.gated import gates_of

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 import lzero.structure.attach as attach_module
 from lzero.errors import StructureError
-from lzero.gates.gates import Gate
+from lzero.gates.gate import Gate
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.structure.attach import attach_gates, parameter_groups
 from lzero.structure.gated import gated_leaves, gates_of

@@ -1,1 +1,7 @@
-"""The random variables: hard-concrete gates and the flat parameter that holds them."""
+"""The random variables: distributions of one gate, and all gates of a model."""
+
+from lzero.gates.bernoulli import AR, ARM, StraightThrough
+from lzero.gates.estimator import Estimator
+from lzero.gates.hard_concrete import HardConcrete
+
+__all__ = ["AR", "ARM", "Estimator", "HardConcrete", "StraightThrough"]

@@ -15,7 +15,9 @@ from lzero.gates.hard_concrete import HardConcrete
 
 
 class Gates(nn.Module):
-    """The random gates of one model, as one flat ``log_alpha`` [G] with a named slice for each group.
+    """The random gates of one model, as one flat ``log_alpha`` with a named slice for each group.
+
+    ``log_alpha`` is [G], or [C, G] where the estimator has C parameters a gate.
 
     A pre-hook on the model draws the noise once a forward; every gated tensor of that forward, and of its backward,
     sees the same draw. In eval mode the gates are the median gates: 0 exactly where P(z != 0) <= 1/2. So that no layer
@@ -26,20 +28,33 @@ class Gates(nn.Module):
         owners: long, [G]: for a gate that is only alive where another one is open (a feature of a gated channel),
             the index of that other gate; -1 elsewhere. Owners' groups come before those of the gates they own.
         estimator: the distribution of one gate.
+        per_example: draw every gate anew for each example of a batch; gated inputs are then multiplied, not weights.
     """
 
-    log_alpha: nn.Parameter  # [G]
+    log_alpha: nn.Parameter  # [G] or [C, G]
     group_of: Tensor  # long, [G]
     owners: Tensor  # long, [G]
     plan: Any  # the structure.Plan that the gates were attached by
     rescaled: bool  # whether gated weights were divided by E[z]
+    scored: bool  # whether score() has been called since the last step of a seam
     budgets: Sequence[Any]  # the constraints.Budget list of the Solver that was last built on these gates
 
-    def __init__(self, sizes: Mapping[str, int], owners: Tensor | None = None, estimator: Estimator | None = None):
+    def __init__(
+        self,
+        sizes: Mapping[str, int],
+        owners: Tensor | None = None,
+        estimator: Estimator | None = None,
+        per_example: bool = False,
+    ) -> None:
         super().__init__()
         if not sizes or min(sizes.values()) < 1:
             raise StructureError(f"Gates: expected at least one group of at least one gate, found {dict(sizes)}")
         self.estimator = estimator or HardConcrete()
+        if per_example and self.estimator.losses:
+            raise StructureError(
+                f"per_example: {type(self.estimator).__name__} gates share one draw, which their score belongs to; "
+                "leave per_example out, or choose another estimator"
+            )
         self.slices: dict[str, slice] = {}
         start = 0
         for name, size in sizes.items():
@@ -52,6 +67,9 @@ class Gates(nn.Module):
         self.log_alpha = nn.Parameter(torch.zeros((coordinates, start) if coordinates > 1 else start))
         self._owned = owners is not None and bool((owners >= 0).any())
         self.plan, self.budgets, self.rescaled = None, (), False
+        self.per_example = per_example
+        self.scored = False
+        self._noise: Tensor | None = None
         self._held: tuple[Tensor, Tensor] | None = None
         self._held_key: tuple[bool, int] = (False, -1)
         self._fixed: tuple[Tensor, Tensor] | None = None
@@ -73,7 +91,7 @@ class Gates(nn.Module):
 
     @torch.no_grad()
     def probability_slope(self) -> Tensor:
-        """dP(z != 0) / d log_alpha of every gate, [G], without a graph."""
+        """dP(z != 0) / d log_alpha of every gate, shaped as ``log_alpha``, without a graph."""
         return self.estimator.probability_slope(self.log_alpha)
 
     @torch.no_grad()
@@ -97,7 +115,7 @@ class Gates(nn.Module):
         if not empty.any():
             return open_
         open_ = open_.clone()
-        score = self.log_alpha.detach()
+        score = self.probability()
         for position in range(len(self.slices)):  # in order: owners first
             if self._empty_groups(open_)[position]:
                 inside = (self.group_of == position).nonzero().squeeze(1)
@@ -108,7 +126,7 @@ class Gates(nn.Module):
 
     def floor(self) -> Tensor:
         """The smallest deployable set, bool [G]: the likeliest gate of every group alone."""
-        return self.with_floor(torch.zeros_like(self.log_alpha, dtype=torch.bool))
+        return self.with_floor(torch.zeros(len(self), dtype=torch.bool, device=self.log_alpha.device))
 
     def _empty_groups(self, open_: Tensor) -> Tensor:
         counts = torch.zeros(len(self.slices), dtype=torch.long, device=open_.device)
@@ -116,12 +134,12 @@ class Gates(nn.Module):
 
     @torch.no_grad()
     def evaluate(self, open_: Tensor) -> Tensor:
-        """Evaluation gates z, [G], for a deployed set: 0 where closed, else the median gate, or E[z] where that is 0.
+        """Evaluation gates z, [G], for a deployed set: 0 where closed, else the estimator's, or E[z] where that is 0.
 
         The mean stands in where a gate is open against its median (settling, the last gate of a group): it is what
         the network has seen of that gate in training, on average.
         """
-        z = self.estimator.median(self.log_alpha)
+        z = self.estimator.evaluation(self.log_alpha)[0]
         revived = open_ & (z == 0)
         if revived.any():
             z = torch.where(revived, self.estimator.mean(self.log_alpha), z)
@@ -130,39 +148,112 @@ class Gates(nn.Module):
     def draw(self, model: nn.Module | None = None, *_: Any) -> None:
         """Gates for the next forward: a new draw in training mode, the evaluation gates in eval mode.
 
-        As a pre-hook it follows the mode of ``model``, whichever of its layers the user has frozen.
+        As a pre-hook it follows the mode of ``model``, whichever of its layers the user has frozen. Draws for each
+        example wait for the first gated layer, which knows how many examples there are.
         """
         if model is not None:
             self.training = model.training
         if self._fixed is not None:
             return
+        self._held = self._noise = None
+        if not self.by_example:
+            self._hold(None)
+
+    def _hold(self, examples: int | None) -> tuple[Tensor, Tensor]:
         with torch.inference_mode(False), torch.no_grad():  # what is held must serve a later forward with gradients
+            like = self.group_of if examples is None else self.group_of.expand(examples, -1)
             if self.training:
-                z, slope = self.estimator.sample(self.log_alpha, self.estimator.noise(self.log_alpha))
+                self._noise = self.estimator.noise(like.to(self.log_alpha.dtype))
+                z, slope = self.estimator.sample(self.log_alpha, self._noise)
             else:
                 open_ = self.open_mask()
                 z = self.evaluate(open_)
-                slope = self.estimator.sample(self.log_alpha, torch.zeros_like(z))[1] * open_
-            self._held = _with_ungated(z, slope)
-        self._held_key = (self.training, self.log_alpha._version)
+                slope = self.estimator.evaluation(self.log_alpha)[1] * open_
+            held = _with_ungated(z, slope)
+        self._held, self._held_key = held, (self.training, self.log_alpha._version)
+        return held
 
-    def values(self) -> tuple[Tensor, Tensor]:
-        """Gates of the current forward and their slopes, each [G + 1]; the last entry (1, 0) serves ungated positions.
-
-        A draw that is older than log_alpha is renewed, for models that are called by another method than their forward.
-        """
+    @property
+    def by_example(self) -> bool:
+        """Whether the current forward has gates for each example, which multiply inputs instead of weights."""
         if self._fixed is not None:
-            return self._fixed
-        fresh = self._held is not None and self._held[0].device == self.log_alpha.device
-        if not fresh or self._held_key != (self.training, self.log_alpha._version):
-            self.draw()
-        if self._held is None:
-            raise StructureError("Gates: no draw is held; run the model's forward before reading gated weights")
-        return self._held
+            return self._fixed[0].dim() > 1
+        return self.per_example and self.training
+
+    def values(self, examples: int | None = None) -> tuple[Tensor, Tensor]:
+        """Gates of the current forward, [G + 1], and their slopes; the last entry (1, 0) serves ungated positions.
+
+        With a number of ``examples`` B the gates are [B, G + 1]. A draw that is older than log_alpha is renewed, for
+        models that are called by another method than their forward.
+
+        Raises:
+            StructureError: two gated layers of one forward see different numbers of examples.
+        """
+        key, held = (self.training, self.log_alpha._version), self._held
+        if self._fixed is not None:
+            held = self._fixed
+        elif held is None or held[0].device != self.log_alpha.device or self._held_key != key:
+            held = self._hold(examples)
+        if examples is not None and len(held[0]) != examples:
+            raise StructureError(
+                f"Gates: a gated layer reads {examples} examples, another one of the same forward {len(held[0])}; "
+                "attach gates with per_example=False, or pass one of the layers to ignore="
+            )
+        return held
+
+    @contextmanager
+    def opposite(self) -> Iterator[None]:
+        """Within the context every forward uses the gates of the opposite noise of the forward before.
+
+        Raises:
+            StructureError: nothing was drawn yet, or the last forward was in eval mode.
+        """
+        if self._noise is None or not self.training:
+            raise StructureError("Gates: no draw to take the opposite of; run the model's forward in train mode first")
+        with torch.no_grad():
+            z, _ = self.estimator.sample(self.log_alpha, self.estimator.opposite(self._noise))
+        with self.fixed(z):
+            yield
+
+    @torch.no_grad()
+    def score(self, loss: Tensor | float | None = None, closure: Callable[[], Tensor | float] | None = None) -> None:
+        """Add the score-function gradient of the last forward to ``log_alpha.grad``, where the estimator needs one.
+
+        Solver, Penalty and Elbo do this in ``step(loss, closure)``; where gradients are accumulated over several
+        forwards, call it after each backward, and ``step()`` without arguments at the end.
+
+        Args:
+            loss: the loss of the last forward, whose gates were drawn in train mode.
+            closure: for estimators that need two losses: computes the loss anew, on the same batch. It runs once,
+                without gradients, with the opposite gates; what else the forward changes (statistics of BatchNorm) it
+                changes here too.
+
+        Raises:
+            StructureError: a loss that the estimator needs was not given, or nothing was drawn.
+        """
+        needed = self.estimator.losses
+        if not needed:
+            return
+        kind = type(self.estimator).__name__
+        if loss is None or (needed == 2 and closure is None):
+            call = "step(loss, closure)" if needed == 2 else "step(loss)"
+            raise StructureError(
+                f"{kind} gates get their gradient from {needed} values of the loss: call {call} with the loss of this "
+                "forward" + (" and a function that computes it anew" if needed == 2 else "")
+            )
+        if self._noise is None:
+            raise StructureError(f"{kind} gates: no draw to score; run the model's forward in train mode first")
+        other = None
+        if needed == 2 and closure is not None:
+            with self.opposite():
+                other = float(closure())
+        gradient = self.estimator.score(self.log_alpha, self._noise, float(loss), other)
+        self.log_alpha.grad = gradient if self.log_alpha.grad is None else self.log_alpha.grad + gradient
+        self.scored = True
 
     @contextmanager
     def fixed(self, z: Tensor) -> Iterator[None]:
-        """Within the context every forward uses the gates ``z`` [G]; afterwards all is as before."""
+        """Within the context every forward uses the gates ``z``, [G] or [B, G]; afterwards all is as before."""
         before = self._fixed
         self._fixed = _with_ungated(z.detach().to(self.log_alpha), torch.zeros_like(self.log_alpha))
         try:
@@ -187,69 +278,6 @@ class Gates(nn.Module):
 
 
 def _with_ungated(z: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.cat([z, z.new_ones(1)]), torch.cat([slope, slope.new_zeros(1)])
-
-
-class Gate(nn.Module):
-    """A parametrization that multiplies one dim of a tensor by its gates.
-
-    Args:
-        gates: where the values come from; registered as a submodule by the owner alone.
-        index: long, [n]: the gate of each position of ``dim``, G for an ungated one.
-        dim: the dim gated; -1 for one gate an element of the flattened tensor.
-        owner: register ``gates`` here; exactly one Gate of a model does.
-    """
-
-    index: Tensor
-
-    def __init__(self, gates: Gates, index: Tensor, dim: int, owner: bool = False) -> None:
-        super().__init__()
-        self._gates: Sequence[Gates] = (gates,)  # in a tuple, so that its parameter is not registered twice
-        if owner:
-            self.gates = gates
-        self.dim = dim
-        self.register_buffer("index", index.to(gates.log_alpha.device), persistent=False)
-
-    def factor(self, values: Tensor, like: Tensor) -> Tensor:
-        """``values`` [G] at the positions of this tensor, 1 where ungated, shaped to broadcast against ``like``."""
-        table = torch.cat([values, values.new_ones(1)]).to(like)
-        at = table[self.index.to(like.device)]
-        return at.view_as(like) if self.dim < 0 else at.view([-1 if d == self.dim else 1 for d in range(like.dim())])
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """``weight`` times its gates, of the same shape."""
-        gates = self._gates[0]
-        z, slope = gates.values()
-        return _Multiply.apply(weight, gates.log_alpha, z, slope, self.index, self.dim)  # type: ignore[no-any-return,no-untyped-call]
-
-
-class _Multiply(torch.autograd.Function):
-    """weight * z along a dim, with the gates' closed-form gradient; z is data, so recomputation sees the same draw."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, log_alpha: Tensor, z: Tensor, slope: Tensor, index: Tensor, dim: int
-    ) -> Tensor:
-        factor = z[index].to(weight.dtype)
-        factor = (
-            factor.view_as(weight) if dim < 0 else factor.view([-1 if d == dim else 1 for d in range(weight.dim())])
-        )
-        ctx.save_for_backward(weight, factor, slope, index)
-        ctx.dim = dim
-        return weight * factor
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, factor, slope, index = ctx.saved_tensors
-        grad_weight = grad * factor if ctx.needs_input_grad[0] else None
-        grad_gates = None
-        if ctx.needs_input_grad[1]:
-            product = grad * weight
-            others = [d for d in range(weight.dim()) if d != ctx.dim]
-            per_position = product.flatten() if ctx.dim < 0 else product
-            if ctx.dim >= 0 and others:
-                per_position = product.sum(others, dtype=slope.dtype)
-            flat = torch.zeros_like(slope)
-            grad_gates = flat.index_add_(0, index, per_position.to(slope.dtype) * slope[index])[:-1]
-        return grad_weight, grad_gates, None, None, None, None
+    one = z.new_ones(*z.shape[:-1], 1)
+    none = slope.new_zeros(*slope.shape[:-1], 1)
+    return torch.cat([z, one], -1), torch.cat([slope, none], -1)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
 from lzero.cost import Measure
 from lzero.errors import BudgetError, SolverError
 from lzero.gates.gates import Gates
-from lzero.solver.seam import Seam
+from lzero.solver.seam import Loss, Seam
 
 
 class Penalty(Seam):
@@ -35,9 +35,9 @@ class Penalty(Seam):
         self.coefficient: float = float(coefficient)
         gates.budgets = ()
 
-    def step(self) -> None:
-        """Add the penalty's pull to the gates' gradient; between backward and step. Raises as ``Solver.step``."""
-        self.loss_gradient()
+    def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> None:
+        """Add the penalty's pull to the gates' gradient; between backward and step, and as ``Solver.step``."""
+        self.loss_gradient(loss, closure)
         expected, _ = self._model_cost.linearise(self.gates.probability())
         (self.coefficient * expected.sum()).backward()  # type: ignore[no-untyped-call]
         self.steps += 1

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lzero.cost import Cost, Measure
 from lzero.errors import NonFiniteError, SolverError
 from lzero.gates.gates import Gates
+
+Loss = Tensor | float
 
 
 class Seam:
@@ -20,8 +24,15 @@ class Seam:
         self.steps = 0
         self._model_cost = Cost(gates, measure)
 
-    def loss_gradient(self) -> Tensor:
-        """d loss / d log_alpha, [G], or the reason why there is none."""
+    def loss_gradient(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> Tensor:
+        """d loss / d log_alpha, shaped as it, or the reason why there is none.
+
+        Args:
+            loss, closure: for estimators that score values of the loss (see :meth:`lzero.Gates.score`).
+        """
+        if loss is not None or not self.gates.scored:
+            self.gates.score(loss, closure)
+        self.gates.scored = False
         grad = self.gates.log_alpha.grad
         if grad is None:
             raise SolverError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import cooper
@@ -16,7 +16,7 @@ from lzero.errors import BudgetError, SolverError
 from lzero.gates.gates import Gates
 from lzero.solver.dual import default_lr, dual_optimizer
 from lzero.solver.schedule import Schedule, anneal_length, schedule_of
-from lzero.solver.seam import Seam
+from lzero.solver.seam import Loss, Seam
 
 _MEMORY = 0.99  # of the running mean of the loss gradient's norm
 _TINY = 1e-30
@@ -100,16 +100,20 @@ class Solver(Seam):
         self._dual = dual_optimizer(dual, [budget.multiplier for budget in self.budgets], lr, dual_options or {})
         gates.budgets = self.budgets
 
-    def step(self) -> None:
+    def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> None:
         """Add the constraints' pull to the gates' gradient and update the multipliers; between backward and step.
+
+        Args:
+            loss: the loss of the last forward; needed by estimators that score it (ARM, AR), ignored by the others.
+            closure: computes that loss anew, for ARM: see :meth:`lzero.Gates.score`.
 
         Raises:
             SolverError: the gates have no gradient yet.
             NonFiniteError: their gradient is NaN or infinite; nothing is changed then.
         """
-        loss_gradient = self.loss_gradient().detach().double()
+        loss_gradient = _per_gate(self.loss_gradient(loss, closure).detach().double())
         probability = self.gates.probability()  # [G], with graph
-        slope = self.gates.probability_slope().double()  # [G], dp / d log_alpha
+        slope = _per_gate(self.gates.probability_slope().double())  # [G], |dp / d log_alpha|
         deployed = self.gates.open_mask()
         observed: dict[cooper.Constraint, cooper.ConstraintState] = {}
         violations = []
@@ -223,3 +227,8 @@ class Solver(Seam):
             for budget, tensor in zip(self.budgets, values, strict=True)
             for name, value in zip(budget.names, tensor.tolist(), strict=True)
         }
+
+
+def _per_gate(gradient: Tensor) -> Tensor:
+    """Of [G] itself, of [C, G] the norm over the parameters of each gate: [G]."""
+    return gradient if gradient.dim() == 1 else gradient.norm(dim=0)

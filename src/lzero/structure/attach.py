@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,12 +13,14 @@ from torch.nn.utils import parametrize
 
 from lzero.errors import StructureError
 from lzero.gates.estimator import Estimator
-from lzero.gates.gates import Gate, Gates
+from lzero.gates.gate import Gate
+from lzero.gates.gates import Gates
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.structure.discover import discover
 from lzero.structure.forward import map_tensors
-from lzero.structure.gated import accept_plain_checkpoint, gated_leaves, gates_of
+from lzero.structure.gated import accept_plain_checkpoint, gated_leaves, gates_of, gates_on
 from lzero.structure.group import GateGroup
+from lzero.structure.per_example import check_products, check_readers
 from lzero.structure.plan import Plan
 from lzero.structure.recurrent import follow_gates, read_plain_weights
 from lzero.structure.shrink import find_tensor
@@ -29,6 +32,7 @@ def attach_gates(
     *,
     granularity: str | Mapping[str, str] = "unit",
     estimator: Estimator | None = None,
+    per_example: bool = False,
     open_probability: float | Mapping[str, float] = 0.97,
     rescale: bool = True,
     ignore: Iterable[str] = (),
@@ -46,6 +50,8 @@ def attach_gates(
         granularity: ``"unit"``, ``"input"`` (units, and the features that Linears read) or ``"weight"``; or a mapping
             from module path to one of them.
         estimator: the distribution of one gate; hard concrete by default.
+        per_example: draw every gate anew for each example of a batch, instead of once for all of them. It needs units
+            that Linears and ungrouped convolutions read, and one batch size throughout the forward.
         open_probability: P(z != 0) at the start, in (0, 1); one for all or a mapping from group name, with ``""`` for
             the groups that it does not name.
         rescale: divide gated weights by E[z], so that the network starts at its ungated scale in expectation.
@@ -75,7 +81,7 @@ def attach_gates(
     start = _initial_log_alpha(plan, estimator, open_probability)
 
     groups = sorted(plan.groups, key=lambda group: group.kind == "input")  # owners come before what they own
-    gates = Gates({group.name: group.size for group in groups}, _owners(groups), estimator)
+    gates = Gates({group.name: group.size for group in groups}, _owners(groups), estimator, per_example)
     with torch.no_grad():
         for name, value in start.items():
             gates[name].view(len(value), -1).copy_(torch.tensor(value)[:, None])
@@ -83,6 +89,11 @@ def attach_gates(
     gates.to(device=device, dtype=dtype)
     gates.train(model.training)
     maps = gate_maps(model, groups, gates)
+    if per_example:
+        check_readers(model, groups)
+        twin, twin_gates = copy.deepcopy(model), copy.deepcopy(gates)
+        _register(twin, maps, twin_gates)
+        check_products(twin, twin_gates, plan)
     inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.detach().clone())  # the batch may be reused
     gates.rescaled = rescale
     gates.plan = replace(plan, example_inputs=inputs)
@@ -222,6 +233,10 @@ def _register(model: nn.Module, maps: Maps, gates: Gates) -> None:
     for module in dict.fromkeys(module for module, _ in done):
         if isinstance(module, nn.RNNBase):
             follow_gates(module)
+        if gates.per_example:
+            for leaf in gated_leaves(module):
+                for gate in gates_on(module, leaf):
+                    module.register_forward_pre_hook(gate.read)
 
 
 @torch.no_grad()

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from lzero.gates.gates import Gate, Gates
+from lzero.gates.gate import Gate
+from lzero.gates.gates import Gates
 
 
 def gates_of(model: nn.Module) -> Gates | None:
@@ -22,6 +23,12 @@ def gated_leaves(module: nn.Module) -> list[str]:
         return []
     lists: Any = module.parametrizations
     return [leaf for leaf, steps in lists.items() if any(isinstance(step, Gate) for step in steps)]
+
+
+def gates_on(module: nn.Module, leaf: str) -> list[Gate]:
+    """The gates that multiply the parameter ``leaf`` of ``module``, in order."""
+    steps: Any = module.parametrizations
+    return [step for step in steps[leaf] if isinstance(step, Gate)]
 
 
 @torch.no_grad()
