@@ -17,7 +17,8 @@ from lzero.cost import MEASURES
 from lzero.errors import DataError
 from lzero.experiments import datasets, models
 from lzero.experiments.datasets import Dataset
-from lzero.experiments.training import Recipe, quicken
+from lzero.experiments.recipe import Recipe
+from lzero.experiments.training import quicken
 from lzero.structure.granularity import GRANULARITIES
 
 TARGET = 0.1

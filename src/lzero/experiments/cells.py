@@ -15,8 +15,9 @@ import torch
 
 from lzero.errors import LzeroError
 from lzero.experiments.datasets import Dataset, load
+from lzero.experiments.recipe import Recipe
 from lzero.experiments.summary import ship, summarise
-from lzero.experiments.training import Recipe, Training, quicken
+from lzero.experiments.training import Training, quicken
 from lzero.recorder import Recorder, Row
 
 
