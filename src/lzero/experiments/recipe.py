@@ -28,6 +28,7 @@ class Recipe:
         loss_scale: factor on the loss, to show that the solver does not depend on it.
         estimator: a name in ``ESTIMATORS``.
         per_example: draw gates for each example.
+        dropout, input_dropout: rates of the network's dropout, for hidden units and for what linear layers read first.
         ema: decay a step of a running mean of the weights, which is what is evaluated and shipped; 0 for none.
         finetune: share of the training, at its end, in which the settled gates stay fixed and the weights go on.
         solver: further arguments of :class:`lzero.Solver`.
@@ -53,6 +54,8 @@ class Recipe:
     estimator: str = "hard_concrete"
     per_example: bool = False
     ema: float = 0.0
+    dropout: float = 0.0
+    input_dropout: float = 0.0
     finetune: float = 0.0
     seed: int = 0
     solver: tuple[tuple[str, Any], ...] = ()

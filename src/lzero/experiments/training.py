@@ -55,7 +55,9 @@ class Training:
         device = data.train_x.device
         self._randomness = Randomness(recipe.seed, device)
         with self._randomness.active():
-            self.model: nn.Module = models.build(recipe.model, data).to(device)
+            self.model: nn.Module = models.build(
+                recipe.model, data, dropout=recipe.dropout, input_dropout=recipe.input_dropout
+            ).to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions take a third less time
         self._order = torch.Generator().manual_seed(recipe.seed)
         self.steps_per_epoch = -(-len(data.train_x) // recipe.batch_size)
