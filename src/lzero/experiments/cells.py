@@ -137,6 +137,7 @@ def _train(
 def _shipped(training: Training, result: PurgeResult) -> Row:
     summary, certificate = summarise(training, result), result.certificate
     slack = [certificate.requested[part] - certificate.deployed[part] for part in certificate.requested]
+    kept = " ".join(f"{name}={int(mask.sum())}/{mask.numel()}" for name, mask in result.kept.items())
     whole = models.build(training.recipe.model, training.data).to(training.data.train_x.device)
     return {
         "steps": training.step,
@@ -153,7 +154,7 @@ def _shipped(training: Training, result: PurgeResult) -> Row:
         "largest_difference": certificate.largest_difference or 0.0,
         "validation_error": summary.validation_error,
         "error": summary.test_error,
-        "kept": " ".join(f"{name}={int(mask.sum())}/{mask.numel()}" for name, mask in result.kept.items()),
+        **({"kept": kept} if kept else {}),
     }
 
 
@@ -180,7 +181,7 @@ def _plain(recipe: Recipe) -> Row:
     return {
         "model": recipe.model,
         "method": recipe.method,
-        "asked": recipe.target if recipe.target is not None else "",
+        **({} if recipe.target is None else {"asked": recipe.target}),
         "coefficient": recipe.coefficient,
         "measure": recipe.measure,
         "scope": recipe.scope if isinstance(recipe.scope, str) else json.dumps(dict(recipe.scope)),

@@ -44,7 +44,7 @@ class Recipe:
     epochs: int = 40
     steps: int | None = None
     batch_size: int = 128
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = 7e-4
     gate_lr: float = 2e-2
     weight_decay: float = 0.0

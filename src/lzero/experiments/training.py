@@ -97,8 +97,8 @@ class Training:
             groups: list[dict[str, Any]] = [{"params": list(self.model.parameters()), "lr": recipe.lr}]
         else:
             groups = parameter_groups(self.model, recipe.lr, recipe.gate_lr, weight_decay=recipe.weight_decay)
-        if recipe.optimizer == "adam":
-            return [torch.optim.Adam(groups)]
+        if recipe.optimizer != "sgd":
+            return [torch.optim.Adam(groups) if recipe.optimizer == "adam" else torch.optim.AdamW(groups)]
         sgd: torch.optim.Optimizer = torch.optim.SGD(groups[:1], momentum=0.9)
         return [sgd, torch.optim.Adam(groups[1:])] if groups[1:] else [sgd]
 
