@@ -10,7 +10,7 @@ from lzero.constraints import Scope
 from lzero.cost import Measure
 from lzero.errors import DataError
 
-Method = Literal["constrained", "penalized", "dense"]
+Method = Literal["constrained", "penalized", "elbo", "magnitude", "dense"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Recipe:
 
     Attributes:
         model: a name in :mod:`lzero.experiments.models`.
-        method: ``"constrained"`` (needs ``target`` or ``scope`` as a mapping), ``"penalized"`` (needs ``coefficient``)
-            or ``"dense"``.
+        method: ``"constrained"`` (needs ``target`` or ``scope`` as a mapping), ``"magnitude"`` (the same, and
+            ``estimator`` = ``"mask"``), ``"penalized"`` (needs ``coefficient``), ``"elbo"`` (needs ``estimator`` =
+            ``"log_normal"``) or ``"dense"``. A penalized or elbo training with a target is settled on it at the end.
         steps: optimizer steps of the whole training; overrides ``epochs``, and its last epoch may be a part of one.
         decay: share of the training, at its end, over which the weights' learning rate falls linearly to 0.
         loss_scale: factor on the loss, to show that the solver does not depend on it.
@@ -31,7 +32,7 @@ class Recipe:
         dropout, input_dropout: rates of the network's dropout, for hidden units and for what linear layers read first.
         ema: decay a step of a running mean of the weights, which is what is evaluated and shipped; 0 for none.
         finetune: share of the training, at its end, in which the settled gates stay fixed and the weights go on.
-        solver: further arguments of :class:`lzero.Solver`.
+        solver: further arguments of :class:`lzero.Solver`, or of what takes its place.
     """
 
     model: str = "mlp"

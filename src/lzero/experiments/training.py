@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lzero.constraints import Constraint
+from lzero.baselines.magnitude import Magnitude
+from lzero.constraints import Budget, Constraint
 from lzero.errors import DataError
 from lzero.experiments import models
 from lzero.experiments.average import Average
@@ -21,12 +22,13 @@ from lzero.experiments.datasets import Dataset, batches
 from lzero.experiments.files import read_tensors, write_tensors
 from lzero.experiments.randomness import Randomness
 from lzero.experiments.recipe import Recipe
-from lzero.gates import AR, ARM, Estimator, HardConcrete, StraightThrough
+from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, Mask, StraightThrough
 from lzero.gates.gates import Gates
 from lzero.purge import PurgeResult, purge
 from lzero.recorder import Recorder
 from lzero.settle import settle
-from lzero.solver import Penalty, Solver
+from lzero.solver import Elbo, Penalty, Solver
+from lzero.solver.seam import Seam
 from lzero.structure.attach import attach_gates, parameter_groups
 
 ESTIMATORS: Mapping[str, Estimator] = {
@@ -34,6 +36,8 @@ ESTIMATORS: Mapping[str, Estimator] = {
     "arm": ARM(),
     "ar": AR(),
     "straight_through": StraightThrough(),
+    "log_normal": LogNormal(),
+    "mask": Mask(),
 }
 _BINS = 20
 _CHECKPOINT = {"recipe", "epoch", "step", "seconds", "model", "optimizers", "seam", "rows", "order", "noise", "average"}
@@ -63,7 +67,7 @@ class Training:
         self.steps_per_epoch = -(-len(data.train_x) // recipe.batch_size)
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         self.gates: Gates | None = None
-        self.seam: Solver | Penalty | None = None
+        self.seam: Seam | None = None
         if recipe.method != "dense":
             self.gates = attach_gates(
                 self.model,
@@ -82,13 +86,17 @@ class Training:
         kept = [p for p in self.model.parameters() if self.gates is None or p is not self.gates.log_alpha]
         self._average = Average(kept, recipe.ema) if recipe.ema else None
 
-    def _seam(self, gates: Gates) -> Solver | Penalty:
-        recipe = self.recipe
+    def _seam(self, gates: Gates) -> Seam:
+        recipe, options = self.recipe, dict(self.recipe.solver)
+        if recipe.method == "elbo":
+            return Elbo(gates, len(self.data.train_x), measure=recipe.measure, **options)
         if recipe.method == "penalized":
             return Penalty(gates, recipe.coefficient, measure=recipe.measure)
-        constraint = Constraint(recipe.target, recipe.measure, recipe.scope)
-        options = {"total_steps": self.steps} | dict(recipe.solver)
-        return Solver(gates, constraints=[constraint], **options)
+        constraints = [Constraint(recipe.target, recipe.measure, recipe.scope)]
+        options = {"total_steps": self.steps} | options
+        if recipe.method == "magnitude":
+            return Magnitude(gates, constraints=constraints, model=self.model, **options)
+        return Solver(gates, constraints=constraints, **options)
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam over weights and gates; or SGD over the weights beside Adam over the gates."""
@@ -167,12 +175,21 @@ class Training:
         if self.gates is None or self.step < self._tuning_from:
             return nullcontext()
         if self._settled is None:  # the same after a resumption: the gates do not move any more
-            self._settled = self.gates.evaluate(settle(self.gates, self.gates.budgets).open)
+            asked = self._ship_at()
+            budgets = self.gates.budgets if asked is None else [Budget(constraint, self.gates) for constraint in asked]
+            self._settled = self.gates.evaluate(settle(self.gates, budgets).open)
         return self.gates.fixed(self._settled)
 
     def _validate(self) -> float:
         with self._gates_of_this_step(), self._averaged():
             return error(self.model, self.data.validation_x, self.data.validation_y)
+
+    def _ship_at(self) -> list[Constraint] | None:
+        """A penalized training with a target is settled on it, for comparison at equal size; None is as trained."""
+        recipe = self.recipe
+        if recipe.method not in ("penalized", "elbo") or (recipe.target is None and isinstance(recipe.scope, str)):
+            return None
+        return [Constraint(recipe.target, recipe.measure, recipe.scope)]
 
     def _averaged(self) -> AbstractContextManager[None]:
         return nullcontext() if self._average is None else self._average.active()
@@ -180,7 +197,7 @@ class Training:
     def purge(self) -> PurgeResult:
         """The purged model with its certificate; of the mean weights, where the recipe asks for them."""
         with self._averaged():
-            return purge(self.model)
+            return purge(self.model, constraints=self._ship_at())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that :meth:`load` needs to continue to the bit; the file is replaced at once."""
