@@ -55,6 +55,7 @@ class Recipe:
     estimator: str = "hard_concrete"
     per_example: bool = False
     ema: float = 0.0
+    label_smoothing: float = 0.0
     dropout: float = 0.0
     input_dropout: float = 0.0
     finetune: float = 0.0

@@ -168,7 +168,7 @@ class Training:
         return float(total) / seen / self.recipe.loss_scale
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(self.model(x), y) * self.recipe.loss_scale
+        return F.cross_entropy(self.model(x), y, label_smoothing=self.recipe.label_smoothing) * self.recipe.loss_scale
 
     def _gates_of_this_step(self) -> AbstractContextManager[None]:
         """The settled gates where fine-tuning has begun; as they are drawn before."""
