@@ -47,7 +47,7 @@ class LogNormal(Estimator):
     Raises:
         StructureError: not low < high, or one of them is not finite.
 
-    Source: arXiv 1705.07283; the interval and the start, which is ``initial(0.99998)``, are those of its experiments.
+    Source: arXiv 1705.07283; the interval is that of the authors' code.
     """
 
     coordinates: ClassVar[int] = 2
