@@ -1,7 +1,7 @@
 """Structured Bayesian pruning: multiplicative log-normal noise on units, and its signal-to-noise ratio.
 
 Neklyudov, Molchanov, Ashukha, Vetrov, "Structured Bayesian Pruning via Log-Normal Multiplicative Noise", arXiv
-1705.07283, section 3:
+1705.07283:
 
     theta = exp(t),   t ~ Normal(mu, sigma^2) truncated to [low, high]      the gate, q(theta)
     t ~ Uniform[low, high]                                                  its prior, log-uniform on theta
@@ -47,7 +47,7 @@ class LogNormal(Estimator):
     Raises:
         StructureError: not low < high, or one of them is not finite.
 
-    Source: arXiv 1705.07283, section 3; the interval is that of its experiments.
+    Source: arXiv 1705.07283; the interval is that of the authors' code.
     """
 
     coordinates: ClassVar[int] = 2
@@ -103,8 +103,6 @@ class LogNormal(Estimator):
         With alpha = (low - mu) / sigma, beta = (high - mu) / sigma and Z = Phi(beta) - Phi(alpha) it is
 
             log((high - low) / sigma) - log(2 pi e) / 2 - log Z - (alpha phi(alpha) - beta phi(beta)) / (2 Z)
-
-        Source: arXiv 1705.07283, section 3.3.
         """
         with torch.no_grad():
             value, slope = _Frame(self, log_alpha).divergence()

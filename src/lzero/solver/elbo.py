@@ -24,7 +24,7 @@ class Elbo(Seam):
 
     Adds w * d(sum of divergences / N) / d log_alpha to the gates' gradient. Where the loss is the mean negative
     log-likelihood of a batch, the whole is -ELBO / N; w rises linearly from 0 to 1 over ``warm_up_steps`` (KL warm-up).
-    With :class:`lzero.gates.LogNormal` gates it is structured Bayesian pruning as published (arXiv 1705.07283, eq. 3).
+    With :class:`lzero.gates.LogNormal` gates it is structured Bayesian pruning as published (arXiv 1705.07283).
 
     Args:
         gates: what ``attach_gates`` returned, with an estimator that has a prior: ``estimator=LogNormal()``.
