@@ -15,7 +15,7 @@ LAYERS = [
     {"recorder"},
     {"gates"},
     {"structure"},
-    {"cost"},
+    {"cost", "decay"},
     {"constraints"},
     {"solver"},
     {"settle"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -12,7 +12,7 @@ import cooper
 import torch
 from torch import Tensor
 
-from lzero.cost import MEASURES, Cost, Measure, covers, layers
+from lzero.cost import MEASURES, Cost, Measure, check_paths, layers
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
 
@@ -56,13 +56,11 @@ class Constraint:
         """Module path -> target density of every part that this budget holds for; ``""`` is the whole model."""
         if self.scope == "model":
             return {"": _number(self.target)}
-        known = layers(gates.plan, consumers=self.measure == "gates")
+        consumers = self.measure == "gates"
         if self.scope == "layer":
-            return {path: _number(self.target) for path in known}
+            return {path: _number(self.target) for path in layers(gates.plan, consumers=consumers)}
         parts = {path: float(target) for path, target in dict(self.scope).items()}  # type: ignore[arg-type]
-        for path in parts:
-            if not any(covers(path, layer) for layer in known):
-                raise BudgetError(f"scope: no gated layer at {path!r}; the gated layers are {', '.join(known)}")
+        check_paths("scope", parts, gates.plan, consumers=consumers)
         return parts
 
 
@@ -90,11 +88,7 @@ class Budget:
     ) -> None:
         parts = constraint.parts(gates)
         device = gates.log_alpha.device
-        self.names = [f"{constraint.measure}/{path}" if path else constraint.measure for path in parts]
-        self.cost = Cost(gates, constraint.measure, [(path,) for path in parts])
-        empty = [name for name, total in zip(self.names, self.cost.total.tolist(), strict=True) if not total]
-        if empty:
-            raise BudgetError(f"{empty[0]}: nothing there counts towards {constraint.measure}; leave it out of scope")
+        self.names, self.cost = named_cost(gates, constraint.measure, parts)
         self.targets = torch.tensor(list(parts.values()), dtype=torch.float64, device=device)
         smallest = self.cost.fraction(gates.floor())
         for name, target, least in zip(self.names, self.targets.tolist(), smallest.tolist(), strict=True):
@@ -118,6 +112,21 @@ class Budget:
     def project(self) -> None:
         """Put a one-sided lambda back on lambda >= 0, after a step of the dual optimizer."""
         self._multiplier.post_step_()
+
+
+def named_cost(gates: Gates, measure: Measure, paths: Iterable[str]) -> tuple[list[str], Cost]:
+    """The parts of a model at module ``paths``: a readable name for each, such as ``"macs/conv1"``, and their costs.
+
+    Raises:
+        BudgetError: nothing in a part counts towards the measure.
+    """
+    paths = list(paths)
+    names = [f"{measure}/{path}" if path else measure for path in paths]
+    cost = Cost(gates, measure, [(path,) for path in paths])
+    empty = [name for name, total in zip(names, cost.total.tolist(), strict=True) if not total]
+    if empty:
+        raise BudgetError(f"{empty[0]}: nothing there counts towards {measure}; leave it out of scope")
+    return names, cost
 
 
 def asked_for(

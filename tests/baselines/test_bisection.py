@@ -1,6 +1,9 @@
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lzero.baselines.bisection import bisect_coefficient
 from lzero.errors import BudgetError, NonFiniteError
@@ -99,6 +102,69 @@ def test_a_curve_that_wobbles_still_ends_within_the_tolerance():
     assert abs(found.shipped - 0.3) <= 0.01
 
 
+METHODS = ["bisect", "brentq", "ridder", "toms748"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("target", [0.05, 0.3, 0.8])
+def test_every_finder_reaches_a_smooth_curve(method, target):
+    train, calls = counted(lambda c: 1 / (1 + c))
+    found = bisect_coefficient(train, target, tolerance=1e-3, max_trainings=40, method=method)
+    assert found.converged and len(calls) == len(set(calls)) == len(found.trainings) < 25
+    assert found.coefficient == pytest.approx(1 / target - 1, rel=0.1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("target", [0.25, 0.52, 0.9])
+def test_densities_come_in_steps(method, target):
+    train, calls = counted(lambda c: round(20 / (1 + c)) / 20)  # layers close as a whole: steps of 5 points
+    found = bisect_coefficient(train, target, tolerance=0.026, max_trainings=40, method=method)
+    assert found.converged and abs(found.shipped - target) <= 0.026 and len(calls) < 15
+    between = bisect_coefficient(train, 0.525, tolerance=0.02, max_trainings=200, method=method)
+    assert not between.converged
+    assert abs(between.shipped - 0.525) == pytest.approx(0.025)
+    assert len(between.trainings) < 60
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_plateau_at_the_wrong_density_is_crossed(method):
+    """Nothing happens over seven decades, then everything within one: most of the official code's grid."""
+    train, _ = counted(lambda c: 0.95 if c < 1 else 0.01 if c > 10 else 0.95 - 0.94 * math.log10(c))
+    found = bisect_coefficient(train, 0.3, low=1e-6, high=100.0, tolerance=0.01, max_trainings=40, method=method)
+    assert found.converged
+    assert math.log10(found.coefficient) == pytest.approx(0.65 / 0.94, abs=0.02)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    method=st.sampled_from(METHODS),
+    target=st.floats(0.02, 1.0),
+    noise=st.floats(0.0, 0.3),
+    levels=st.sampled_from([2, 5, 50, 10_000]),
+    middle=st.floats(-6, 3),
+    width=st.floats(0.01, 3),
+    most=st.integers(1, 30),
+    seed=st.integers(0, 3),
+)
+def test_what_comes_back_is_the_best_of_what_was_trained(method, target, noise, levels, middle, width, most, seed):
+    """On noisy stairs: the search ends, counts every training once, and returns the one closest to the target."""
+    random = np.random.default_rng(seed)
+
+    def shipped(coefficient):
+        smooth = 0.5 - 0.5 * math.tanh((math.log10(coefficient) - middle) / width)
+        return min(max(round(smooth * levels) / levels + noise * float(random.normal()), 0.0), 1.0)
+
+    train, calls = counted(shipped)
+    found = bisect_coefficient(train, target, tolerance=0.01, max_trainings=most, method=method)
+    densities = dict(found.trainings)
+    assert list(densities) == calls and 1 <= len(calls) == len(set(calls)) <= most
+    assert densities[found.coefficient] == found.shipped
+    assert abs(found.shipped - target) == min(abs(d - target) for d in densities.values())
+    assert found.converged == (abs(found.shipped - target) <= 0.01)
+    if found.converged:
+        assert found.coefficient == calls[-1]  # nothing is trained after it
+
+
 def test_one_training_is_enough_to_have_a_result():
     found = bisect_coefficient(lambda c: 1 / (1 + c), 0.3, max_trainings=1)
     assert not found.converged
@@ -110,6 +176,7 @@ def test_one_training_is_enough_to_have_a_result():
     [
         ({"target": 0.0}, r"expected a target density in \(0, 1\]"),
         ({"target": math.nan}, "found nan"),
+        ({"method": "secant"}, "expected a method of bisect, brentq, ridder, toms748, found 'secant'"),
         ({"low": 0.0}, "expected 0 < low < high, found low 0.0"),
         ({"low": 2.0, "high": 1.0}, "found low 2.0 and high 1.0"),
         ({"high": math.inf}, "high inf"),

@@ -24,7 +24,7 @@ def magnitude_scores(gates: Gates, model: nn.Module) -> Tensor:
         score_j = sqrt( 1/M sum_m  mean(w_jm^2) / mean(w_m^2) )
 
     Each tensor is measured by its own root mean square, so that layers of any width, fan-in and initialisation can be
-    ranked together: the layer-wise normalisation of Molchanov et al., arXiv 1611.06440, section 2.2, with means in
+    ranked together: the layer-wise normalisation of Molchanov et al., arXiv 1611.06440, with means in
     place of sums, as weights that make a unit and weights that read it come in different numbers.
 
     For gates of single weights: ``|w|``, over the root mean square of all weights that are gated singly. The ranking
@@ -47,7 +47,7 @@ def magnitude_scores(gates: Gates, model: nn.Module) -> Tensor:
 def lamp_scores(gates: Gates, magnitude: Tensor) -> Tensor:
     """Layer-adaptive magnitudes, float64 [G]: each square over the sum of those of its group that are as large.
 
-    The largest of every group has score 1. Source: Lee et al., arXiv 2010.07611, eq. 2, where the groups are the
+    The largest of every group has score 1. Source: Lee et al., arXiv 2010.07611, where the groups are the
     weights of a layer; here they may also be its units.
 
     Args:

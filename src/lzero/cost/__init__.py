@@ -1,7 +1,7 @@
 """What the model that will be shipped costs: expected over the gates, and counted for a deployed set."""
 
 from lzero.cost.cost import MEASURES, Cost, Measure
-from lzero.cost.parts import covers, layers
+from lzero.cost.parts import check_paths, covers, layers
 from lzero.cost.sparse import SparseRows
 
-__all__ = ["MEASURES", "Cost", "Measure", "SparseRows", "covers", "layers"]
+__all__ = ["MEASURES", "Cost", "Measure", "SparseRows", "check_paths", "covers", "layers"]

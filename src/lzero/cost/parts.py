@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from lzero.errors import BudgetError
 from lzero.structure.plan import Plan
 
 
@@ -18,3 +21,15 @@ def layers(plan: Plan, *, consumers: bool = False) -> list[str]:
     gated = {m.tensor for group in plan.groups for m in (group.consumers if consumers else group.members)}
     paths = [name.rpartition(".")[0] for name in plan.shapes if name in plan.positions and name in gated]
     return list(dict.fromkeys(paths))
+
+
+def check_paths(what: str, paths: Iterable[str], plan: Plan, *, consumers: bool = False) -> None:
+    """Each of ``paths`` leads to one of :func:`layers`.
+
+    Raises:
+        BudgetError: one does not; the message begins with ``what`` and lists the layers.
+    """
+    known = layers(plan, consumers=consumers)
+    for path in paths:
+        if not any(covers(path, layer) for layer in known):
+            raise BudgetError(f"{what}: no gated layer at {path!r}; the gated layers are {', '.join(known)}")

@@ -1,0 +1,115 @@
+"""A dense network of the same size: what the budget buys without any pruning."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lzero.constraints import Budget, Constraint
+from lzero.cost import Measure
+from lzero.errors import StructureError
+from lzero.gates.gates import Gates
+from lzero.gates.mask import Mask
+from lzero.purge import purge
+from lzero.structure.attach import attach_gates
+
+
+def same_size(model: nn.Module, example_inputs: Any, density: float, measure: Measure = "params") -> nn.Module:
+    """A new, smaller and freshly initialised copy of ``model`` that costs at most ``density`` of it.
+
+    Every group of units that :func:`lzero.discover` finds keeps the same share of its units, rounded down but at least
+    one: the largest share whose cost is within the budget. What cannot be gated keeps its size. All parameters are
+    drawn anew by the ``reset_parameters`` of their modules, from torch's global generators; an initialisation that
+    the model's constructor adds to that is not repeated. ``model`` is left as it was.
+
+    Args:
+        model: an ungated model.
+        example_inputs: as for ``attach_gates``.
+        density: target density in (0, 1].
+        measure: ``"params"``, ``"macs"`` or ``"gates"``.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        >>> same_size(model, torch.zeros(1, 8), 0.5)
+        Sequential(
+          (0): Linear(in_features=8, out_features=7, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=7, out_features=2, bias=True)
+        )
+
+    Raises:
+        BudgetError: a malformed or infeasible density; the message has the smallest feasible one.
+        StructureError: ``model`` has gates, nothing in it can be gated, or modules with parameters of their own do not
+            say how to draw them.
+    """
+    constraint = Constraint(density, measure)
+    _check_resets(model)
+    twin = copy.deepcopy(model)
+    gates = attach_gates(twin, example_inputs, estimator=Mask())
+    keep = _largest_share(gates, Budget(constraint, gates))
+    with torch.no_grad():
+        gates.log_alpha.copy_(keep.to(gates.log_alpha) * 2 - 1)
+    small = purge(twin, settle=False, verify=False).model
+    for module in reversed(list(small.modules())):  # parts before the whole, as constructors do
+        _redraw(module)
+    return small
+
+
+def _largest_share(gates: Gates, budget: Budget) -> Tensor:
+    """bool [G]: the first units of every group, at the largest share of them that meets ``budget``."""
+    sizes = {name: where.stop - where.start for name, where in gates.slices.items()}
+    steps = sorted({(count / size, count, size) for size in set(sizes.values()) for count in range(1, size + 1)})
+
+    def kept(position: int) -> Tensor:
+        _, count, size = steps[position]
+        mask = torch.zeros(len(gates), dtype=torch.bool, device=gates.log_alpha.device)
+        for name, where in gates.slices.items():
+            mask[where.start : where.start + max(1, sizes[name] * count // size)] = True
+        return mask
+
+    low, high = 0, len(steps) - 1  # the lowest step leaves one unit a group, which a feasible budget allows
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = bool((budget.cost.fraction(kept(middle)) <= budget.targets).all())
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return kept(low)
+
+
+def _redraw(module: nn.Module) -> None:
+    reset = _reset_of(module)
+    if reset is None:
+        return
+    if not isinstance(module, nn.MultiheadAttention):
+        reset()
+        return
+    fused = module._qkv_same_embed_dim  # False after purging heads, where torch's method takes it for separate weights
+    module._qkv_same_embed_dim = module.in_proj_weight is not None
+    reset()
+    module._qkv_same_embed_dim = fused
+
+
+def _reset_of(module: nn.Module) -> Callable[[], object] | None:
+    """What draws the parameters of ``module`` anew, if it has such a method."""
+    # torch's own attention and transformer have it under the second name
+    for name in ("reset_parameters", "_reset_parameters"):
+        found: Callable[[], object] | None = getattr(module, name, None)
+        if callable(found):
+            return found
+    return None
+
+
+def _check_resets(model: nn.Module) -> None:
+    stuck = [
+        f"{path or 'the model itself'} ({type(module).__name__})"
+        for path, module in model.named_modules()
+        if _reset_of(module) is None and any(p is not None for p in module._parameters.values())
+    ]
+    if stuck:
+        raise StructureError(
+            f"same_size: no reset_parameters() on {', '.join(stuck)}, which own parameters; give each a method of that "
+            "name that draws them anew, in place"
+        )
