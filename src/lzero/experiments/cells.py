@@ -123,7 +123,7 @@ def _train(
         if checkpoint is not None and checkpoint.exists():
             training.load(checkpoint)
         while training.step < training.steps:
-            if time.time() > deadline:
+            if time.time() > deadline or _abandoned():
                 return None, []
             training.run_epoch()
             if checkpoint is not None:
@@ -132,6 +132,12 @@ def _train(
     except LzeroError as problem:
         return row | {"problem": " ".join(str(problem).split())}, []
     return row | _shipped(training, result), training.recorder.rows
+
+
+def _abandoned() -> bool:
+    """Whether the process that waits for this one's row was killed."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
 
 
 def _shipped(training: Training, result: PurgeResult) -> Row:

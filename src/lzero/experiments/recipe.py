@@ -31,6 +31,7 @@ class Recipe:
         estimator: a name in ``ESTIMATORS``.
         per_example: draw gates for each example.
         l2: coefficient of :func:`lzero.decay.expected_l2` in the loss.
+        bf16: run the forward under autocast to bfloat16, which convolutions on some CPUs and all GPUs gain from.
         ema: decay a step of a running mean of the weights, which is what is evaluated and shipped; 0 for none.
         finetune: share of the training, at its end, in which the settled gates stay fixed and the weights go on.
         solver: further arguments of :class:`lzero.Solver`, or of what takes its place.
@@ -55,6 +56,7 @@ class Recipe:
     loss_scale: float = 1.0
     estimator: str = "hard_concrete"
     per_example: bool = False
+    bf16: bool = False
     ema: float = 0.0
     l2: float = 0.0
     finetune: float = 0.0

@@ -173,7 +173,9 @@ class Training:
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
         recipe = self.recipe
-        loss = F.cross_entropy(self.model(x), y)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.bf16):
+            scores = self.model(x)
+        loss = F.cross_entropy(scores.float(), y)
         if recipe.l2:
             loss = loss + recipe.l2 * expected_l2(self.model)
         return loss * recipe.loss_scale
