@@ -147,7 +147,7 @@ def test_a_gate_is_one_where_the_noise_is_below_and_its_opposite_where_it_is_abo
     estimator, phi = kind(scale, link), start(link, scale)
     torch.manual_seed(0)
     u = estimator.noise(phi.expand(20_000, -1))
-    assert u.dtype == DOUBLE and ((0 <= u) & (u < 1)).all()
+    assert u.dtype == DOUBLE and ((u >= 0) & (u < 1)).all()
     z, slope = estimator.sample(phi, u)
     assert torch.equal(z, (u < g(link, scale, phi)).to(DOUBLE))
     opposite, _ = estimator.sample(phi, estimator.opposite(u))

@@ -65,8 +65,8 @@ class Gate(nn.Module):
         linear = isinstance(layer, nn.Linear)
         if x.dim() < (2 if linear else layer.weight.dim()):  # type: ignore[operator]
             raise StructureError(
-                f"{type(layer).__name__}: gates for each example need a batch, found an input {tuple(x.shape)}; "
-                "attach gates with per_example=False"
+                f"{type(layer).__name__.removeprefix('Parametrized')}: gates for each example need a batch, found an "
+                f"input {tuple(x.shape)}; attach gates with per_example=False"
             )
         z, slope = gates.values(len(x))
         channel = x.dim() - 1 if linear else 1

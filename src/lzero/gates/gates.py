@@ -254,7 +254,19 @@ class Gates(nn.Module):
 
     @contextmanager
     def fixed(self, z: Tensor) -> Iterator[None]:
-        """Within the context every forward uses the gates ``z``, [G] or [B, G]; afterwards all is as before."""
+        """Within the context every forward uses the gates ``z``; afterwards all is as before.
+
+        Args:
+            z: [G]; or [B, G], where the gates are drawn for each example.
+
+        Raises:
+            StructureError: another shape.
+        """
+        if z.shape[-1:] != (len(self),) or z.dim() > 1 + self.per_example:
+            raise StructureError(
+                f"Gates: expected [{len(self)}], found {tuple(z.shape)}; attach gates with per_example=True to give "
+                "them for each example"
+            )
         before = self._fixed
         z = z.detach().to(self.log_alpha)
         self._fixed = _with_ungated(z, z.new_zeros(*self.log_alpha.shape[:-1], *z.shape))
