@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from lzero.experiments.cells import Cell, run_cells
-from lzero.experiments.training import Recipe
+from lzero.experiments.recipe import Recipe
 from lzero.recorder import replacing
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ import itertools
 from pathlib import Path
 
 from lzero.experiments.cells import Cell, run_cells
-from lzero.experiments.training import Recipe
+from lzero.experiments.recipe import Recipe
 from lzero.plots import control, save
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from lzero.experiments.cells import Cell, run_cells
-from lzero.experiments.training import Recipe
+from lzero.experiments.recipe import Recipe
 
 HERE = Path(__file__).parent
 # The MLP's gate rate and weight decay were chosen by hand, on the validation error of single runs (rates from 2e-3 to

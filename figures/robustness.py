@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lzero.experiments.cells import Cell, run_cells
-from lzero.experiments.training import Recipe
+from lzero.experiments.recipe import Recipe
 from lzero.plots import save
 
 HERE = Path(__file__).parent

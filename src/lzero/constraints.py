@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -118,6 +118,37 @@ class Budget:
     def project(self) -> None:
         """Put a one-sided lambda back on lambda >= 0, after a step of the dual optimizer."""
         self._multiplier.post_step_()
+
+
+def asked_for(
+    who: str, target_density: float | None, measure: Measure, constraints: Sequence[Constraint] | None
+) -> tuple[Constraint, ...]:
+    """The constraints that a seam called ``who`` was given, ``target_density`` being the shorthand for a single one.
+
+    Raises:
+        BudgetError: both or neither were given, or no constraint.
+    """
+    if (target_density is None) == (constraints is None):
+        raise BudgetError(f"{who}: give either target_density or constraints")
+    if constraints is None:
+        return (Constraint(target_density, measure),)
+    if measure != "params":
+        raise BudgetError(f"{who}: measure belongs to target_density; give it to each Constraint instead")
+    if not constraints:
+        raise BudgetError(f"{who}: constraints is empty; give at least one lzero.Constraint")
+    return tuple(constraints)
+
+
+def part_names(who: str, budgets: Sequence[Budget]) -> list[str]:
+    """The names of all parts of ``budgets``, in order.
+
+    Raises:
+        BudgetError: two of them are the same.
+    """
+    names = [name for budget in budgets for name in budget.names]
+    if len(set(names)) < len(names):
+        raise BudgetError(f"{who}: two budgets hold for the same part and measure: {', '.join(names)}")
+    return names
 
 
 def _formulation(augmentation: float, parts: int, device: torch.device) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from lzero.experiments.cells import Cell, run_cell, run_cells
-from lzero.experiments.training import Recipe
+from lzero.experiments.recipe import Recipe
 from lzero.recorder import Recorder
 
 TINY = Cell("digits", Recipe(target=0.5, steps=12, batch_size=64))

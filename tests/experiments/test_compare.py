@@ -6,7 +6,7 @@ import pytest
 from lzero.errors import BudgetError
 from lzero.experiments import datasets
 from lzero.experiments.compare import choose, compare, compared
-from lzero.experiments.training import Recipe
+from lzero.experiments.recipe import Recipe
 from lzero.recorder import Recorder
 
 RECIPE = Recipe(target=0.3, epochs=3, batch_size=64, gate_lr=0.2)

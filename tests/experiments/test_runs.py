@@ -7,8 +7,9 @@ import torch
 from lzero.errors import DataError
 from lzero.experiments import datasets, models
 from lzero.experiments.files import read_json, write_json
+from lzero.experiments.recipe import Recipe
 from lzero.experiments.runs import RunFolder, complete
-from lzero.experiments.training import Recipe, Training
+from lzero.experiments.training import Training
 from lzero.recorder import Recorder
 from lzero.structure.reload import load_purged
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from lzero.experiments import datasets
+from lzero.experiments.recipe import Recipe
 from lzero.experiments.sweep import sweep
-from lzero.experiments.training import Recipe
 from lzero.recorder import Recorder
 
 RECIPE = Recipe(epochs=2, batch_size=64, gate_lr=0.2)

@@ -8,7 +8,8 @@ from torch import nn
 
 from lzero.errors import DataError, NonFiniteError
 from lzero.experiments import datasets
-from lzero.experiments.training import Recipe, Training, error, read_checkpoint
+from lzero.experiments.recipe import Recipe
+from lzero.experiments.training import Training, error, read_checkpoint
 
 RECIPES = {
     "constrained, adam": Recipe(target=0.3),

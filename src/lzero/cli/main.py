@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from lzero import __version__
-from lzero.cli import compare, info, plot, purge, sweep, train
+from lzero.cli import compare, info, plot, purge, study, sweep, train
 from lzero.cli.console import fail
 from lzero.errors import LzeroError
 
@@ -47,7 +47,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for command in (train, compare, sweep, plot, purge, info):
+    for command in (train, compare, sweep, study, plot, purge, info):
         command.add(commands)
     options = parser.parse_args(arguments)
     wrong = options.check(options) if hasattr(options, "check") else None

@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lzero.constraints import Scope
 from lzero.cost import MEASURES
 from lzero.errors import DataError
 from lzero.experiments import datasets, models
 from lzero.experiments.datasets import Dataset
-from lzero.experiments.training import Recipe, quicken
+from lzero.experiments.recipe import Recipe
+from lzero.experiments.training import quicken
 from lzero.structure.granularity import GRANULARITIES
 
 TARGET = 0.1
@@ -71,7 +70,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--resume", action="store_true", help="continue the run in the folder; start it if there is none"
     )
-    group.add_argument("--device", type=_device, default="cpu", help="cpu or cuda (default: %(default)s)")
+    group.add_argument("--device", type=device, default="cpu", help="cpu or cuda (default: %(default)s)")
     group.add_argument(
         "--threads",
         type=positive(int),
@@ -92,12 +91,7 @@ def load_data(options: argparse.Namespace) -> Dataset:
     """The data set that was asked for, on the device that was asked for."""
     torch.set_num_threads(options.threads)
     quicken()
-    data = datasets.load(options.data, options.data_dir)
-    if options.device == "cpu":
-        return data
-    values = {field.name: getattr(data, field.name) for field in fields(data)}
-    moved = {name: value.to(options.device) for name, value in values.items() if isinstance(value, Tensor)}
-    return Dataset(**(values | moved))
+    return datasets.load(options.data, options.data_dir).to(options.device)
 
 
 def recipe(options: argparse.Namespace, **values: Any) -> Recipe:
@@ -159,14 +153,20 @@ def scope(text: str) -> Scope:
     return targets
 
 
-def _device(text: str) -> str:
+def device(text: str) -> str:
+    """A type for argparse: a device that PyTorch sees."""
     try:
-        device = torch.device(text)
+        found = torch.device(text)
     except RuntimeError as problem:
         raise argparse.ArgumentTypeError(f"expected cpu or cuda, found {text!r}") from problem
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if found.type == "cuda" and not torch.cuda.is_available():
         raise argparse.ArgumentTypeError("cuda: PyTorch sees no GPU here; use --device cpu")
-    return str(device)
+    return str(found)
+
+
+def best_device() -> str:
+    """cuda where there is a GPU, else cpu."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def read_recipe(values: dict[str, Any], place: Path) -> Recipe:

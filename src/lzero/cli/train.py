@@ -8,8 +8,8 @@ from lzero.cli import options as opt
 from lzero.cli.console import console, progress, show_files, show_table
 from lzero.constraints import Scope
 from lzero.experiments.figures import draw_all
+from lzero.experiments.recipe import Recipe
 from lzero.experiments.runs import Run, RunFolder, complete
-from lzero.experiments.training import Recipe
 from lzero.recorder import Row
 
 

@@ -55,7 +55,7 @@ class Cost:
         for name, value in list(vars(self).items()):
             if isinstance(value, Tensor):
                 setattr(self, name, value.to(gates.log_alpha.device))
-        self.total = self.value(torch.ones_like(gates.log_alpha))
+        self.total = self.value(gates.log_alpha.new_ones(len(gates)))
 
     def value(self, probability: Tensor) -> Tensor:
         """Cost of every part at p (or an open mask) [G], float64 [K], without a graph."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -12,12 +15,19 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lzero.errors import LzeroError
+from lzero.experiments import models
 from lzero.experiments.datasets import Dataset, load
+from lzero.experiments.recipe import Recipe
 from lzero.experiments.summary import ship, summarise
-from lzero.experiments.training import Recipe, Training, quicken
+from lzero.experiments.training import Training, quicken
+from lzero.purge import PurgeResult
 from lzero.recorder import Recorder, Row
+
+EPOCHS = "epochs.csv"
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,7 @@ class Cell:
     data: str
     recipe: Recipe
     data_dir: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()  # further columns of its row
 
     @property
     def key(self) -> str:
@@ -41,21 +52,47 @@ def run_cells(
     path: str | os.PathLike[str],
     *,
     workers: int = 1,
+    device: str = "cpu",
+    folder: str | os.PathLike[str] | None = None,
+    hours: float = math.inf,
     progress: Callable[[Row], None] | None = None,
 ) -> Recorder:
-    """The rows of all ``cells``, in the CSV at ``path`` too; cells that it already holds are not trained again.
+    """The rows of all finished ``cells``, in the CSV at ``path`` too; what it already holds is not trained again.
 
     The file is rewritten after every cell, so that a killed run continues where it was. A training that fails is a row
     as well, with its message under ``problem``.
+
+    Args:
+        cells: what to train, the most important first.
+        path: the CSV, a row a cell.
+        workers: how many trainings at a time, each on one CPU thread.
+        device: where to train.
+        folder: where checkpoints of unfinished cells lie, which continue from their last epoch, and ``epochs.csv``, a
+            row a cell and epoch; without it a killed cell begins anew.
+        hours: no epoch begins after so many hours.
+        progress: gets the row of every cell that finishes.
     """
-    done = Recorder.from_csv(path) if Path(path).exists() else Recorder()
+    done = _read(path)
+    epochs_path = None if folder is None else Path(folder) / EPOCHS
+    epochs = Recorder() if epochs_path is None else _read(epochs_path)
     finished = {row["cell"] for row in done}
     waiting = [cell for cell in cells if cell.key not in finished]
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
-        for future in as_completed([pool.submit(run_cell, cell) for cell in waiting]):
-            row = future.result()
+    deadline = time.time() + 3600 * hours
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
+        futures = [pool.submit(_train, cell, device, folder, deadline) for cell in waiting]
+        for future in as_completed(futures):
+            row, history = future.result()
+            if row is None:
+                continue
+            if epochs_path is not None:
+                for epoch in history:
+                    epochs.append(**{"cell": row["cell"], **_without_histogram(epoch)})
+                epochs.to_csv(epochs_path)
             done.append(**row)
             done.to_csv(path)
+            if folder is not None:
+                Path(folder, _checkpoint_name(str(row["cell"]))).unlink(missing_ok=True)
             if progress is not None:
                 progress(row)
     return done
@@ -69,38 +106,82 @@ def run_cell(cell: Cell) -> Row:
     ``exhausted`` is 1 where no further unit would fit. ``error`` is the purged model's on the test set at the end of
     training, ``validation_error`` on the validation set.
     """
-    recipe = cell.recipe
-    row: Row = {"cell": cell.key, "data": cell.data, **_plain(recipe)}
-    data = _data(cell.data, cell.data_dir)
+    row, _ = _train(cell)
+    return row or {}
+
+
+def _train(
+    cell: Cell, device: str = "cpu", folder: str | os.PathLike[str] | None = None, deadline: float = math.inf
+) -> tuple[Row | None, list[Row]]:
+    """The row of a cell and those of its epochs; no row where the deadline came first."""
+    row: Row = {"cell": cell.key, **dict(cell.labels), "data": cell.data, **_plain(cell.recipe)}
+    if time.time() > deadline:
+        return None, []
     try:
-        training = Training(recipe, data).run()
+        training = Training(cell.recipe, _data(cell.data, cell.data_dir, device))
+        checkpoint = None if folder is None else Path(folder, _checkpoint_name(cell.key))
+        if checkpoint is not None and checkpoint.exists():
+            training.load(checkpoint)
+        while training.step < training.steps:
+            if time.time() > deadline:
+                return None, []
+            training.run_epoch()
+            if checkpoint is not None:
+                training.save(checkpoint)
         result = ship(training)
     except LzeroError as problem:
-        return row | {"problem": " ".join(str(problem).split())}
+        return row | {"problem": " ".join(str(problem).split())}, []
+    return row | _shipped(training, result), training.recorder.rows
+
+
+def _shipped(training: Training, result: PurgeResult) -> Row:
     summary, certificate = summarise(training, result), result.certificate
     slack = [certificate.requested[part] - certificate.deployed[part] for part in certificate.requested]
-    return row | {
+    kept = " ".join(f"{name}={int(mask.sum())}/{mask.numel()}" for name, mask in result.kept.items())
+    whole = models.build(training.recipe.model, training.data).to(training.data.train_x.device)
+    return {
         "steps": training.step,
         "seconds": summary.seconds,
         "trained": summary.trained,
         "shipped": summary.shipped,
         "slack": min(slack, default=0.0),
         "exhausted": int(summary.exhausted),
+        "epochs": training.epoch,
+        "shipped_macs": _flops(result.model, training.data) / _flops(whole, training.data),
         "shipped_params": certificate.parameters / certificate.parameters_before,
         "threshold": certificate.threshold,
         "moved": certificate.moved,
         "largest_difference": certificate.largest_difference or 0.0,
         "validation_error": summary.validation_error,
         "error": summary.test_error,
-        "kept": " ".join(f"{name}={int(mask.sum())}/{mask.numel()}" for name, mask in result.kept.items()),
+        **({"kept": kept} if kept else {}),
     }
+
+
+def _flops(model: nn.Module, data: Dataset) -> int:
+    """Operations of one example, counted by PyTorch, apart from the library's own counts."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(data.train_x[:1])
+    return int(counter.get_total_flops())
+
+
+def _read(path: str | os.PathLike[str]) -> Recorder:
+    return Recorder.from_csv(path) if Path(path).exists() else Recorder()
+
+
+def _checkpoint_name(key: str) -> str:
+    return f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
+
+
+def _without_histogram(row: Row) -> Row:
+    return {name: value for name, value in row.items() if not name.startswith("p_")}
 
 
 def _plain(recipe: Recipe) -> Row:
     return {
         "model": recipe.model,
         "method": recipe.method,
-        "asked": recipe.target if recipe.target is not None else "",
+        **({} if recipe.target is None else {"asked": recipe.target}),
         "coefficient": recipe.coefficient,
         "measure": recipe.measure,
         "scope": recipe.scope if isinstance(recipe.scope, str) else json.dumps(dict(recipe.scope)),
@@ -113,8 +194,8 @@ def _plain(recipe: Recipe) -> Row:
 
 
 @lru_cache(maxsize=2)
-def _data(name: str, data_dir: str | None) -> Dataset:
-    return load(name, data_dir)
+def _data(name: str, data_dir: str | None, device: str) -> Dataset:
+    return load(name, data_dir).to(device)
 
 
 def _one_thread() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from lzero.baselines.bisection import Bisection, bisect_coefficient
 from lzero.errors import BudgetError
 from lzero.experiments.datasets import Dataset
+from lzero.experiments.recipe import Recipe
 from lzero.experiments.runs import Report, Run, RunFolder, complete
-from lzero.experiments.training import Recipe
 from lzero.recorder import Recorder
 
 GRID = (0.01, 0.1, 1.0, 10.0)

@@ -7,9 +7,9 @@ import math
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,12 @@ class Dataset:
     def features(self) -> int:
         """Numbers in one flattened image."""
         return self.train_x[0].numel()
+
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same data on ``device``."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        values |= {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return Dataset(**values)
 
 
 @dataclass(frozen=True)

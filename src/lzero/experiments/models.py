@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,11 +16,22 @@ from lzero.experiments.datasets import Dataset
 class MLP(nn.Module):
     """A multilayer perceptron over flattened inputs, layers ``fc1``, ``fc2``, ...: 784-300-100-10 by default.
 
+    ``dropout`` and ``input_dropout`` are the probabilities that a hidden unit and a feature are dropped in training.
+
     Shapes: [N, *] with `features` numbers an example -> [N, classes].
     """
 
-    def __init__(self, features: int = 784, hidden: Sequence[int] = (300, 100), classes: int = 10) -> None:
+    def __init__(
+        self,
+        features: int = 784,
+        hidden: Sequence[int] = (300, 100),
+        classes: int = 10,
+        *,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.dropout, self.input_dropout = nn.Dropout(dropout), nn.Dropout(input_dropout)
         sizes = (features, *hidden, classes)
         self.depth = len(sizes) - 1
         for layer, (fan_in, fan_out) in enumerate(pairwise(sizes), 1):
@@ -27,10 +39,10 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores, not normalised."""
-        x = x.flatten(1)
+        x = self.input_dropout(x.flatten(1))
         # By name, not by children(): whatever else is registered on the model takes no part.
         for layer in range(1, self.depth):
-            x = F.relu(self.get_submodule(f"fc{layer}")(x))
+            x = self.dropout(F.relu(self.get_submodule(f"fc{layer}")(x)))
         scores: Tensor = self.get_submodule(f"fc{self.depth}")(x)
         return scores
 
@@ -39,7 +51,8 @@ class LeNet5(nn.Module):
     """The Caffe variant of LeNet-5 that the L0 papers prune: 20-50-800-500, 431,080 parameters on 28x28 images.
 
     Two 5x5 convolutions, each with ReLU and 2x2 max pooling, then two linear layers. Images below 16 pixels are
-    too small for two unpadded convolutions, and get padding 2.
+    too small for two unpadded convolutions, and get padding 2. ``dropout`` and ``input_dropout`` are the probabilities
+    that a hidden unit and a feature of the linear layers are dropped in training.
 
     Shapes: [N, in_channels, size, size] -> [N, classes].
 
@@ -54,6 +67,9 @@ class LeNet5(nn.Module):
         widths: tuple[int, int] = (20, 50),
         hidden: int = 500,
         classes: int = 10,
+        *,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if size < 4:
@@ -63,6 +79,7 @@ class LeNet5(nn.Module):
             size = (size + 2 * padding - 4) // 2
         self.conv1 = nn.Conv2d(in_channels, widths[0], 5, padding=padding)
         self.conv2 = nn.Conv2d(widths[0], widths[1], 5, padding=padding)
+        self.dropout, self.input_dropout = nn.Dropout(dropout), nn.Dropout(input_dropout)
         self.fc1 = nn.Linear(widths[1] * size * size, hidden)
         self.fc2 = nn.Linear(hidden, classes)
 
@@ -70,7 +87,7 @@ class LeNet5(nn.Module):
         """Class scores, not normalised."""
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        x = F.relu(self.fc1(x.flatten(1)))
+        x = self.dropout(F.relu(self.fc1(self.input_dropout(x.flatten(1)))))
         scores: Tensor = self.fc2(x)
         return scores
 
@@ -131,24 +148,26 @@ class ResNet(nn.Module):
         return scores
 
 
-def _lenet5(dataset: Dataset) -> nn.Module:
+def _lenet5(dataset: Dataset, **options: Any) -> nn.Module:
     channels, height, width = dataset.image_shape
     if height != width:
         raise StructureError(
             f"lenet5: expected square images, {dataset.name} has {height} x {width}; use mlp or resnet"
         )
-    return LeNet5(channels, height, classes=dataset.classes)
+    return LeNet5(channels, height, classes=dataset.classes, **options)
 
 
-_BUILDERS: dict[str, Callable[[Dataset], nn.Module]] = {
-    "mlp": lambda dataset: MLP(dataset.features, classes=dataset.classes),
+_BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": lambda dataset, **options: MLP(dataset.features, classes=dataset.classes, **options),
     "lenet5": _lenet5,
     "resnet": lambda dataset: ResNet(dataset.image_shape[0], classes=dataset.classes),
 }
 
 
-def build(name: str, dataset: Dataset) -> nn.Module:
+def build(name: str, dataset: Dataset, **options: float) -> nn.Module:
     """A fresh network called `name`, sized for the images and classes of `dataset`.
+
+    `options` are its dropout rates, where it has any.
 
     Its weights come from torch's global generator: seed that first.
 
@@ -157,7 +176,8 @@ def build(name: str, dataset: Dataset) -> nn.Module:
     """
     if name not in _BUILDERS:
         raise StructureError(f"build: no model is called {name!r}; there are: {', '.join(names())}")
-    return _BUILDERS[name](dataset)
+    model: nn.Module = _BUILDERS[name](dataset, **{key: value for key, value in options.items() if value})
+    return model
 
 
 def names() -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lzero.cost import Measure
 from lzero.experiments.datasets import Dataset
+from lzero.experiments.recipe import Recipe
 from lzero.experiments.runs import Report, Run, RunFolder, complete
-from lzero.experiments.training import Recipe
 from lzero.recorder import Recorder
 
 ROWS = "sweep.csv"

@@ -4,83 +4,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lzero.constraints import Constraint, Scope
-from lzero.cost import Measure
+from lzero.baselines.magnitude import Magnitude
+from lzero.constraints import Budget, Constraint
 from lzero.errors import DataError
 from lzero.experiments import models
+from lzero.experiments.average import Average
 from lzero.experiments.datasets import Dataset, batches
 from lzero.experiments.files import read_tensors, write_tensors
 from lzero.experiments.randomness import Randomness
+from lzero.experiments.recipe import Recipe
+from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, Mask, StraightThrough
 from lzero.gates.gates import Gates
 from lzero.purge import PurgeResult, purge
 from lzero.recorder import Recorder
-from lzero.solver import Penalty, Solver
+from lzero.settle import settle
+from lzero.solver import Elbo, Penalty, Solver
+from lzero.solver.seam import Seam
 from lzero.structure.attach import attach_gates, parameter_groups
 
-Method = Literal["constrained", "penalized", "dense"]
+ESTIMATORS: Mapping[str, Estimator] = {
+    "hard_concrete": HardConcrete(),
+    "arm": ARM(),
+    "ar": AR(),
+    "straight_through": StraightThrough(),
+    "log_normal": LogNormal(),
+    "mask": Mask(),
+}
 _BINS = 20
-_CHECKPOINT = {"recipe", "epoch", "step", "seconds", "model", "optimizers", "seam", "rows", "order", "noise"}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that one training depends on.
-
-    The defaults are those of the command line, but that it trains digits for 200 epochs.
-
-    Attributes:
-        model: a name in :mod:`lzero.experiments.models`.
-        method: ``"constrained"`` (needs ``target`` or ``scope`` as a mapping), ``"penalized"`` (needs ``coefficient``)
-            or ``"dense"``.
-        steps: optimizer steps of the whole training; overrides ``epochs``, and its last epoch may be a part of one.
-        decay: share of the training, at its end, over which the weights' learning rate falls linearly to 0.
-        loss_scale: factor on the loss, to show that the solver does not depend on it.
-        solver: further arguments of :class:`lzero.Solver`.
-    """
-
-    model: str = "mlp"
-    method: Method = "constrained"
-    target: float | None = None
-    coefficient: float = 0.0
-    measure: Measure = "params"
-    scope: Scope = "model"
-    granularity: str = "unit"
-    epochs: int = 40
-    steps: int | None = None
-    batch_size: int = 128
-    optimizer: Literal["adam", "sgd"] = "adam"
-    lr: float = 7e-4
-    gate_lr: float = 2e-2
-    weight_decay: float = 0.0
-    decay: float = 0.4
-    open_probability: float = 0.97
-    loss_scale: float = 1.0
-    seed: int = 0
-    solver: tuple[tuple[str, Any], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain values, for JSON."""
-        return asdict(self) | {"solver": dict(self.solver)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """The recipe that :meth:`to_dict` returned as ``values``, also by way of JSON.
-
-        Raises:
-            DataError: entries that no recipe has.
-        """
-        try:
-            return cls(**{**values, "solver": tuple(dict(values.get("solver", {})).items())})
-        except TypeError as problem:
-            raise DataError(f"recipe: {problem}; expected the fields of {cls.__name__}") from problem
+_CHECKPOINT = {"recipe", "epoch", "step", "seconds", "model", "optimizers", "seam", "rows", "order", "noise", "average"}
 
 
 class Training:
@@ -99,31 +59,44 @@ class Training:
         device = data.train_x.device
         self._randomness = Randomness(recipe.seed, device)
         with self._randomness.active():
-            self.model: nn.Module = models.build(recipe.model, data).to(device)
+            self.model: nn.Module = models.build(
+                recipe.model, data, dropout=recipe.dropout, input_dropout=recipe.input_dropout
+            ).to(device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions take a third less time
         self._order = torch.Generator().manual_seed(recipe.seed)
         self.steps_per_epoch = -(-len(data.train_x) // recipe.batch_size)
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         self.gates: Gates | None = None
-        self.seam: Solver | Penalty | None = None
+        self.seam: Seam | None = None
         if recipe.method != "dense":
             self.gates = attach_gates(
                 self.model,
                 data.train_x[:2],
                 granularity=recipe.granularity,
+                estimator=ESTIMATORS[recipe.estimator],
+                per_example=recipe.per_example,
                 open_probability=recipe.open_probability,
             )
             self.seam = self._seam(self.gates)
         self.optimizers = self._optimizers()
         weights = self.optimizers[0].param_groups[:1]
         self._weights_lr = [(group, group["lr"]) for group in weights]
+        self._tuning_from = self.steps - round(recipe.finetune * self.steps) if self.gates is not None else self.steps
+        self._settled: Tensor | None = None  # gates [G] of the fine-tuning, once it has begun
+        kept = [p for p in self.model.parameters() if self.gates is None or p is not self.gates.log_alpha]
+        self._average = Average(kept, recipe.ema) if recipe.ema else None
 
-    def _seam(self, gates: Gates) -> Solver | Penalty:
-        recipe = self.recipe
+    def _seam(self, gates: Gates) -> Seam:
+        recipe, options = self.recipe, dict(self.recipe.solver)
+        if recipe.method == "elbo":
+            return Elbo(gates, len(self.data.train_x), measure=recipe.measure, **options)
         if recipe.method == "penalized":
             return Penalty(gates, recipe.coefficient, measure=recipe.measure)
-        constraint = Constraint(recipe.target, recipe.measure, recipe.scope)
-        options = {"total_steps": self.steps} | dict(recipe.solver)
-        return Solver(gates, constraints=[constraint], **options)
+        constraints = [Constraint(recipe.target, recipe.measure, recipe.scope)]
+        options = {"total_steps": self.steps} | options
+        if recipe.method == "magnitude":
+            return Magnitude(gates, constraints=constraints, model=self.model, **options)
+        return Solver(gates, constraints=constraints, **options)
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam over weights and gates; or SGD over the weights beside Adam over the gates."""
@@ -132,8 +105,8 @@ class Training:
             groups: list[dict[str, Any]] = [{"params": list(self.model.parameters()), "lr": recipe.lr}]
         else:
             groups = parameter_groups(self.model, recipe.lr, recipe.gate_lr, weight_decay=recipe.weight_decay)
-        if recipe.optimizer == "adam":
-            return [torch.optim.Adam(groups)]
+        if recipe.optimizer != "sgd":
+            return [torch.optim.Adam(groups) if recipe.optimizer == "adam" else torch.optim.AdamW(groups)]
         sgd: torch.optim.Optimizer = torch.optim.SGD(groups[:1], momentum=0.9)
         return [sgd, torch.optim.Adam(groups[1:])] if groups[1:] else [sgd]
 
@@ -158,7 +131,7 @@ class Training:
             "epoch": self.epoch,
             "step": self.step,
             "loss": loss,
-            "error": error(self.model, self.data.validation_x, self.data.validation_y),
+            "error": self._validate(),
             "seconds": self.seconds,
         }
         if self.seam is not None and self.gates is not None:
@@ -177,20 +150,54 @@ class Training:
             self._decay()
             for optimizer in self.optimizers:
                 optimizer.zero_grad()
-            loss = F.cross_entropy(self.model(x), y)
-            (loss * self.recipe.loss_scale).backward()  # type: ignore[no-untyped-call]
-            if self.seam is not None:
-                self.seam.step()
+            with self._gates_of_this_step():
+                loss = self._loss(x, y)
+                loss.backward()  # type: ignore[no-untyped-call]
+            if self.seam is not None and self.gates is not None:
+                if self.step < self._tuning_from:
+                    self.seam.step(loss.detach(), partial(self._loss, x, y))
+                else:
+                    self.gates.log_alpha.grad = None
             for optimizer in self.optimizers:
                 optimizer.step()
+            if self._average is not None:
+                self._average.update()
             self.step += 1
             seen += len(x)
             total += loss.detach() * len(x)
-        return float(total) / seen
+        return float(total) / seen / self.recipe.loss_scale
+
+    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(self.model(x), y, label_smoothing=self.recipe.label_smoothing) * self.recipe.loss_scale
+
+    def _gates_of_this_step(self) -> AbstractContextManager[None]:
+        """The settled gates where fine-tuning has begun; as they are drawn before."""
+        if self.gates is None or self.step < self._tuning_from:
+            return nullcontext()
+        if self._settled is None:  # the same after a resumption: the gates do not move any more
+            asked = self._ship_at()
+            budgets = self.gates.budgets if asked is None else [Budget(constraint, self.gates) for constraint in asked]
+            self._settled = self.gates.evaluate(settle(self.gates, budgets).open)
+        return self.gates.fixed(self._settled)
+
+    def _validate(self) -> float:
+        with self._gates_of_this_step(), self._averaged():
+            return error(self.model, self.data.validation_x, self.data.validation_y)
+
+    def _ship_at(self) -> list[Constraint] | None:
+        """A penalized training with a target is settled on it, for comparison at equal size; None is as trained."""
+        recipe = self.recipe
+        if recipe.method not in ("penalized", "elbo") or (recipe.target is None and isinstance(recipe.scope, str)):
+            return None
+        return [Constraint(recipe.target, recipe.measure, recipe.scope)]
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._average is None else self._average.active()
 
     def purge(self) -> PurgeResult:
-        """The purged model with its certificate."""
-        return purge(self.model)
+        """The purged model with its certificate; of the mean weights, where the recipe asks for them."""
+        with self._averaged():
+            return purge(self.model, constraints=self._ship_at())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that :meth:`load` needs to continue to the bit; the file is replaced at once."""
@@ -205,6 +212,7 @@ class Training:
             "rows": self.recorder.rows,
             "order": self._order.get_state(),
             "noise": self._randomness.state(),
+            "average": None if self._average is None else self._average.values,
         }
         write_tensors(path, state)
 
@@ -229,6 +237,8 @@ class Training:
         ]
         if self.seam is not None:
             self.seam.load_state_dict(state["seam"])
+        if self._average is not None:
+            self._average.load(state["average"], self.step)
         self.recorder = Recorder()
         for row in state["rows"]:
             self.recorder.append(**row)

@@ -3,5 +3,7 @@
 from lzero.gates.bernoulli import AR, ARM, StraightThrough
 from lzero.gates.estimator import Estimator
 from lzero.gates.hard_concrete import HardConcrete
+from lzero.gates.log_normal import LogNormal
+from lzero.gates.mask import Mask
 
-__all__ = ["AR", "ARM", "Estimator", "HardConcrete", "StraightThrough"]
+__all__ = ["AR", "ARM", "Estimator", "HardConcrete", "LogNormal", "Mask", "StraightThrough"]

@@ -1,8 +1,10 @@
-"""What the solver and the penalty share: when their step may come, and what the model costs."""
+"""What every solver and baseline shares: when its step may come, and what the model costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +16,8 @@ from lzero.gates.gates import Gates
 Loss = Tensor | float
 
 
-class Seam:
-    """What :class:`Solver` and :class:`Penalty` share: the gates, the checks of their gradient, the model's cost."""
+class Seam(ABC):
+    """What goes between backward and step in a training loop: the gates, checks of their gradient, the cost."""
 
     def __init__(self, gates: Gates, measure: Measure) -> None:
         if not isinstance(gates, Gates):
@@ -23,6 +25,18 @@ class Seam:
         self.gates = gates
         self.steps = 0
         self._model_cost = Cost(gates, measure)
+
+    @abstractmethod
+    def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> None:
+        """Do its part of one optimizer step; between backward and step."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """What :meth:`load_state_dict` needs to continue to the bit."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state``."""
 
     def loss_gradient(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> Tensor:
         """d loss / d log_alpha, shaped as it, or the reason why there is none.

@@ -10,9 +10,9 @@ import cooper
 import torch
 from torch import Tensor
 
-from lzero.constraints import Budget, Constraint
+from lzero.constraints import Budget, Constraint, asked_for, part_names
 from lzero.cost import Measure
-from lzero.errors import BudgetError, SolverError
+from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.solver.dual import default_lr, dual_optimizer
 from lzero.solver.schedule import Schedule, anneal_length, schedule_of
@@ -75,21 +75,12 @@ class Solver(Seam):
         scale: bool = True,
         augmentation: float = 0.0,
     ) -> None:
-        if (target_density is None) == (constraints is None):
-            raise BudgetError("Solver: give either target_density or constraints")
-        if constraints is not None and measure != "params":
-            raise BudgetError("Solver: measure belongs to target_density; give it to each Constraint instead")
-        asked = [Constraint(target_density, measure)] if constraints is None else list(constraints)
-        if not asked:
-            raise BudgetError("Solver: constraints is empty; give at least one lzero.Constraint")
-        super().__init__(gates, asked[0].measure)
-        self.constraints = tuple(asked)
+        self.constraints = asked_for("Solver", target_density, measure, constraints)
+        super().__init__(gates, self.constraints[0].measure)
         if two_sided is None:
-            two_sided = sum(len(constraint.parts(gates)) for constraint in asked) == 1
-        self.budgets = [Budget(constraint, gates, augmentation, two_sided) for constraint in asked]
-        names = [name for budget in self.budgets for name in budget.names]
-        if len(set(names)) < len(names):
-            raise BudgetError(f"Solver: two budgets hold for the same part and measure: {', '.join(names)}")
+            two_sided = sum(len(constraint.parts(gates)) for constraint in self.constraints) == 1
+        self.budgets = [Budget(constraint, gates, augmentation, two_sided) for constraint in self.constraints]
+        part_names("Solver", self.budgets)
         self._anneal_steps = anneal_length(total_steps, anneal_steps)
         self._schedule = schedule_of(schedule)
         lr = default_lr(self._anneal_steps) if dual_lr is None else dual_lr

@@ -1,0 +1,239 @@
+"""Pruning by magnitude behind the seam of the solver: gradual or at once, units, inputs or weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lzero.baselines.scores import lamp_scores, magnitude_scores, random_scores
+from lzero.constraints import Budget, Constraint, asked_for, part_names
+from lzero.cost import Measure
+from lzero.errors import SolverError
+from lzero.gates.gates import Gates
+from lzero.gates.mask import Mask
+from lzero.settle import settle
+from lzero.solver.schedule import cubic
+from lzero.solver.seam import Loss, Seam
+
+Criterion = Literal["magnitude", "lamp", "random"]
+Schedule = Literal["cubic", "one-shot"]
+_CRITERIA, _SCHEDULES = ("magnitude", "lamp", "random"), ("cubic", "one-shot")
+_OPEN, _CLOSED = (0.95, 0.55), (0.45, 0.05)  # sigmoid(log_alpha) from the best gate to the worst
+
+
+class Magnitude(Seam):
+    """Magnitude pruning in the loop of :class:`lzero.Solver`: the gates are masks, ranked and not trained.
+
+        gates = lzero.attach_gates(model, x, estimator=lzero.gates.Mask())
+        seam = Magnitude(gates, 0.1, model=model, total_steps=10_000)
+
+    Every ``every`` steps from ``begin`` to ``end`` of the training all gates are ranked, and the best stay open: the
+    largest set, best first, that meets the budget of that moment, with at least one unit left in every layer. With
+    t = (step - first) / (last - first), a target density d, and sparsity rising as in Zhu, Gupta, arXiv 1710.01878:
+
+        budget of the moment = d + (1 - d) (1 - t)^3
+
+    Between updates the mask is constant; after the last one, which is final, what follows is fine-tuning. ``purge``
+    then ships the same set. What is closed keeps its weights, which have no gradient of the loss while it is (momentum
+    and weight decay of the optimizer still move them), is ranked by them at the next update, and may come back.
+
+    Budgets are those of the solver: a constraint with scope ``"layer"`` prunes layer by layer, to one density, where
+    the whole model ranks all its layers together.
+
+    Args:
+        gates: what ``attach_gates`` returned, with ``estimator=Mask()``.
+        target_density: shorthand for ``constraints=[Constraint(target_density, measure)]``.
+        measure: of the shorthand: ``"params"``, ``"macs"`` or ``"gates"``.
+        constraints: one or several budgets that hold at once.
+        model: the model that the gates were attached to, whose weights are ranked.
+        total_steps: optimizer steps of the whole training.
+        criterion: ``"magnitude"`` (:func:`lzero.baselines.scores.magnitude_scores`), ``"lamp"``
+            (:func:`lzero.baselines.scores.lamp_scores`), or ``"random"``: scores drawn once.
+        schedule: ``"cubic"``, or ``"one-shot"``: a single update, at ``begin``.
+        begin: of the updates, as a share of ``total_steps``; by default 0, and 1/2 for ``"one-shot"``.
+        end: of the updates, as a share of ``total_steps``; 1/2 by default, none for ``"one-shot"``.
+        every: steps between two updates.
+        seed: of the random scores.
+
+    Raises:
+        BudgetError: a malformed or infeasible budget; the message has the smallest feasible density.
+        SolverError: gates of another estimator or another model, or arguments that do not fit together.
+    """
+
+    def __init__(
+        self,
+        gates: Gates,
+        target_density: float | None = None,
+        *,
+        measure: Measure = "params",
+        constraints: Sequence[Constraint] | None = None,
+        model: nn.Module,
+        total_steps: int,
+        criterion: Criterion = "magnitude",
+        schedule: Schedule = "cubic",
+        begin: float | None = None,
+        end: float | None = None,
+        every: int = 100,
+        seed: int = 0,
+    ) -> None:
+        self.constraints = asked_for("Magnitude", target_density, measure, constraints)
+        super().__init__(gates, self.constraints[0].measure)
+        _check_gates(gates, model)
+        _check_choice("criterion", criterion, _CRITERIA)
+        self._first, self._last = _updates(total_steps, schedule, begin, end)
+        _check_count("every", every)
+        self._model, self._criterion, self._every, self._seed = model, criterion, every, seed
+        self.budgets = [Budget(constraint, gates) for constraint in self.constraints]
+        self._names = part_names("Magnitude", self.budgets)
+        self._random = random_scores(gates, seed) if criterion == "random" else None
+        gates.budgets = self.budgets
+
+    def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> None:
+        """Update the mask where an update is due; between backward and step, as ``Solver.step``.
+
+        The gates' gradient, which is zero, is taken away, so that no optimizer moves them. ``loss`` and ``closure`` are
+        not used.
+
+        Raises:
+            SolverError: the gates have no gradient yet.
+            NonFiniteError: their gradient is NaN or infinite; nothing is changed then.
+        """
+        self.loss_gradient()
+        if self._latest(self.steps) == self.steps:
+            self._update()
+        self.gates.log_alpha.grad = None
+        self.steps += 1
+
+    def scores(self) -> Tensor:
+        """What every gate is worth now, float64 [G]: the largest are kept."""
+        if self._random is not None:
+            return self._random
+        magnitude = magnitude_scores(self.gates, self._model)
+        return lamp_scores(self.gates, magnitude) if self._criterion == "lamp" else magnitude
+
+    def annealed(self, targets: Tensor) -> Tensor:
+        """What stands of ``targets`` since the last update, shaped as they are; 1 before the first."""
+        progress = self._progress(self.steps - 1)
+        return targets.new_tensor([cubic(target, progress) for target in targets.tolist()])
+
+    def metrics(self) -> dict[str, float]:
+        """One row of plain floats for a Recorder, evaluated now.
+
+        ``deployed`` is the whole model's density in the first budget's measure, and ``expected`` the same. ``target``
+        and ``annealed_target`` (of the last update) follow; with several parts each of them once a part, as
+        ``name:column``.
+        """
+        deployed = super().metrics()["deployed"]
+        row = {"expected": deployed, "deployed": deployed}
+        targets = torch.cat([budget.targets for budget in self.budgets])
+        for column, values in (("target", targets), ("annealed_target", self.annealed(targets))):
+            for name, value in zip(self._names, values.tolist(), strict=True):
+                row[column if len(self._names) == 1 else f"{name}:{column}"] = value
+        return row
+
+    def state_dict(self) -> dict[str, Any]:
+        """What :meth:`load_state_dict` needs to continue to the bit; the mask is in the state of the model."""
+        return {"steps": self.steps, "names": list(self._names), "criterion": self._criterion, "seed": self._seed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state``.
+
+        Raises:
+            SolverError: it was saved with other constraints, another criterion or seed. Nothing is changed then.
+        """
+        for entry, value in self.state_dict().items():
+            if entry not in state:
+                raise SolverError(f"Magnitude: the saved state has no {entry}; it is not a Magnitude's state_dict")
+            if entry != "steps" and state[entry] != value:
+                raise SolverError(
+                    f"Magnitude: saved with {entry} {state[entry]!r}, this one has {value!r}; build it as it was"
+                )
+        self.steps = int(state["steps"])
+
+    @torch.no_grad()
+    def _update(self) -> None:
+        """The mask of this moment: ranks first, for settle to choose by, then the same ranks on both sides of 1/2."""
+        log_alpha, order = self.gates.log_alpha, torch.argsort(self.scores(), descending=True, stable=True)
+        progress = self._progress(self.steps)
+        now = []
+        for budget in self.budgets:
+            moment = copy.copy(budget)
+            moment.targets = budget.targets.new_tensor([cubic(t, progress) for t in budget.targets.tolist()])
+            now.append(moment)
+        before = log_alpha.detach().clone()
+        try:
+            log_alpha[order] = _spread(len(order), (_OPEN[0], _CLOSED[1]), log_alpha)
+            keep = settle(self.gates, now).open[order]
+        except Exception:
+            log_alpha.copy_(before)
+            raise
+        for side, where in ((_OPEN, keep), (_CLOSED, ~keep)):
+            log_alpha[order[where]] = _spread(int(where.sum()), side, log_alpha)
+
+    def _latest(self, step: int) -> int:
+        """The step of the last update up to ``step``, -1 before the first."""
+        if step < self._first:
+            return -1
+        return self._last if step >= self._last else step - (step - self._first) % self._every
+
+    def _progress(self, step: int) -> float:
+        """How far the target had fallen at the last update up to ``step``, in [0, 1]."""
+        latest = self._latest(step)
+        if latest < 0:
+            return 0.0
+        return (latest - self._first) / (self._last - self._first) if latest < self._last else 1.0
+
+
+def _spread(count: int, ends: tuple[float, float], like: Tensor) -> Tensor:
+    """``count`` falling values whose sigmoids are evenly spaced from one of ``ends`` to the other.
+
+    In single precision about 7 million of them are distinct; beyond, neighbours in rank may be ties.
+    """
+    return torch.linspace(*ends, count, dtype=torch.float64, device=like.device).logit().to(like.dtype)
+
+
+def _updates(total_steps: int, schedule: str, begin: float | None, end: float | None) -> tuple[int, int]:
+    """The steps of the first and of the last update."""
+    _check_count("total_steps", total_steps)
+    _check_choice("schedule", schedule, _SCHEDULES)
+    once = schedule == "one-shot"
+    if once and end is not None:
+        raise SolverError(f"end: a one-shot schedule prunes at begin; leave end out, found {end!r}")
+    begin = (0.5 if once else 0.0) if begin is None else begin
+    end = (begin if once else 0.5) if end is None else end
+    for name, share in (("begin", begin), ("end", end)):
+        if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
+            raise SolverError(f"{name}: expected a share of total_steps in [0, 1], found {share!r}")
+    if begin > end:
+        raise SolverError(f"begin: expected a share no larger than end, found begin {begin!r} and end {end!r}")
+    first, last = (min(round(share * total_steps), total_steps - 1) for share in (begin, end))
+    return first, last
+
+
+def _check_gates(gates: Gates, model: nn.Module) -> None:
+    if not isinstance(gates.estimator, Mask):
+        raise SolverError(
+            f"Magnitude: expected gates that are masks, found {type(gates.estimator).__name__}; attach them with "
+            "lzero.attach_gates(model, inputs, estimator=lzero.gates.Mask())"
+        )
+    hooks = model._forward_pre_hooks.values() if isinstance(model, nn.Module) else ()
+    if not any(getattr(hook, "__self__", None) is gates for hook in hooks):
+        raise SolverError(
+            f"Magnitude: the gates are not those of this {type(model).__name__}; pass model= the module that "
+            "attach_gates was given"
+        )
+
+
+def _check_choice(name: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        raise SolverError(f"{name}: expected one of {', '.join(known)}, found {value!r}")
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SolverError(f"{name}: expected a positive number of optimizer steps, found {value!r}")

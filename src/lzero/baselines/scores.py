@@ -1,0 +1,94 @@
+"""What a gate is worth to a pruning baseline: one number a gate, the largest are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from lzero.gates.gates import Gates
+from lzero.structure.group import GateGroup
+
+_TINY = 1e-30
+
+
+@torch.no_grad()
+def magnitude_scores(gates: Gates, model: nn.Module) -> Tensor:
+    """The magnitude of what every gate can remove, float64 [G]; 1 is the average of its layer.
+
+    For a unit (or an input feature) j, over the M weight tensors that make it or read it, biases and normalisation
+    left out, with w_jm the slice of the tensor w_m that belongs to it:
+
+        score_j = sqrt( 1/M sum_m  mean(w_jm^2) / mean(w_m^2) )
+
+    Each tensor is measured by its own root mean square, so that layers of any width, fan-in and initialisation can be
+    ranked together: the layer-wise normalisation of Molchanov et al., arXiv 1611.06440, section 2.2, with means in
+    place of sums, as weights that make a unit and weights that read it come in different numbers.
+
+    For gates of single weights: ``|w|``, over the root mean square of all weights that are gated singly. The ranking
+    is that of global magnitude pruning; the divisor only makes them comparable with units of the same model.
+
+    Args:
+        gates: attached gates.
+        model: the model that they were attached to; its raw weights count, without their gates.
+    """
+    squares = {group.name: _mean_squares(group, gates, model) for group in gates.plan.groups}
+    single = [squares[group.name] for group in gates.plan.groups if group.kind == "weight"]
+    unit = torch.cat(single).mean().clamp_min(_TINY) if single else torch.ones(())
+    out = torch.zeros(len(gates), dtype=torch.float64, device=gates.log_alpha.device)
+    for group in gates.plan.groups:
+        value = squares[group.name]
+        out[gates.slices[group.name]] = (value / unit.to(value) if group.kind == "weight" else value).sqrt()
+    return out
+
+
+def lamp_scores(gates: Gates, magnitude: Tensor) -> Tensor:
+    """Layer-adaptive magnitudes, float64 [G]: each square over the sum of those of its group that are as large.
+
+    The largest of every group has score 1. Source: Lee et al., arXiv 2010.07611, eq. 2, where the groups are the
+    weights of a layer; here they may also be its units.
+
+    Args:
+        gates: attached gates.
+        magnitude: what :func:`magnitude_scores` returned, [G].
+    """
+    out = torch.empty_like(magnitude)
+    for where in gates.slices.values():
+        descending, order = (magnitude[where] ** 2).sort(descending=True, stable=True)
+        out[where][order] = descending / descending.cumsum(0).clamp_min(_TINY)
+    return out
+
+
+def random_scores(gates: Gates, seed: int) -> Tensor:
+    """Uniform scores, float64 [G], from a generator of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(len(gates), generator=generator, dtype=torch.float64).to(gates.log_alpha.device)
+
+
+def _mean_squares(group: GateGroup, gates: Gates, model: nn.Module) -> Tensor:
+    """For each gate of a group its mean square, float64 [k]; relative to the whole tensor unless it is one weight."""
+    total = torch.zeros(group.size, dtype=torch.float64, device=gates.log_alpha.device)
+    members = [m for m in group.members if m.role != "coupled" and m.tensor in gates.plan.shapes]
+    for member in members:
+        square = raw_tensor(model, member.tensor).detach().to(total) ** 2
+        if member.dim < 0:
+            total += square.flatten()[member.index.to(total.device)].mean(1)
+            continue
+        others = [dim for dim in range(square.dim()) if dim != member.dim]
+        positions = square.mean(others) if others else square
+        total += positions[member.index.to(total.device)].mean(1) / square.mean().clamp_min(_TINY)
+    return total / max(len(members), 1)
+
+
+def raw_tensor(model: nn.Module, name: str) -> Tensor:
+    """The parameter that was called ``name`` before gates were attached, without them."""
+    path, _, leaf = name.rpartition(".")
+    module = model.get_submodule(path)
+    if parametrize.is_parametrized(module, leaf):
+        steps: Any = module.parametrizations
+        tensor: Tensor = steps[leaf].original
+        return tensor
+    found: Tensor = getattr(module, leaf)
+    return found

@@ -1,0 +1,81 @@
+"""``lzero study``: methods, budgets and seeds side by side."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import Counter
+from pathlib import Path
+
+from lzero.cli import options as opt
+from lzero.cli.console import console, show_files
+from lzero.errors import DataError
+from lzero.experiments.cells import run_cells
+from lzero.experiments.report import CELLS, write_report
+from lzero.experiments.study import Study, names
+from lzero.recorder import Recorder, Row
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "study",
+        help="methods x budgets x seeds: one CSV, a table and figures; finished trainings are never repeated",
+        description="Train every method at every budget with every seed. A training that is finished is not repeated, "
+        "one that was cut short continues from its last epoch; run the command again after a stop.",
+    )
+    parser.add_argument("study", help=f"one of {', '.join(names())}, or a TOML file with the same sections")
+    part = parser.add_argument_group("part of the study")
+    part.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
+    part.add_argument("--budgets", nargs="+", metavar="NAME", help="default: all")
+    part.add_argument("--seeds", type=int, nargs="+", help="default: those of the study")
+    run_ = parser.add_argument_group("run")
+    run_.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/study-NAME)")
+    run_.add_argument("--hours", type=opt.positive(float), default=math.inf, help="stop after so many hours")
+    run_.add_argument("--workers", type=opt.positive(int), default=1, help="trainings at a time (default: %(default)s)")
+    run_.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the IDX files of mnist, fashion-mnist")
+    run_.add_argument("--device", type=opt.device, default=None, help="cpu or cuda (default: cuda where there is one)")
+    run_.add_argument("--report", action="store_true", help="only draw the table and figures of what is there")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train what is missing, then draw and show."""
+    study = Study.read(options.study).choose(methods=options.methods, budgets=options.budgets, seeds=options.seeds)
+    folder = options.out or Path("runs") / f"study-{Path(options.study).stem}"
+    cells = study.cells(None if options.data_dir is None else str(options.data_dir))
+    if not options.report:
+        folder.mkdir(parents=True, exist_ok=True)
+        run_cells(
+            cells,
+            folder / CELLS,
+            workers=options.workers,
+            device=options.device or opt.best_device(),
+            folder=folder,
+            hours=options.hours,
+            progress=_say,
+        )
+    files = write_report(folder)
+    if not files:
+        raise DataError(f"{folder}: no training has finished; give the study more --hours")
+    keys = {cell.key for cell in cells}
+    _tell(keys, folder)
+    console().print(files[0].read_text(encoding="utf-8"))
+    show_files(files[1:], folder)
+
+
+def _say(row: Row) -> None:
+    what = f"{row['label']}, {row['budget']}, seed {row['seed']}"
+    if "problem" in row:
+        console().print(f"{what}: {row['problem']}")
+        return
+    console().print(
+        f"{what}: shipped {row['shipped']:.2%}, test error {row['error']:.2%}, {float(row['seconds']):.0f} seconds"
+    )
+
+
+def _tell(keys: set[str], folder: Path) -> None:
+    """How much of the study there is."""
+    rows = [row for row in Recorder.from_csv(folder / CELLS) if row["cell"] in keys]
+    counts = Counter("failed" if "problem" in row else "finished" for row in rows)
+    console().print(f"{counts['finished']} of {len(keys)} trainings finished, {counts['failed']} failed")

@@ -1,0 +1,79 @@
+"""What one training depends on, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lzero.constraints import Scope
+from lzero.cost import Measure
+from lzero.errors import DataError
+
+Method = Literal["constrained", "penalized", "elbo", "magnitude", "dense"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that one training depends on.
+
+    The defaults are those of the command line, but that it trains digits for 200 epochs.
+
+    Attributes:
+        model: a name in :mod:`lzero.experiments.models`.
+        method: ``"constrained"`` (needs ``target`` or ``scope`` as a mapping), ``"magnitude"`` (the same, and
+            ``estimator`` = ``"mask"``), ``"penalized"`` (needs ``coefficient``), ``"elbo"`` (needs ``estimator`` =
+            ``"log_normal"``) or ``"dense"``. A penalized or elbo training with a target is settled on it at the end.
+        steps: optimizer steps of the whole training; overrides ``epochs``, and its last epoch may be a part of one.
+        decay: share of the training, at its end, over which the weights' learning rate falls linearly to 0.
+        loss_scale: factor on the loss, to show that the solver does not depend on it.
+        estimator: a name in ``ESTIMATORS``.
+        per_example: draw gates for each example.
+        dropout, input_dropout: rates of the network's dropout, for hidden units and for what linear layers read first.
+        ema: decay a step of a running mean of the weights, which is what is evaluated and shipped; 0 for none.
+        finetune: share of the training, at its end, in which the settled gates stay fixed and the weights go on.
+        solver: further arguments of :class:`lzero.Solver`, or of what takes its place.
+    """
+
+    model: str = "mlp"
+    method: Method = "constrained"
+    target: float | None = None
+    coefficient: float = 0.0
+    measure: Measure = "params"
+    scope: Scope = "model"
+    granularity: str = "unit"
+    epochs: int = 40
+    steps: int | None = None
+    batch_size: int = 128
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = 7e-4
+    gate_lr: float = 2e-2
+    weight_decay: float = 0.0
+    decay: float = 0.4
+    open_probability: float = 0.97
+    loss_scale: float = 1.0
+    estimator: str = "hard_concrete"
+    per_example: bool = False
+    ema: float = 0.0
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    input_dropout: float = 0.0
+    finetune: float = 0.0
+    seed: int = 0
+    solver: tuple[tuple[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain values, for JSON."""
+        return asdict(self) | {"solver": dict(self.solver)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe that :meth:`to_dict` returned as ``values``, also by way of JSON.
+
+        Raises:
+            DataError: entries that no recipe has.
+        """
+        try:
+            return cls(**{**values, "solver": tuple(dict(values.get("solver", {})).items())})
+        except TypeError as problem:
+            raise DataError(f"recipe: {problem}; expected the fields of {cls.__name__}") from problem

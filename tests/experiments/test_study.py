@@ -1,0 +1,180 @@
+"""Studies: what their files say, cut short and continued, and the tables and figures drawn from their rows."""
+
+import itertools
+
+import pytest
+
+from lzero.errors import DataError
+from lzero.experiments import cells as cells_module
+from lzero.experiments.cells import EPOCHS, Cell, run_cells
+from lzero.experiments.recipe import Recipe
+from lzero.experiments.report import CELLS, TABLE, architecture, published, table, write_report
+from lzero.experiments.study import Study, names
+from lzero.recorder import Recorder
+
+TEXT = """
+data = "digits"
+seeds = [0, 1]
+[networks.mlp]
+steps = 12
+batch_size = 64
+[budgets.half]
+model = "mlp"
+target = 0.5
+[budgets.third]
+model = "mlp"
+target = 0.33
+[methods.constrained]
+[methods.binary]
+estimator = "arm"
+on.mlp = { gate_lr = 0.1 }
+at.third = { steps = 9 }
+[methods.once]
+gate_lr = 0.01
+only = ["third"]
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    return Study.read(path)
+
+
+def test_every_method_meets_every_budget_seed_by_seed(study):
+    cells = study.cells("somewhere")
+    assert [dict(cell.labels)["label"] for cell in cells[:5]] == [
+        "constrained",
+        "binary",
+        "constrained",
+        "binary",
+        "once",
+    ]
+    assert [cell.recipe.seed for cell in cells] == [0] * 5 + [1] * 5
+    assert {cell.data_dir for cell in cells} == {"somewhere"}
+    binary = cells[3].recipe
+    assert (binary.estimator, binary.gate_lr, binary.steps, binary.batch_size, binary.target) == (
+        "arm",
+        0.1,
+        9,
+        64,
+        0.33,
+    )
+    assert cells[1].recipe.steps == 12
+    assert len({cell.key for cell in cells}) == len(cells)
+
+
+def test_a_part_can_be_chosen(study):
+    part = study.choose(methods=["binary"], seeds=[7])
+    assert [(cell.recipe.seed, cell.recipe.target) for cell in part.cells()] == [(7, 0.5), (7, 0.33)]
+    with pytest.raises(DataError, match="no method is called 'no'; there are: constrained, binary, once"):
+        study.choose(methods=["no"])
+    with pytest.raises(DataError, match="no budget is called 'no'"):
+        study.choose(budgets=["no"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data = ", "not readable as TOML"),
+        ("data = 'digits'", "expected budgets, data, methods, networks, seeds, found data"),
+        (TEXT.replace("gate_lr = 0.01", "gate_rate = 0.01"), "method 'once' at 'third'.*gate_rate"),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused_with_its_place(tmp_path, text, message):
+    path = tmp_path / "wrong.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        Study.read(path).cells()
+
+
+def test_an_unknown_study_names_those_that_exist():
+    with pytest.raises(DataError, match=r"there are: .*mnist"):
+        Study.read("nothing")
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_studies_of_the_library_are_plans_of_different_trainings(name):
+    cells = Study.read(name).cells()
+    assert len({cell.key for cell in cells}) == len(cells) > 10
+
+
+def test_a_study_that_was_killed_goes_on_from_its_last_epoch(tmp_path, monkeypatch):
+    cell = Cell("digits", Recipe(target=0.5, steps=40, batch_size=128))
+    whole = run_cells([cell], tmp_path / "whole.csv").rows[0]
+
+    now = itertools.count(step=1800)  # half an hour a look at the clock: time for one epoch
+    monkeypatch.setattr(cells_module, "ProcessPoolExecutor", _Inline)
+    monkeypatch.setattr(cells_module.time, "time", lambda: float(next(now)))
+    rows = run_cells([cell], tmp_path / CELLS, folder=tmp_path, hours=1.1).rows
+    assert rows == [] and len(list(tmp_path.glob("*.pt"))) == 1
+    while not rows:
+        rows = run_cells([cell], tmp_path / CELLS, folder=tmp_path, hours=1.1).rows
+    timed = {"seconds"}
+    assert {k: v for k, v in rows[0].items() if k not in timed} == {k: v for k, v in whole.items() if k not in timed}
+    assert not list(tmp_path.glob("*.pt"))
+    epochs = Recorder.from_csv(tmp_path / EPOCHS).rows
+    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4, 5] and {row["cell"] for row in epochs} == {cell.key}
+    assert "p_00" not in epochs[0] and 0 < epochs[-1]["deployed"] <= 1
+
+
+class _Inline:
+    """Runs what is submitted at once, in this process."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        from concurrent.futures import Future
+
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+ROWS = [
+    {"label": "a", "budget": "mlp 7.6 % params", "error": 0.02, "shipped_params": 0.07, "shipped_macs": 0.1,
+     "epochs": 3, "seconds": 1.0, "kept": "fc1=3/9 fc2=2/4 fc1.input=5/6"},
+    {"label": "a", "budget": "mlp 7.6 % params", "error": 0.04, "shipped_params": 0.06, "shipped_macs": 0.1,
+     "epochs": 3, "seconds": 3.0, "kept": "fc1=3/9 fc2=2/4 fc1.input=5/6"},
+    {"label": "b", "budget": "mlp 7.6 % params", "error": 0.01, "shipped_params": 0.07, "shipped_macs": 0.1,
+     "epochs": 3, "seconds": 1.0},
+]  # fmt: skip
+
+
+def test_the_table_has_means_over_seeds_least_error_first_and_published_rows_marked():
+    lines = table(ROWS).splitlines()
+    assert lines[0] == "**mlp 7.6 % params**"
+    assert lines[4] == "| b | 7.00% | 10.00% | – | 3 | 1 | 1.00% | 1 |"
+    assert lines[5] == "| a | 7.00% | 10.00% | 5-3-2 | 3 | 2 | 3.00% ± 1.41% | 2 |"
+    assert (
+        lines[6].startswith("| *constrained per layer (NeurIPS), published* | 7.6% |") and "2.19% ± 0.12%" in lines[6]
+    )
+    assert "published (recalled)*" in lines[7]
+
+
+def test_architectures_read_in_the_order_of_the_data():
+    assert architecture("conv1=9/20 conv2=18/50 fc1=25/500 fc1.input=65/800") == "9-18-65-25"
+
+
+def test_published_numbers_say_where_they_come_from():
+    rows = published(["mlp 26.6 % params", "lenet5 2.3 % params"])
+    assert rows and all(row["source"] and row["published"] == 1 for row in rows)
+
+
+def test_a_report_is_a_table_and_a_figure(tmp_path):
+    recorder = Recorder()
+    for row in ROWS:
+        recorder.append(**row)
+    recorder.append(cell="x", problem="failed")
+    recorder.to_csv(tmp_path / CELLS)
+    files = write_report(tmp_path)
+    assert [path.name for path in files] == [TABLE, "methods.png"] and all(path.stat().st_size > 300 for path in files)
+    assert write_report(tmp_path / "empty") == []
