@@ -16,6 +16,7 @@ from lzero.errors import StructureError
 from lzero.gates.bernoulli import StraightThrough
 from lzero.gates.gate import Gate
 from lzero.gates.hard_concrete import HardConcrete
+from lzero.gates.log_normal import LogNormal
 from lzero.structure.attach import attach_gates, parameter_groups
 from lzero.structure.discover import discover
 from lzero.structure.gated import gated_leaves, gates_of
@@ -155,6 +156,28 @@ def test_binary_gates_for_each_example_are_straight_through():
     model(x).sum().backward()
     z = gates.values()[0][:, :-1]
     assert set(z.unique().tolist()) == {0.0, 1.0} and gates.log_alpha.grad.any()
+
+
+def test_gates_with_two_parameters_are_drawn_for_each_example():
+    model, gates, _, _, x = built("linear", estimator=LogNormal())
+    torch.manual_seed(1)
+    model(x).pow(2).sum().backward()
+    found, noise = gates.log_alpha.grad.clone(), gates._noise
+    assert found.shape == (2, len(gates)) and found.all()
+    one_by_one = torch.zeros_like(found)
+    for i in range(3):
+        z, slope = gates.estimator.sample(gates.log_alpha.detach(), noise[i])
+        z.requires_grad_()
+        apart = gates.split(z)
+        hidden = F.softplus(F.linear(x[i], model[0].weight, model[0].bias)) * apart["0"]
+        hidden = F.softplus(F.linear(hidden, model[2].parametrizations.weight.original, model[2].bias)) * apart["2"]
+        out = F.linear(hidden, model[4].parametrizations.weight.original, model[4].bias)
+        one_by_one += torch.autograd.grad(out.pow(2).sum(), z)[0] * slope
+    assert torch.allclose(found, one_by_one, rtol=1e-9)
+    gates.log_alpha.grad = None
+    with gates.fixed(torch.rand(3, len(gates))):
+        model(x).sum().backward()
+    assert gates.log_alpha.grad.shape == found.shape and not gates.log_alpha.grad.any()
 
 
 def twins(name):
