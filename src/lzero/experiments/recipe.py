@@ -30,6 +30,13 @@ class Recipe:
         estimator: a name in ``ESTIMATORS``.
         per_example: draw gates for each example.
         dropout, input_dropout: rates of the network's dropout, for hidden units and for what linear layers read first.
+        ignore: module paths and tensor names that are left ungated.
+        schedule: how the weights' learning rate falls, a name in :mod:`lzero.experiments.learning_rate`; ``decay`` is
+            for ``"linear"``.
+        nesterov: Nesterov's momentum, with SGD.
+        augment: shift every training image by up to 4 pixels and mirror every other one, at random.
+        autocast: compute the training's losses in bfloat16 where autocast does so.
+        compile: a backend of ``torch.compile`` that the network is trained with, such as ``"inductor"``; "" for none.
         ema: decay a step of a running mean of the weights, which is what is evaluated and shipped; 0 for none.
         finetune: share of the training, at its end, in which the settled gates stay fixed and the weights go on.
         solver: further arguments of :class:`lzero.Solver`, or of what takes its place.
@@ -60,11 +67,17 @@ class Recipe:
     input_dropout: float = 0.0
     finetune: float = 0.0
     seed: int = 0
+    ignore: tuple[str, ...] = ()
+    schedule: str = "linear"
+    nesterov: bool = False
+    augment: bool = False
+    autocast: bool = False
+    compile: str = ""
     solver: tuple[tuple[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values, for JSON."""
-        return asdict(self) | {"solver": dict(self.solver)}
+        return asdict(self) | {"solver": dict(self.solver), "ignore": list(self.ignore)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -74,6 +87,7 @@ class Recipe:
             DataError: entries that no recipe has.
         """
         try:
-            return cls(**{**values, "solver": tuple(dict(values.get("solver", {})).items())})
+            lists = {"solver": tuple(dict(values.get("solver", {})).items()), "ignore": tuple(values.get("ignore", ()))}
+            return cls(**{**values, **lists})
         except TypeError as problem:
             raise DataError(f"recipe: {problem}; expected the fields of {cls.__name__}") from problem

@@ -17,9 +17,11 @@ from lzero.baselines.magnitude import Magnitude
 from lzero.constraints import Budget, Constraint
 from lzero.errors import DataError
 from lzero.experiments import models
+from lzero.experiments.augment import crop_and_flip
 from lzero.experiments.average import Average
 from lzero.experiments.datasets import Dataset, batches
 from lzero.experiments.files import read_tensors, write_tensors
+from lzero.experiments.learning_rate import rate
 from lzero.experiments.randomness import Randomness
 from lzero.experiments.recipe import Recipe
 from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, Mask, StraightThrough
@@ -76,6 +78,7 @@ class Training:
                 estimator=ESTIMATORS[recipe.estimator],
                 per_example=recipe.per_example,
                 open_probability=recipe.open_probability,
+                ignore=recipe.ignore,
             )
             self.seam = self._seam(self.gates)
         self.optimizers = self._optimizers()
@@ -85,6 +88,8 @@ class Training:
         self._settled: Tensor | None = None  # gates [G] of the fine-tuning, once it has begun
         kept = [p for p in self.model.parameters() if self.gates is None or p is not self.gates.log_alpha]
         self._average = Average(kept, recipe.ema) if recipe.ema else None
+        if recipe.compile:
+            self.model.compile(backend=recipe.compile)  # in place; the copies that purging makes are not compiled
 
     def _seam(self, gates: Gates) -> Seam:
         recipe, options = self.recipe, dict(self.recipe.solver)
@@ -102,12 +107,14 @@ class Training:
         """Adam over weights and gates; or SGD over the weights beside Adam over the gates."""
         recipe = self.recipe
         if self.gates is None:
-            groups: list[dict[str, Any]] = [{"params": list(self.model.parameters()), "lr": recipe.lr}]
+            groups: list[dict[str, Any]] = [
+                {"params": list(self.model.parameters()), "lr": recipe.lr, "weight_decay": recipe.weight_decay}
+            ]
         else:
             groups = parameter_groups(self.model, recipe.lr, recipe.gate_lr, weight_decay=recipe.weight_decay)
         if recipe.optimizer != "sgd":
             return [torch.optim.Adam(groups) if recipe.optimizer == "adam" else torch.optim.AdamW(groups)]
-        sgd: torch.optim.Optimizer = torch.optim.SGD(groups[:1], momentum=0.9)
+        sgd: torch.optim.Optimizer = torch.optim.SGD(groups[:1], momentum=0.9, nesterov=recipe.nesterov)
         return [sgd, torch.optim.Adam(groups[1:])] if groups[1:] else [sgd]
 
     def run(self, progress: Callable[[dict[str, Any]], None] | None = None, checkpoint: str | None = None) -> Training:
@@ -148,14 +155,16 @@ class Training:
             if self.step == self.steps:
                 break
             self._decay()
+            if self.recipe.augment:
+                x = crop_and_flip(x)
             for optimizer in self.optimizers:
                 optimizer.zero_grad()
             with self._gates_of_this_step():
-                loss = self._loss(x, y)
+                loss = self._autocast_loss(x, y)
                 loss.backward()  # type: ignore[no-untyped-call]
             if self.seam is not None and self.gates is not None:
                 if self.step < self._tuning_from:
-                    self.seam.step(loss.detach(), partial(self._loss, x, y))
+                    self.seam.step(loss.detach(), partial(self._autocast_loss, x, y))
                 else:
                     self.gates.log_alpha.grad = None
             for optimizer in self.optimizers:
@@ -169,6 +178,11 @@ class Training:
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(self.model(x), y, label_smoothing=self.recipe.label_smoothing) * self.recipe.loss_scale
+
+    def _autocast_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        # A context for each forward alone: autocast keeps what it cast of the weights until the context ends.
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.recipe.autocast):
+            return self._loss(x, y)
 
     def _gates_of_this_step(self) -> AbstractContextManager[None]:
         """The settled gates where fine-tuning has begun; as they are drawn before."""
@@ -247,10 +261,10 @@ class Training:
         return self
 
     def _decay(self) -> None:
-        """The weights' learning rate of this step: constant, then linear to 0 over the last ``recipe.decay``."""
-        left = (self.steps - self.step) / max(self.recipe.decay * self.steps, 1.0)
+        """The weights' learning rate of this step, by ``recipe.schedule``."""
+        factor = rate(self.recipe.schedule, self.step, self.steps, self.recipe.decay)
         for group, lr in self._weights_lr:
-            group["lr"] = lr * min(1.0, left)
+            group["lr"] = lr * factor
 
 
 def quicken() -> None:
