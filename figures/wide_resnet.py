@@ -114,7 +114,7 @@ def recipe(options: argparse.Namespace, method: str, seed: int) -> Recipe:
         "weight_decay": 5e-4,
         "schedule": options.schedule,
         "augment": True,
-        "autocast": torch.device(options.device).type == "cuda",
+        "bf16": torch.device(options.device).type == "cuda",
         "compile": "inductor" if options.compile else "",
         "seed": seed,
     }

@@ -28,7 +28,7 @@ def test_the_recipe_comes_back_from_json():
     assert Recipe.from_dict(json.loads(json.dumps(RECIPE.to_dict()))) == RECIPE
 
 
-@pytest.mark.parametrize("change", [{}, {"autocast": True}, {"estimator": "arm"}], ids=str)
+@pytest.mark.parametrize("change", [{}, {"bf16": True}, {"estimator": "arm"}], ids=str)
 def test_a_resumed_training_is_the_uninterrupted_one_to_the_bit(data, tmp_path, change):
     recipe = replace(RECIPE, **change)
     straight, broken = Training(recipe, data).run(), Training(recipe, data)
@@ -43,19 +43,21 @@ def test_only_what_is_inside_the_blocks_is_gated(data):
     assert list(Training(RECIPE, data).gates.slices) == [f"stages.{stage}.0.conv1" for stage in range(3)]
 
 
-def test_autocast_rounds_the_products_and_leaves_weights_and_gates_exact(data):
-    one, other = (Training(replace(RECIPE, autocast=on, lr=1e-3), data) for on in (False, True))
+def test_bfloat16_rounds_the_products_and_leaves_weights_and_gates_exact(data):
+    one, other = (Training(replace(RECIPE, bf16=on, lr=1e-3), data) for on in (False, True))
     losses = [training.run_epoch()["loss"] for training in (one, other)]
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.02)
     assert {parameter.dtype for parameter in other.model.parameters()} == {torch.float32}
-    assert other._autocast_loss(data.train_x[:8], data.train_y[:8]).dtype == torch.float32
+    assert other._loss(data.train_x[:8], data.train_y[:8]).dtype == torch.float32
     assert {parameter.dtype for parameter in other.purge().model.parameters()} == {torch.float32}
 
 
-def test_a_compiled_network_trains_alike_without_compiling_anew_and_ships_a_plain_one(data):
+@pytest.mark.parametrize("model", ["lenet5", pytest.param("wrn-10-1", marks=pytest.mark.slow)])
+def test_a_compiled_network_trains_alike_without_compiling_anew_and_ships_a_plain_one(data, model):
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    one, other = (Training(replace(RECIPE, compile=backend, lr=1e-3, steps=12), data) for backend in ("", "eager"))
+    recipe = replace(RECIPE, model=model, ignore=RECIPE.ignore if model == RECIPE.model else (), lr=1e-3, steps=12)
+    one, other = (Training(replace(recipe, compile=backend), data) for backend in ("", "eager"))
     rows, graphs = [one.run_epoch(), other.run_epoch()], []
     assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-4)
     assert rows[0]["expected"] == pytest.approx(rows[1]["expected"], rel=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 from lzero.cli import options as opt
 from lzero.cli.console import console, progress, show_files, show_table
@@ -99,7 +100,7 @@ def _rows(finished: Run, recipe: Recipe) -> list[Row]:
         "validation_error": summary.validation_error,
         "error": summary.test_error,
     }
-    if recipe.method == "penalized":
+    if recipe.method == "penalized" and not isinstance(recipe.coefficient, Mapping):
         whole["coefficient"] = recipe.coefficient
     if recipe.measure in certificate.requested:
         whole["asked"] = certificate.requested[recipe.measure]

@@ -8,14 +8,14 @@ import math
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lzero.errors import LzeroError
@@ -25,7 +25,7 @@ from lzero.experiments.recipe import Recipe
 from lzero.experiments.summary import ship, summarise
 from lzero.experiments.training import Training, quicken
 from lzero.purge import PurgeResult
-from lzero.recorder import Recorder, Row
+from lzero.recorder import Recorder, Row, Value
 
 EPOCHS = "epochs.csv"
 
@@ -123,7 +123,7 @@ def _train(
         if checkpoint is not None and checkpoint.exists():
             training.load(checkpoint)
         while training.step < training.steps:
-            if time.time() > deadline:
+            if time.time() > deadline or _abandoned():
                 return None, []
             training.run_epoch()
             if checkpoint is not None:
@@ -134,11 +134,18 @@ def _train(
     return row | _shipped(training, result), training.recorder.rows
 
 
+def _abandoned() -> bool:
+    """Whether the process that waits for this one's row was killed."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
+
+
 def _shipped(training: Training, result: PurgeResult) -> Row:
     summary, certificate = summarise(training, result), result.certificate
     slack = [certificate.requested[part] - certificate.deployed[part] for part in certificate.requested]
     kept = " ".join(f"{name}={int(mask.sum())}/{mask.numel()}" for name, mask in result.kept.items())
-    whole = models.build(training.recipe.model, training.data).to(training.data.train_x.device)
+    with torch.device("meta"):  # counted, and not computed: no weights are drawn
+        whole = models.build(training.recipe.model, training.data)
     return {
         "steps": training.step,
         "seconds": summary.seconds,
@@ -147,7 +154,7 @@ def _shipped(training: Training, result: PurgeResult) -> Row:
         "slack": min(slack, default=0.0),
         "exhausted": int(summary.exhausted),
         "epochs": training.epoch,
-        "shipped_macs": _flops(result.model, training.data) / _flops(whole, training.data),
+        "shipped_macs": _flops(result.model, training.data.train_x[:1]) / _flops(whole, training.data.train_x[:1]),
         "shipped_params": certificate.parameters / certificate.parameters_before,
         "threshold": certificate.threshold,
         "moved": certificate.moved,
@@ -158,10 +165,10 @@ def _shipped(training: Training, result: PurgeResult) -> Row:
     }
 
 
-def _flops(model: nn.Module, data: Dataset) -> int:
+def _flops(model: nn.Module, x: Tensor) -> int:
     """Operations of one example, counted by PyTorch, apart from the library's own counts."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(data.train_x[:1])
+        model.eval()(x.to(next(model.parameters()).device))
     return int(counter.get_total_flops())
 
 
@@ -182,15 +189,19 @@ def _plain(recipe: Recipe) -> Row:
         "model": recipe.model,
         "method": recipe.method,
         **({} if recipe.target is None else {"asked": recipe.target}),
-        "coefficient": recipe.coefficient,
+        "coefficient": _text(recipe.coefficient),
         "measure": recipe.measure,
-        "scope": recipe.scope if isinstance(recipe.scope, str) else json.dumps(dict(recipe.scope)),
+        "scope": _text(recipe.scope),
         "granularity": recipe.granularity,
         "batch_size": recipe.batch_size,
         "optimizer": recipe.optimizer,
         "loss_scale": recipe.loss_scale,
         "seed": recipe.seed,
     }
+
+
+def _text(value: Value | Mapping[str, float]) -> Value:
+    return json.dumps(dict(value)) if isinstance(value, Mapping) else value
 
 
 @lru_cache(maxsize=2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,22 +17,11 @@ from lzero.experiments.wide_resnet import WideResNet
 class MLP(nn.Module):
     """A multilayer perceptron over flattened inputs, layers ``fc1``, ``fc2``, ...: 784-300-100-10 by default.
 
-    ``dropout`` and ``input_dropout`` are the probabilities that a hidden unit and a feature are dropped in training.
-
     Shapes: [N, *] with `features` numbers an example -> [N, classes].
     """
 
-    def __init__(
-        self,
-        features: int = 784,
-        hidden: Sequence[int] = (300, 100),
-        classes: int = 10,
-        *,
-        dropout: float = 0.0,
-        input_dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, features: int = 784, hidden: Sequence[int] = (300, 100), classes: int = 10) -> None:
         super().__init__()
-        self.dropout, self.input_dropout = nn.Dropout(dropout), nn.Dropout(input_dropout)
         sizes = (features, *hidden, classes)
         self.depth = len(sizes) - 1
         for layer, (fan_in, fan_out) in enumerate(pairwise(sizes), 1):
@@ -41,10 +29,10 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores, not normalised."""
-        x = self.input_dropout(x.flatten(1))
+        x = x.flatten(1)
         # By name, not by children(): whatever else is registered on the model takes no part.
         for layer in range(1, self.depth):
-            x = self.dropout(F.relu(self.get_submodule(f"fc{layer}")(x)))
+            x = F.relu(self.get_submodule(f"fc{layer}")(x))
         scores: Tensor = self.get_submodule(f"fc{self.depth}")(x)
         return scores
 
@@ -53,8 +41,7 @@ class LeNet5(nn.Module):
     """The Caffe variant of LeNet-5 that the L0 papers prune: 20-50-800-500, 431,080 parameters on 28x28 images.
 
     Two 5x5 convolutions, each with ReLU and 2x2 max pooling, then two linear layers. Images below 16 pixels are
-    too small for two unpadded convolutions, and get padding 2. ``dropout`` and ``input_dropout`` are the probabilities
-    that a hidden unit and a feature of the linear layers are dropped in training.
+    too small for two unpadded convolutions, and get padding 2.
 
     Shapes: [N, in_channels, size, size] -> [N, classes].
 
@@ -69,9 +56,6 @@ class LeNet5(nn.Module):
         widths: tuple[int, int] = (20, 50),
         hidden: int = 500,
         classes: int = 10,
-        *,
-        dropout: float = 0.0,
-        input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if size < 4:
@@ -81,7 +65,6 @@ class LeNet5(nn.Module):
             size = (size + 2 * padding - 4) // 2
         self.conv1 = nn.Conv2d(in_channels, widths[0], 5, padding=padding)
         self.conv2 = nn.Conv2d(widths[0], widths[1], 5, padding=padding)
-        self.dropout, self.input_dropout = nn.Dropout(dropout), nn.Dropout(input_dropout)
         self.fc1 = nn.Linear(widths[1] * size * size, hidden)
         self.fc2 = nn.Linear(hidden, classes)
 
@@ -89,7 +72,7 @@ class LeNet5(nn.Module):
         """Class scores, not normalised."""
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        x = self.dropout(F.relu(self.fc1(self.input_dropout(x.flatten(1)))))
+        x = F.relu(self.fc1(x.flatten(1)))
         scores: Tensor = self.fc2(x)
         return scores
 
@@ -150,45 +133,43 @@ class ResNet(nn.Module):
         return scores
 
 
-def _lenet5(dataset: Dataset, **options: Any) -> nn.Module:
+def _lenet5(dataset: Dataset) -> nn.Module:
     channels, height, width = dataset.image_shape
     if height != width:
         raise StructureError(
             f"lenet5: expected square images, {dataset.name} has {height} x {width}; use mlp or resnet"
         )
-    return LeNet5(channels, height, classes=dataset.classes, **options)
+    return LeNet5(channels, height, classes=dataset.classes)
 
 
-_BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "mlp": lambda dataset, **options: MLP(dataset.features, classes=dataset.classes, **options),
+_BUILDERS: dict[str, Callable[[Dataset], nn.Module]] = {
+    "mlp": lambda dataset: MLP(dataset.features, classes=dataset.classes),
     "lenet5": _lenet5,
     "resnet": lambda dataset: ResNet(dataset.image_shape[0], classes=dataset.classes),
 }
 _WIDE = re.compile(r"wrn-(\d+)-(\d+)")
 
 
-def build(name: str, dataset: Dataset, **options: float) -> nn.Module:
+def build(name: str, dataset: Dataset) -> nn.Module:
     """A fresh network called `name`, sized for the images and classes of `dataset`.
 
-    `options` are its dropout rates, where it has any. A wide residual network of any depth and width is called after
-    them: ``"wrn-28-10"``.
+    A wide residual network of any depth and width is called after them: ``"wrn-28-10"``.
 
     Its weights come from torch's global generator: seed that first.
 
     Raises:
         StructureError: an unknown name, or images that the network cannot read.
     """
-    chosen: dict[str, Any] = {key: value for key, value in options.items() if value}
     wide = _WIDE.fullmatch(name)
     if wide is not None:
         depth, width = map(int, wide.groups())
-        return WideResNet(depth, width, dataset.image_shape[0], dataset.classes, **chosen)
+        return WideResNet(depth, width, dataset.image_shape[0], dataset.classes)
     if name not in _BUILDERS:
         raise StructureError(
             f"build: no model is called {name!r}; there are: {', '.join(names())}, and wrn-<depth>-<width>, such as "
             "wrn-28-10"
         )
-    return _BUILDERS[name](dataset, **chosen)
+    return _BUILDERS[name](dataset)
 
 
 def known(name: str) -> bool:

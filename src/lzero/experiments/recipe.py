@@ -10,7 +10,7 @@ from lzero.constraints import Scope
 from lzero.cost import Measure
 from lzero.errors import DataError
 
-Method = Literal["constrained", "penalized", "elbo", "magnitude", "dense"]
+Method = Literal["constrained", "penalized", "elbo", "magnitude", "same_size", "dense"]
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,21 @@ class Recipe:
         model: a name in :mod:`lzero.experiments.models`.
         method: ``"constrained"`` (needs ``target`` or ``scope`` as a mapping), ``"magnitude"`` (the same, and
             ``estimator`` = ``"mask"``), ``"penalized"`` (needs ``coefficient``), ``"elbo"`` (needs ``estimator`` =
-            ``"log_normal"``) or ``"dense"``. A penalized or elbo training with a target is settled on it at the end.
+            ``"log_normal"``), ``"same_size"`` (a smaller dense network, needs ``target``) or ``"dense"``. A penalized
+            or elbo training with a target is settled on it at the end.
         steps: optimizer steps of the whole training; overrides ``epochs``, and its last epoch may be a part of one.
         decay: share of the training, at its end, over which the weights' learning rate falls linearly to 0.
         loss_scale: factor on the loss, to show that the solver does not depend on it.
         estimator: a name in ``ESTIMATORS``.
         per_example: draw gates for each example.
-        dropout, input_dropout: rates of the network's dropout, for hidden units and for what linear layers read first.
         ignore: module paths and tensor names that are left ungated.
         schedule: how the weights' learning rate falls, a name in :mod:`lzero.experiments.learning_rate`; ``decay`` is
             for ``"linear"``.
         nesterov: Nesterov's momentum, with SGD.
-        augment: shift every training image by up to 4 pixels and mirror every other one, at random.
-        autocast: compute the training's losses in bfloat16 where autocast does so.
+        augment: shift every training image by up to 4 pixels and mirror it with probability 1/2.
         compile: a backend of ``torch.compile`` that the network is trained with, such as ``"inductor"``; "" for none.
+        l2: coefficient of :func:`lzero.decay.expected_l2` in the loss.
+        bf16: run the forward under autocast to bfloat16, which convolutions on some CPUs and all GPUs gain from.
         ema: decay a step of a running mean of the weights, which is what is evaluated and shipped; 0 for none.
         finetune: share of the training, at its end, in which the settled gates stay fixed and the weights go on.
         solver: further arguments of :class:`lzero.Solver`, or of what takes its place.
@@ -45,14 +46,14 @@ class Recipe:
     model: str = "mlp"
     method: Method = "constrained"
     target: float | None = None
-    coefficient: float = 0.0
+    coefficient: float | Mapping[str, float] = 0.0
     measure: Measure = "params"
     scope: Scope = "model"
     granularity: str = "unit"
     epochs: int = 40
     steps: int | None = None
     batch_size: int = 128
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    optimizer: Literal["adam", "sgd"] = "adam"
     lr: float = 7e-4
     gate_lr: float = 2e-2
     weight_decay: float = 0.0
@@ -61,17 +62,15 @@ class Recipe:
     loss_scale: float = 1.0
     estimator: str = "hard_concrete"
     per_example: bool = False
+    bf16: bool = False
     ema: float = 0.0
-    label_smoothing: float = 0.0
-    dropout: float = 0.0
-    input_dropout: float = 0.0
+    l2: float = 0.0
     finetune: float = 0.0
     seed: int = 0
     ignore: tuple[str, ...] = ()
     schedule: str = "linear"
     nesterov: bool = False
     augment: bool = False
-    autocast: bool = False
     compile: str = ""
     solver: tuple[tuple[str, Any], ...] = ()
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from lzero.constraints import Budget
 from lzero.cost import Cost
 from lzero.errors import DataError
+from lzero.experiments import models
 from lzero.experiments.training import Training, error
 from lzero.gates.gates import Gates
 from lzero.purge import Certificate, PurgeResult
@@ -62,8 +63,10 @@ def ship(training: Training) -> PurgeResult:
     """The purged model of a training with its certificate; a dense training ships its model as it is."""
     if training.gates is not None:
         return training.purge()
-    parameters = sum(parameter.numel() for parameter in training.model.parameters())
-    whole: dict[str, float] = {training.recipe.measure: 1.0}
+    with torch.device("meta"):  # counted, and not computed: no weights are drawn
+        ungated = models.build(training.recipe.model, training.data)
+    before, parameters = (sum(p.numel() for p in model.parameters()) for model in (ungated, training.model))
+    whole: dict[str, float] = {"params": parameters / before}
     certificate = Certificate(
         requested={},
         expected=whole,
@@ -72,7 +75,7 @@ def ship(training: Training) -> PurgeResult:
         threshold=0.5,
         moved=0,
         parameters=parameters,
-        parameters_before=parameters,
+        parameters_before=before,
         largest_difference=0.0,
     )
     return PurgeResult(training.model, certificate, {})
@@ -81,7 +84,7 @@ def ship(training: Training) -> PurgeResult:
 def summarise(training: Training, result: PurgeResult) -> Summary:
     """The numbers of a finished training and of what :func:`ship` made of it."""
     data, gates, measure = training.data, training.gates, training.recipe.measure
-    trained = shipped = 1.0
+    trained = shipped = result.certificate.deployed.get(measure, 1.0)
     exhausted = True
     if gates is not None:
         open_ = torch.cat([result.kept[name] for name in gates.slices]).to(gates.log_alpha.device)

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lzero.baselines.dense import same_size
 from lzero.baselines.magnitude import Magnitude
 from lzero.constraints import Budget, Constraint
+from lzero.decay import expected_l2
 from lzero.errors import DataError
 from lzero.experiments import models
 from lzero.experiments.augment import crop_and_flip
@@ -61,16 +63,16 @@ class Training:
         device = data.train_x.device
         self._randomness = Randomness(recipe.seed, device)
         with self._randomness.active():
-            self.model: nn.Module = models.build(
-                recipe.model, data, dropout=recipe.dropout, input_dropout=recipe.input_dropout
-            ).to(device)
+            self.model: nn.Module = models.build(recipe.model, data).to(device)
+            if recipe.method == "same_size":
+                self.model = same_size(self.model, data.train_x[:2], recipe.target or 1.0, recipe.measure)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions take a third less time
         self._order = torch.Generator().manual_seed(recipe.seed)
         self.steps_per_epoch = -(-len(data.train_x) // recipe.batch_size)
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         self.gates: Gates | None = None
         self.seam: Seam | None = None
-        if recipe.method != "dense":
+        if recipe.method not in ("dense", "same_size"):
             self.gates = attach_gates(
                 self.model,
                 data.train_x[:2],
@@ -112,8 +114,8 @@ class Training:
             ]
         else:
             groups = parameter_groups(self.model, recipe.lr, recipe.gate_lr, weight_decay=recipe.weight_decay)
-        if recipe.optimizer != "sgd":
-            return [torch.optim.Adam(groups) if recipe.optimizer == "adam" else torch.optim.AdamW(groups)]
+        if recipe.optimizer == "adam":
+            return [torch.optim.Adam(groups)]
         sgd: torch.optim.Optimizer = torch.optim.SGD(groups[:1], momentum=0.9, nesterov=recipe.nesterov)
         return [sgd, torch.optim.Adam(groups[1:])] if groups[1:] else [sgd]
 
@@ -160,11 +162,11 @@ class Training:
             for optimizer in self.optimizers:
                 optimizer.zero_grad()
             with self._gates_of_this_step():
-                loss = self._autocast_loss(x, y)
+                loss = self._loss(x, y)
                 loss.backward()  # type: ignore[no-untyped-call]
             if self.seam is not None and self.gates is not None:
                 if self.step < self._tuning_from:
-                    self.seam.step(loss.detach(), partial(self._autocast_loss, x, y))
+                    self.seam.step(loss.detach(), partial(self._loss, x, y))
                 else:
                     self.gates.log_alpha.grad = None
             for optimizer in self.optimizers:
@@ -177,12 +179,13 @@ class Training:
         return float(total) / seen / self.recipe.loss_scale
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(self.model(x), y, label_smoothing=self.recipe.label_smoothing) * self.recipe.loss_scale
-
-    def _autocast_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        # A context for each forward alone: autocast keeps what it cast of the weights until the context ends.
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.recipe.autocast):
-            return self._loss(x, y)
+        recipe = self.recipe
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.bf16):
+            scores = self.model(x)
+        loss = F.cross_entropy(scores.float(), y)
+        if recipe.l2:
+            loss = loss + recipe.l2 * expected_l2(self.model)
+        return loss * recipe.loss_scale
 
     def _gates_of_this_step(self) -> AbstractContextManager[None]:
         """The settled gates where fine-tuning has begun; as they are drawn before."""

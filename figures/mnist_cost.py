@@ -1,0 +1,63 @@
+"""What it takes to land within one point of a target on MNIST: mnist_cost.csv and .md, trainings and seconds.
+
+    python figures/mnist_cost.py --data-dir <folder with MNIST's IDX files>
+
+One constrained training against bisection on the penalty and against its grid (`lzero compare` for either network and
+two targets). The trainings are short (`EPOCHS`): every way has the same, and the question is how many of them it needs.
+Trainings that `--runs` holds are skipped.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from lzero.experiments.compare import ROWS, compare
+from lzero.experiments.datasets import load
+from lzero.experiments.recipe import Recipe
+from lzero.experiments.training import quicken
+from lzero.recorder import Recorder, replacing
+
+HERE = Path(__file__).parent
+EPOCHS = {"mlp": 10, "lenet5": 3}
+TARGETS = {"mlp": (0.266, 0.076), "lenet5": (0.077,)}
+WAYS = ("constrained", "bisection", "grid search")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", default=os.environ.get("LZERO_DATA", "data"))
+    parser.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "mnist-cost")
+    options = parser.parse_args()
+    quicken()
+    data = load("mnist", options.data_dir)
+    rows = Recorder()
+    for model, targets in TARGETS.items():
+        for target in targets:
+            recipe = Recipe(model, target=target, granularity="input", epochs=EPOCHS[model])
+            folder = options.runs / f"{model}-{target:g}"
+            compare(recipe, data, folder)
+            for row in Recorder.from_csv(folder / ROWS):
+                if row["method"] in WAYS:
+                    rows.append(model=model, epochs=recipe.epochs, **{k: v for k, v in row.items() if k != "folder"})
+            rows.to_csv(HERE / "mnist_cost.csv")
+            with replacing(HERE / "mnist_cost.md") as temporary:
+                temporary.write_text(table(rows.rows), encoding="utf-8")
+    print(table(rows.rows))
+
+
+def table(rows: list[dict]) -> str:
+    lines = [
+        "| network | epochs a training | way | asked | trainings | seconds | shipped | within one point |",
+        "|---|---:|---|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        within = abs(row["shipped"] - row["asked"]) <= 0.01
+        lines.append(
+            f"| {row['model']} | {row['epochs']} | {row['method']} | {row['asked']:.1%} | {row['trainings']} "
+            f"| {row['seconds']:.0f} | {row['shipped']:.2%} | {'yes' if within else 'no'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
