@@ -30,6 +30,8 @@ from lzero.recorder import Recorder
 HERE = Path(__file__).parent
 PUBLISHED_EXAMPLES = 50_000  # the N of a published lambda / N
 
+REPORTED = ("trained", "parameters", "parameters_share", "macs_share", "test_error", "seconds")
+
 # Per method, what its recipe adds; "lambda" is a published one, per parameter and example.
 METHODS = {
     "dense": {"method": "dense"},
@@ -50,7 +52,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     quicken()
     torch.backends.cudnn.benchmark = True
-    data = datasets.load("cifar10", options.data_dir).to(options.device)
+    torch.backends.cudnn.allow_tf32 = False  # what is not bfloat16, validation and the check of purging, is exact
+    try:
+        data = datasets.load("cifar10", options.data_dir).to(options.device)
+    except LzeroError as problem:
+        raise SystemExit(str(problem)) from problem
     rows = Recorder.from_csv(options.out) if options.out.exists() else Recorder()
     deadline = time.time() + 3600 * options.hours
     for method in options.methods:
@@ -60,20 +66,17 @@ def main(arguments: list[str] | None = None) -> None:
                 continue
             try:
                 training = train(cell, data, options, f"{method}, seed {seed}", deadline)
+                if training is None:
+                    print("out of time; run it again to go on", flush=True)
+                    return
+                row = shipped(training, options.folder / f"{name(cell)}-purged.pt")
             except LzeroError as problem:
                 print(f"{method}, seed {seed}: {problem}", flush=True)
                 continue
-            if training is None:
-                print("out of time; run it again to go on", flush=True)
-                return
-            rows.append(cell=cell.key, method=method, **shipped(training, options.folder / f"{name(cell)}-purged.pt"))
+            rows.append(cell=cell.key, method=method, **row)
             rows.to_csv(options.out)
             checkpoint(cell, options).unlink(missing_ok=True)
-            row = rows.rows[-1]
-            print(f"{method}, seed {seed}: " + ", ".join(f"{key} {row[key]}" for key in REPORTED if key in row))
-
-
-REPORTED = ("trained", "parameters", "parameters_share", "macs_share", "test_error", "seconds")
+            print(f"{method}, seed {seed}: " + ", ".join(f"{key} {row[key]}" for key in REPORTED))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

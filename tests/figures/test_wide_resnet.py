@@ -103,5 +103,11 @@ def test_what_is_shipped_is_the_gated_network(study, arguments, tmp_path):
     assert row["macs"] == macs + sum(9 * kept * (read + made) * side**2 for read, made, side, kept in inner)
 
 
+def test_a_missing_archive_ends_it_with_the_way_out(study, arguments, tmp_path):
+    (tmp_path / ARCHIVE).unlink()
+    with pytest.raises(SystemExit, match="put the archive there"):
+        study.main(arguments("dense"))
+
+
 def test_a_published_lambda_is_per_parameter_and_example(study):
     assert study.coefficient(28, 10, 0.001) == pytest.approx(0.001 * 36_479_194 / 50_000)  # 0.73
