@@ -32,7 +32,7 @@ demo: $(STAMP)
 
 # One script a figure, in figures/, named after the figure it makes.
 figures: $(STAMP)
-	set -e; for script in compare digits mnist robustness defaults readme; do echo "$$script"; $(BIN)/python "figures/$$script.py"; done
+	set -e; for script in compare digits mnist robustness defaults gradients readme; do echo "$$script"; $(BIN)/python "figures/$$script.py"; done
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,10 +1,12 @@
 """README says what the committed measurements say, and its programs run."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,3 +28,15 @@ def test_an_example_ships_what_it_asks_for(example, capsys):
 
 def test_the_plain_loop_stays_short():
     assert len((ROOT / "examples" / "plain_loop.py").read_text().splitlines()) < 30
+
+
+def test_the_page_of_methods_runs_from_top_to_bottom():
+    names: dict = {}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), re.DOTALL)
+    torch.manual_seed(0)
+    for block in blocks:
+        exec(compile(block, "docs/methods.md", "exec"), names)
+        if "result" in names:
+            certificate = names["result"].certificate
+            assert all(certificate.deployed[name] <= asked for name, asked in certificate.requested.items())
+    assert len(blocks) > 4 and sum(p.numel() for p in names["small"].parameters()) <= 0.3 * 1268

@@ -146,6 +146,7 @@ def without_gates(model: nn.Module) -> nn.Module:
                 unfollow_gates(module)
             for key in [k for k, hook in module._forward_pre_hooks.items() if _is_gate(hook)]:
                 del module._forward_pre_hooks[key]
+                module._forward_pre_hooks_with_kwargs.pop(key, None)
     for hooks in (plain._forward_pre_hooks, plain._load_state_dict_pre_hooks):
         for key, hook in list(hooks.items()):
             function = getattr(hook, "hook", hook)

@@ -8,6 +8,7 @@ from torch import nn
 
 from lzero.errors import DataError, NonFiniteError
 from lzero.experiments import datasets
+from lzero.experiments.cells import Cell, run_cell
 from lzero.experiments.recipe import Recipe
 from lzero.experiments.training import Training, error, read_checkpoint
 
@@ -16,7 +17,16 @@ RECIPES = {
     "constrained, sgd": Recipe(target=0.3, optimizer="sgd", lr=0.1),
     "constrained, layers": Recipe(target=0.5, scope="layer", measure="macs"),
     "constrained, inputs, nuPI": Recipe(target=0.3, granularity="input", solver=(("dual", "nupi"),)),
+    "constrained, each example": Recipe(target=0.3, per_example=True),
+    "constrained, mean weights, fine-tuned": Recipe(target=0.3, ema=0.9, finetune=0.7),
+    "constrained, ARM": Recipe(target=0.3, estimator="arm"),
+    "constrained, log-normal": Recipe(target=0.5, estimator="log_normal", open_probability=0.9),
+    "constrained, bfloat16, expected L2": Recipe(target=0.3, bf16=True, l2=1e-3),
     "penalized": Recipe(method="penalized", coefficient=1.0),
+    "penalized, by layer, settled": Recipe(method="penalized", coefficient={"fc1": 1.0, "fc2": 0.5}, target=0.3),
+    "evidence lower bound": Recipe(method="elbo", estimator="log_normal", solver=(("warm_up_steps", 3),)),
+    "magnitude": Recipe(method="magnitude", estimator="mask", target=0.3, solver=(("every", 2),)),
+    "same size": Recipe(method="same_size", target=0.3),
     "dense": Recipe(method="dense"),
 }
 
@@ -165,3 +175,46 @@ def test_the_error_is_the_share_of_wrong_answers_in_eval_mode(batch_size):
     x, y = torch.eye(4), torch.tensor([0, 1, 2, 0])
     assert error(model, x, y, batch_size) == 0.25
     assert model.training
+
+
+def test_fine_tuning_moves_the_weights_under_gates_that_are_settled(data):
+    training = Training(Recipe(target=0.3, epochs=4, finetune=0.5), data)
+    training.run_epoch()
+    training.run_epoch()
+    gates, weight = training.gates.log_alpha.detach().clone(), training.model.fc1.weight.detach().clone()
+    training.run()
+    assert training.gates.log_alpha.equal(gates) and not training.model.fc1.weight.equal(weight)
+    result = training.purge()
+    assert result.certificate.deployed["params"] <= 0.3
+    shipped = error(result.model, data.validation_x, data.validation_y)
+    assert shipped == training.recorder.rows[-1]["error"]  # the last row tells what is shipped
+
+
+def test_mean_weights_are_what_is_validated_and_shipped(data):
+    recipe = Recipe(target=0.9, epochs=2, ema=0.9)
+    training = Training(recipe, data)
+    mean = training.model.fc3.bias.detach().clone()
+    step = training._average.update
+    seen = []
+    training._average.update = lambda: (step(), seen.append(training.model.fc3.bias.detach().clone()))
+    training.run()
+    for number, bias in enumerate(seen):
+        decay = min(0.9, (1 + number) / (10 + number))
+        mean = decay * mean + (1 - decay) * bias
+    torch.testing.assert_close(training.purge().model.fc3.bias, mean)
+    assert training.model.fc3.bias.equal(seen[-1])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "share"), [(Recipe(method="same_size", target=0.3), 0.3), (Recipe(method="dense"), 1)]
+)
+def test_a_network_without_gates_ships_its_share_of_the_whole_one(recipe, share, data):
+    row = run_cell(Cell("digits", replace(recipe, steps=3)))
+    assert 0.85 * share < row["shipped_params"] == row["shipped"] <= share
+    assert 0.8 * share < row["shipped_macs"] <= 1.05 * share
+
+
+def test_a_penalized_training_with_a_target_is_settled_on_it(data):
+    training = Training(Recipe(method="penalized", coefficient=0.1, target=0.3, steps=5), data).run()
+    certificate = training.purge().certificate
+    assert certificate.trained["params"] > 0.9 and 0.25 < certificate.deployed["params"] <= 0.3

@@ -50,8 +50,10 @@ class Gate(nn.Module):
         z, slope = gates.values()
         return _Multiply.apply(weight, gates.log_alpha, z, slope, self.index, self.dim)  # type: ignore[no-any-return,no-untyped-call]
 
-    def read(self, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """The first input of a Linear [B, ..., n] or a convolution [B, n, ...] times the gates of each example.
+    def read(
+        self, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """The arguments of a Linear [B, ..., n] or a convolution [B, n, ...], its input times each example's gates.
 
         Raises:
             StructureError: an input without a dim for the examples.
@@ -59,16 +61,17 @@ class Gate(nn.Module):
         gates = self._gates[0]
         if not gates.by_example:
             return None
-        x, *rest = inputs
+        x, *rest = inputs or (named["input"],)
         linear = isinstance(layer, nn.Linear)
         if x.dim() < (2 if linear else layer.weight.dim()):  # type: ignore[operator]
             raise StructureError(
-                f"{type(layer).__name__}: gates for each example need a batch, found an input {tuple(x.shape)}; "
-                "attach gates with per_example=False"
+                f"{type(layer).__name__.removeprefix('Parametrized')}: gates for each example need a batch, found an "
+                f"input {tuple(x.shape)}; attach gates with per_example=False"
             )
         z, slope = gates.values(len(x))
         channel = x.dim() - 1 if linear else 1
-        return (_MultiplyExamples.apply(x, gates.log_alpha, z, slope, self.index, channel), *rest)  # type: ignore[no-untyped-call]
+        gated = _MultiplyExamples.apply(x, gates.log_alpha, z, slope, self.index, channel)  # type: ignore[no-untyped-call]
+        return (gated, *rest), {name: value for name, value in named.items() if name != "input"}
 
 
 class _Multiply(torch.autograd.Function):

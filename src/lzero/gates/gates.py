@@ -198,8 +198,9 @@ class Gates(nn.Module):
             held = self._hold(examples)
         if examples is not None and len(held[0]) != examples:
             raise StructureError(
-                f"Gates: a gated layer reads {examples} examples, another one of the same forward {len(held[0])}; "
-                "attach gates with per_example=False, or pass one of the layers to ignore="
+                f"Gates: a gated layer reads {examples} examples, the same forward has gates for {len(held[0])}: the "
+                "batch must be the first dim of the model's inputs and of what every gated layer reads; attach gates "
+                "with per_example=False, or pass the layer to ignore="
             )
         return held
 
@@ -255,9 +256,22 @@ class Gates(nn.Module):
 
     @contextmanager
     def fixed(self, z: Tensor) -> Iterator[None]:
-        """Within the context every forward uses the gates ``z``, [G] or [B, G]; afterwards all is as before."""
+        """Within the context every forward uses the gates ``z``; afterwards all is as before.
+
+        Args:
+            z: [G]; or [B, G], where the gates are drawn for each example.
+
+        Raises:
+            StructureError: another shape.
+        """
+        if z.shape[-1:] != (len(self),) or z.dim() > 1 + self.per_example:
+            raise StructureError(
+                f"Gates: expected [{len(self)}], found {tuple(z.shape)}; attach gates with per_example=True to give "
+                "them for each example"
+            )
         before = self._fixed
-        self._fixed = _with_ungated(z.detach().to(self.log_alpha), torch.zeros_like(self.log_alpha))
+        z = z.detach().to(self.log_alpha)
+        self._fixed = _with_ungated(z, z.new_zeros(*self.log_alpha.shape[:-1], *z.shape))
         try:
             yield
         finally:

@@ -99,6 +99,7 @@ class Solver(Seam):
             closure: computes that loss anew, for ARM: see :meth:`lzero.Gates.score`.
 
         Raises:
+            StructureError: the estimator needs a loss or a closure that was not given.
             SolverError: the gates have no gradient yet.
             NonFiniteError: their gradient is NaN or infinite; nothing is changed then.
         """

@@ -17,7 +17,7 @@ from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.structure.discover import discover
-from lzero.structure.forward import map_tensors
+from lzero.structure.forward import map_tensors, private_copy
 from lzero.structure.gated import accept_plain_checkpoint, gated_leaves, gates_of, gates_on
 from lzero.structure.group import GateGroup
 from lzero.structure.per_example import check_products, check_readers
@@ -91,7 +91,7 @@ def attach_gates(
     maps = gate_maps(model, groups, gates)
     if per_example:
         check_readers(model, groups)
-        twin, twin_gates = copy.deepcopy(model), copy.deepcopy(gates)
+        twin, twin_gates = private_copy(model), copy.deepcopy(gates)
         _register(twin, maps, twin_gates)
         check_products(twin, twin_gates, plan)
     inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.detach().clone())  # the batch may be reused
@@ -236,7 +236,7 @@ def _register(model: nn.Module, maps: Maps, gates: Gates) -> None:
         if gates.per_example:
             for leaf in gated_leaves(module):
                 for gate in gates_on(module, leaf):
-                    module.register_forward_pre_hook(gate.read)
+                    module.register_forward_pre_hook(gate.read, with_kwargs=True)
 
 
 @torch.no_grad()

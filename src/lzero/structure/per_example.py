@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,12 @@ from torch import Tensor, nn
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
 from lzero.structure.forward import map_tensors
+from lzero.structure.gated import gated_leaves
 from lzero.structure.group import GateGroup
 from lzero.structure.plan import Plan
-from lzero.structure.run import largest_difference, run
+from lzero.structure.proof import relative_difference
+from lzero.structure.randomise import cast, draw_normal, randomise
+from lzero.structure.run import run
 from lzero.structure.shrink import find_tensor
 
 _READ_AT = {  # exact types: a subclass may do with its input what it likes
@@ -25,7 +29,7 @@ _READ_AT = {  # exact types: a subclass may do with its input what it likes
     nn.ConvTranspose3d: 0,
 }
 _WAY_OUT = "pass it to ignore=, or attach gates with per_example=False"
-_TOLERANCE = 1e-4  # of the largest output, in single precision
+_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # of the largest output
 
 
 def check_readers(model: nn.Module, groups: Sequence[GateGroup]) -> None:
@@ -47,15 +51,90 @@ def check_readers(model: nn.Module, groups: Sequence[GateGroup]) -> None:
                     )
 
 
-@torch.no_grad()
 def check_products(model: nn.Module, gates: Gates, plan: Plan) -> None:
-    """Raise where gating inputs is not the same as gating weights, on a copy ``model`` with ``gates`` attached.
+    """Raise where gating inputs is not the same as gating weights.
+
+    Weights and inputs are drawn anew, in float64 where the model takes that: no zero hides a difference. A second batch
+    has one example more, so that no other dim is taken for the examples.
+
+    Args:
+        model: a copy that nobody needs, with ``gates`` attached.
+        gates: its gates.
+        plan: what they were attached by.
 
     Raises:
-        StructureError: a weight is used without its layer being called, or layers see batches of different sizes.
+        StructureError: a weight is used without its layer being called, layers see other numbers of examples than the
+            model, or the model does not run.
     """
-    model.eval()
-    inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.detach().clone())
+    if plan.example_inputs is None:
+        raise StructureError(
+            f"per_example: {type(model).__name__} cannot be checked without example inputs; pass them instead of a Plan"
+        )
+    generator, problem = torch.Generator().manual_seed(0), ""
+    for dtype, tolerance in _TOLERANCES.items():
+        cast(model, dtype)
+        for drawn in (True, False):
+            randomise(model, generator)
+            inputs = map_tensors(plan.example_inputs, _redraw(dtype, generator if drawn else None))
+            try:
+                run(model, inputs)
+            except Exception as error:  # it insists on a dtype of its own, or on inputs that mean something
+                problem = f"{type(error).__name__}: {error}"
+                continue
+            _compare(model, gates, plan.groups, inputs, tolerance)
+            return
+    raise StructureError(f"per_example: {type(model).__name__} cannot be checked on random weights: {problem}")
+
+
+def _compare(model: nn.Module, gates: Gates, groups: Sequence[GateGroup], inputs: Any, tolerance: float) -> None:
+    z = torch.linspace(0.1, 0.9, len(gates), dtype=gates.log_alpha.dtype, device=gates.log_alpha.device)
+    examples = _examples(inputs)
+    if _gap(model, gates, inputs, z, examples) > tolerance:
+        culprits = [g for g in groups if _gap(model, gates, inputs, _only(gates, g, z), examples) > tolerance] or groups
+        names = dict.fromkeys(member.tensor for group in culprits for member in group.consumers)
+        raise StructureError(
+            f"per_example: {', '.join(names)}: gating what the layer reads is not the same as gating its weight, which "
+            f"is used outside of its layer's forward; {_WAY_OUT}"
+        )
+    larger = map_tensors(inputs, lambda t: torch.cat([t, t[:1]]) if t.dim() and len(t) == examples else t)
+    try:
+        with gates.fixed(z):
+            run(model, larger)
+    except Exception:  # a model for one size of batch
+        return
+    _gap(model, gates, larger, z, _examples(larger))
+
+
+def _gap(model: nn.Module, gates: Gates, inputs: Any, z: Tensor, examples: int) -> float:
+    """Relative difference between gating weights by ``z`` [G] and gating what each of ``examples`` reads by it."""
+    reading: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _m, _x, name=path: reading.append(name), prepend=True)
+        for path, module in model.named_modules()
+        if gated_leaves(module)
+    ]
+    try:
+        with gates.fixed(z):
+            weights = run(model, inputs)
+        with gates.fixed(z.expand(examples, -1)):
+            return relative_difference(weights, run(model, inputs))
+    except StructureError as error:
+        raise StructureError(f"per_example: {reading[-1]}.weight: {error}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _only(gates: Gates, group: GateGroup, z: Tensor) -> Tensor:
+    """``z`` [G] with every gate outside of ``group`` open."""
+    chosen = torch.ones_like(z)
+    where = gates.slices[group.name]
+    chosen[where] = z[where]
+    return chosen
+
+
+def _examples(inputs: Any) -> int:
+    """The length of the first tensor in ``inputs``."""
     sizes: list[int] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -63,15 +142,16 @@ def check_products(model: nn.Module, gates: Gates, plan: Plan) -> None:
         return tensor
 
     map_tensors(inputs, note)
-    z = torch.linspace(0.1, 0.9, len(gates), device=gates.log_alpha.device)
-    with gates.fixed(z):
-        weights = run(model, inputs)
-    with gates.fixed(z.expand(sizes[0] if sizes else 1, -1)):
-        examples = run(model, inputs)
-    difference, scale = largest_difference(weights, examples)
-    if not difference <= _TOLERANCE * scale:
-        raise StructureError(
-            f"per_example: gating what the layers of {type(model).__name__} read differs from gating their weights by "
-            f"{difference:.1e} (largest output {scale:.1e}): a gated weight is used outside of its layer's forward, "
-            "or a batch is folded into another dim; attach gates with per_example=False"
-        )
+    return sizes[0] if sizes else 1
+
+
+def _redraw(dtype: torch.dtype, generator: torch.Generator | None) -> Callable[[Tensor], Tensor]:
+    """A copy of a tensor in ``dtype``, drawn anew by ``generator`` where one is given; integers stay."""
+
+    def convert(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor.detach().clone()
+        converted = tensor.detach().to(dtype, copy=True)
+        return converted if generator is None else draw_normal(converted, generator)
+
+    return convert

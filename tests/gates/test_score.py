@@ -1,0 +1,275 @@
+"""Scored gates in the user's loop: the gradient that ``step(loss, closure)`` gives is the enumerated one."""
+
+import copy
+
+import pytest
+import torch
+from plans import all_masks, batch_norm, mlp
+from torch import nn
+from torch.nn import functional as F
+
+import lzero
+from lzero.errors import StructureError
+from lzero.gates.bernoulli import AR, ARM, StraightThrough
+from lzero.gates.hard_concrete import HardConcrete
+from lzero.structure.attach import attach_gates, parameter_groups
+
+DOUBLE = torch.float64
+
+
+class Problem:
+    """A regression in float64 with seven gates, open with other probabilities each."""
+
+    def __init__(self, estimator, case=lambda: mlp(input_gates=False)):
+        torch.manual_seed(0)
+        self.model, plan = case()
+        self.model.double()
+        self.gates = attach_gates(self.model, plan, estimator=estimator)
+        with torch.no_grad():
+            self.gates.log_alpha.copy_(torch.linspace(-1.5, 2, len(self.gates)))
+            for parameter in self.model.parameters():
+                if parameter is not self.gates.log_alpha:
+                    parameter.mul_(2)
+        self.x = torch.randn(6, *plan.example_inputs.shape[1:], dtype=DOUBLE)
+        self.y = torch.randn(6, 2, dtype=DOUBLE)
+
+    def loss(self):
+        return F.mse_loss(self.model(self.x), self.y)
+
+    def backward(self):
+        self.model.zero_grad()
+        loss = self.loss()
+        loss.backward()
+        return loss
+
+    def enumerated(self):
+        """d E[loss] / d log_alpha over all masks."""
+        phi = self.gates.log_alpha.detach().clone().requires_grad_()
+        total = 0
+        p = self.gates.estimator.probability(phi)
+        for mask in torch.tensor(all_masks(len(phi))):
+            with torch.no_grad(), self.gates.fixed(mask.double()):
+                loss = self.loss()
+            total = total + torch.where(mask, p, 1 - p).prod() * loss
+        return torch.autograd.grad(total, phi)[0]
+
+
+@pytest.mark.parametrize("estimator", [AR(), ARM(), ARM(scale=3.0), ARM(link="hard_sigmoid"), AR(0.5, "hard_sigmoid")])
+def test_the_mean_gradient_of_the_loop_is_the_enumerated_one(estimator):
+    problem = Problem(estimator)
+    if estimator.link == "hard_sigmoid":
+        with torch.no_grad():
+            problem.gates.log_alpha.mul_(0.2)
+    truth, found = problem.enumerated(), []
+    assert truth.norm() > 0.05
+    for seed in range(4_000 if estimator.losses == 1 else 1_000):
+        torch.manual_seed(seed)
+        loss = problem.backward()
+        problem.gates.score(loss, problem.loss)
+        found.append(problem.gates.log_alpha.grad.clone())
+    found = torch.stack(found)
+    error = found.std(0) / len(found) ** 0.5
+    assert (error > 0).all()
+    assert ((found.mean(0) - truth).abs() <= 4.5 * error).all()
+    assert (truth.abs() > 4.5 * error).any()  # the test could tell it from 0
+
+
+@pytest.mark.parametrize("seam", ["solver", "penalty"])
+def test_the_step_takes_the_score_and_then_pulls(seam):
+    problem = Problem(ARM())
+    built = lzero.Solver(problem.gates, 0.5) if seam == "solver" else lzero.Penalty(problem.gates, 0.3)
+    torch.manual_seed(3)
+    loss = problem.backward()
+    problem.gates.score(loss, problem.loss)
+    score = problem.gates.log_alpha.grad.clone()
+    torch.manual_seed(3)
+    loss = problem.backward()
+    assert not problem.gates.log_alpha.grad.any()  # binary gates get nothing from backward
+    problem.gates.scored = False
+    built.step(loss, problem.loss)
+    pull = torch.zeros_like(score)
+    if seam == "penalty":
+        cost = 0.3 * built._model_cost.linearise(problem.gates.probability())[0].sum()
+        (pull,) = torch.autograd.grad(cost, problem.gates.log_alpha)
+    assert score.any() and torch.allclose(problem.gates.log_alpha.grad, score + pull, rtol=1e-12, atol=0)
+
+
+def test_the_weights_get_the_gradient_of_the_first_forward_alone():
+    problem = Problem(ARM())
+    solver = lzero.Solver(problem.gates, 0.5)
+    loss = problem.backward()
+    z = problem.gates.values()[0][:-1]
+    solver.step(loss, problem.loss)
+    weights = [p for p in problem.model.parameters() if p is not problem.gates.log_alpha]
+    with problem.gates.fixed(z):
+        again = problem.loss()
+    assert torch.equal(loss, again)
+    for weight, expected in zip(weights, torch.autograd.grad(again, weights), strict=True):
+        assert torch.equal(weight.grad, expected)
+
+
+def test_the_closure_runs_once_without_gradients_and_with_the_opposite_gates():
+    problem = Problem(ARM())
+    gates = problem.gates
+    solver = lzero.Solver(gates, 0.5)
+    loss = problem.backward()
+    u, held = gates._noise.clone(), gates.values()[0].clone()
+    expected = (u > torch.sigmoid(-gates.log_alpha.detach())).double()
+    seen = []
+
+    def closure():
+        value = problem.loss()
+        seen.append((torch.is_grad_enabled(), value.requires_grad, gates.values()[0][:-1].clone()))
+        return value
+
+    state = torch.get_rng_state()
+    solver.step(loss, closure)
+    assert torch.equal(state, torch.get_rng_state())
+    ((enabled, needs, z),) = seen
+    assert not enabled and not needs and torch.equal(z, expected)
+    assert torch.equal(gates.values()[0], held)  # afterwards the draw of the forward holds again
+
+
+@pytest.mark.parametrize("value", [torch.Tensor.item, torch.Tensor.detach])
+def test_losses_may_be_numbers(value):
+    found = []
+    for convert in (lambda tensor: tensor, value):
+        problem = Problem(ARM())
+        torch.manual_seed(1)
+        loss = problem.backward()
+        problem.gates.score(convert(loss), lambda p=problem, c=convert: c(p.loss()))
+        found.append(problem.gates.log_alpha.grad)
+    assert torch.equal(*found)
+
+
+def contents(problem, solver):
+    grads = [None if p.grad is None else p.grad.clone() for p in problem.model.parameters()]
+    return grads, solver.state_dict(), problem.gates.scored, problem.gates.values()[0].clone()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "arguments", "message"),
+    [
+        (ARM(), (), r"ARM gates get their gradient from 2 values of the loss: call step\(loss, closure\)"),
+        (ARM(), (1.0,), r"ARM gates .* with the loss of this forward and a function that computes it anew"),
+        (AR(), (), r"AR gates get their gradient from 1 values of the loss: call step\(loss\) with the loss"),
+    ],
+)
+def test_a_step_without_the_loss_says_the_way_out_and_changes_nothing(estimator, arguments, message):
+    problem = Problem(estimator)
+    solver = lzero.Solver(problem.gates, 0.5)
+    problem.backward()
+    before = contents(problem, solver)
+    with pytest.raises(StructureError, match=message):
+        solver.step(*arguments)
+    after = contents(problem, solver)
+    assert all(torch.equal(a, b) for a, b in zip(before[0], after[0], strict=True))
+    assert str(before[1]) == str(after[1]) and before[2] == after[2] and torch.equal(before[3], after[3])
+
+
+def test_a_closure_that_fails_leaves_the_draw_and_the_gradient():
+    problem = Problem(ARM())
+    solver = lzero.Solver(problem.gates, 0.5)
+    loss = problem.backward()
+    before = contents(problem, solver)
+
+    def fails():
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        solver.step(loss, fails)
+    after = contents(problem, solver)
+    assert all(torch.equal(a, b) for a, b in zip(before[0], after[0], strict=True))
+    assert before[2] == after[2] and torch.equal(before[3], after[3])
+
+
+@pytest.mark.parametrize("estimator", [AR(), ARM()])
+def test_there_is_nothing_to_score_without_a_training_forward(estimator):
+    problem = Problem(estimator)
+    with pytest.raises(StructureError, match="no draw to score; run the model's forward in train mode first"):
+        problem.gates.score(1.0, lambda: 1.0)
+    problem.backward()
+    problem.model.eval()
+    problem.loss()
+    with pytest.raises(StructureError, match="no draw to score; run the model's forward in train mode first"):
+        problem.gates.score(1.0, lambda: 1.0)
+    with pytest.raises(StructureError, match="no draw to take the opposite of"), problem.gates.opposite():
+        pass
+
+
+def test_scores_accumulate_over_forwards_and_the_step_comes_at_the_end():
+    problem = Problem(ARM())
+    solver = lzero.Solver(problem.gates, 0.5)
+    apart = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        problem.gates.score(problem.backward() / 2, lambda: problem.loss() / 2)
+        apart.append(problem.gates.log_alpha.grad.clone())
+    problem.model.zero_grad()
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        loss = problem.loss() / 2
+        loss.backward()
+        problem.gates.score(loss, lambda: problem.loss() / 2)
+    solver.step()  # lambda is still 0
+    assert torch.allclose(problem.gates.log_alpha.grad, sum(apart), rtol=1e-12, atol=0)
+    assert not problem.gates.scored
+    problem.backward()
+    with pytest.raises(StructureError, match=r"call step\(loss, closure\)"):  # the next step needs its own
+        solver.step()
+
+
+@pytest.mark.parametrize("estimator", [HardConcrete(), StraightThrough()])
+@pytest.mark.parametrize("seam", ["solver", "penalty"])
+def test_other_estimators_ignore_the_loss_and_never_call_the_closure(estimator, seam):
+    def trained(with_loss):
+        problem = Problem(estimator)
+        built = lzero.Solver(problem.gates, 0.4) if seam == "solver" else lzero.Penalty(problem.gates, 0.3)
+        optimizer = torch.optim.Adam(parameter_groups(problem.model, 1e-2, 5e-2))
+        for _ in range(5):
+            loss = problem.backward()
+            built.step(*((loss, lambda: pytest.fail("called")) if with_loss else ()))
+            optimizer.step()
+        return list(problem.model.parameters())
+
+    assert all(torch.equal(a, b) for a, b in zip(trained(True), trained(False), strict=True))
+
+
+def test_batch_statistics_are_updated_by_the_second_forward_too():
+    problem = Problem(ARM(), batch_norm)
+    loss = problem.backward()
+    assert int(problem.model.bn1.num_batches_tracked) == 1
+    problem.gates.score(loss, problem.loss)
+    assert int(problem.model.bn1.num_batches_tracked) == 2
+
+
+@pytest.mark.parametrize(("estimator", "worst"), [(ARM(), 0.15), (AR(), 0.3), (StraightThrough(), 0.1)])
+def test_a_training_on_digits_lands_near_its_target_and_ships_within_it(estimator, worst):
+    datasets = pytest.importorskip("sklearn.datasets")
+    data = datasets.load_digits()
+    x, y = torch.tensor(data.data / 16, dtype=torch.float32), torch.tensor(data.target)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    gates = attach_gates(model, x[:2], estimator=estimator)
+    steps = 500
+    solver = lzero.Solver(gates, 0.3, total_steps=steps)
+    optimizer = torch.optim.Adam(parameter_groups(model, 3e-3, 2e-2))
+    for _ in range(steps):
+        batch = torch.randint(len(x), (64,))
+
+        def closure(batch=batch):
+            return F.cross_entropy(model(x[batch]), y[batch])
+
+        optimizer.zero_grad()
+        loss = closure()
+        loss.backward()
+        solver.step(loss, closure)
+        optimizer.step()
+    deployed = solver.metrics()["deployed"]
+    assert abs(deployed - 0.3) < 0.05
+    model.eval()
+    plain = lzero.purge(model, settle=False)
+    torch.testing.assert_close(plain.model(x), model(x), rtol=1e-4, atol=1e-4)
+    shipped = lzero.purge(copy.deepcopy(model))
+    assert 0 <= 0.3 - shipped.certificate.deployed["params"] < 0.03
+    assert (shipped.model(x).argmax(1) != y).double().mean() < worst  # by chance alone 0.9
