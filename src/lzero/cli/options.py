@@ -28,8 +28,14 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     """Options for the data set and the network."""
     group = parser.add_argument_group("data and model")
     group.add_argument("--data", choices=datasets.names(), default="digits", help="data set (default: %(default)s)")
-    group.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the IDX files of mnist, fashion-mnist")
-    group.add_argument("--model", choices=models.names(), default="mlp", help="network (default: %(default)s)")
+    group.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the files of all but digits")
+    group.add_argument(
+        "--model",
+        type=model,
+        default="mlp",
+        metavar="NAME",
+        help=f"{', '.join(models.names())} or wrn-<depth>-<width>, such as wrn-28-10 (default: %(default)s)",
+    )
     add_granularity(group)
 
 
@@ -151,6 +157,15 @@ def scope(text: str) -> Scope:
         if not equals or not path.strip():
             raise argparse.ArgumentTypeError(f'expected model, layer or "name=0.3,name=0.5", found {text!r}')
     return targets
+
+
+def model(text: str) -> str:
+    """A type for argparse: the name of a network."""
+    if not models.known(text):
+        raise argparse.ArgumentTypeError(
+            f"expected {', '.join(models.names())} or wrn-<depth>-<width>, such as wrn-28-10, found {text!r}"
+        )
+    return text
 
 
 def device(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Data sets as plain tensors: scikit-learn's digits, MNIST and Fashion-MNIST from their IDX files."""
+"""Data sets as plain tensors: scikit-learn's digits, MNIST and Fashion-MNIST from IDX files, CIFAR-10 from images."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from lzero.errors import DataError
+from lzero.experiments import cifar10
 
 CLASSES = 10
-VALIDATION_IMAGES = 5_000  # taken from the end of the training files
+VALIDATION_IMAGES = 5_000  # taken from the end of the training files, which are shuffled first where they are sorted
 DIGITS_SPLIT = [1_100, 247, 450]  # training, validation, test: all 1,797
 
 _UNSIGNED_BYTE = 0x08
@@ -87,15 +88,17 @@ IDX_FILES = (
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
-    """The data set called `name`: "digits", "mnist" or "fashion-mnist"; the same split and order every time.
+    """The data set called `name`: "digits", "mnist", "fashion-mnist" or "cifar10"; the same split and order every time.
 
-    Pixels are scaled to 0..1; MNIST and Fashion-MNIST are then normalised by their training mean and standard
-    deviation, while the digits stay in 0..1, since their border pixels are constant zeros that should remain zero.
+    Pixels are scaled to 0..1; all but the digits are then normalised by their training mean and standard deviation (of
+    each colour), while the digits stay in 0..1, since their border pixels are constant zeros that should remain zero.
+    The last 5,000 training images are for validation; those of CIFAR-10, which its archive has class by class, after a
+    shuffle that is the same every time.
 
     Args:
         name: one of :func:`names`.
-        data_dir: the folder with the IDX files, plain or gzipped; they may also lie in a subfolder of the data
-            set's name. The digits come with scikit-learn and need none.
+        data_dir: the folder with the IDX files, plain or gzipped, or with ``cifar10-jpeg.tar.gz``; they may also lie in
+            a subfolder of the data set's name. The digits come with scikit-learn and need none.
 
     Raises:
         DataError: an unknown name, or a file that is missing, truncated or not what its name says.
@@ -104,12 +107,14 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
         return _load_digits()
     if name in IDX_SOURCES:
         return _load_idx(name, IDX_SOURCES[name], None if data_dir is None else Path(data_dir))
+    if name == "cifar10":
+        return _load_cifar10(cifar10.find_archive(data_dir))
     raise DataError(f"load: no data set is called {name!r}; there are: {', '.join(names())}")
 
 
 def names() -> tuple[str, ...]:
     """The names that :func:`load` knows."""
-    return ("digits", *IDX_SOURCES)
+    return ("digits", *IDX_SOURCES, "cifar10")
 
 
 def batches(
@@ -195,6 +200,29 @@ def _load_digits() -> Dataset:
     return Dataset(
         "digits", images[train], labels[train], images[validation], labels[validation], images[test], labels[test]
     )
+
+
+def _load_cifar10(path: Path) -> Dataset:
+    splits = cifar10.read_archive(path)
+    (train_x, train_y), (test_x, test_y) = ((_normalised(x), torch.from_numpy(y)) for x, y in splits.values())
+    if len(train_x) <= VALIDATION_IMAGES:
+        raise _broken(
+            path, f"more than {VALIDATION_IMAGES:,} training images (the last are for validation)", f"{len(train_x):,}"
+        )
+    # RandomState's stream is frozen by numpy's compatibility policy.
+    order = torch.from_numpy(np.random.RandomState(0).permutation(len(train_x)))
+    train, validation = order[:-VALIDATION_IMAGES], order[-VALIDATION_IMAGES:]
+    return Dataset(
+        "cifar10", train_x[train], train_y[train], train_x[validation], train_y[validation], test_x, test_y,
+        classes=int(train_y.max()) + 1,
+    )  # fmt: skip
+
+
+def _normalised(images: cifar10.Images) -> Tensor:
+    """Colours [N, H, W, 3] as float32 [N, 3, H, W]."""
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float().div_(255)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (cifar10.MEAN, cifar10.STD))
+    return x.sub_(mean).div_(std)
 
 
 def _load_idx(name: str, source: IdxSource, data_dir: Path | None) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from lzero.errors import StructureError
 from lzero.experiments.datasets import Dataset
+from lzero.experiments.wide_resnet import WideResNet
 
 
 class MLP(nn.Module):
@@ -145,21 +147,36 @@ _BUILDERS: dict[str, Callable[[Dataset], nn.Module]] = {
     "lenet5": _lenet5,
     "resnet": lambda dataset: ResNet(dataset.image_shape[0], classes=dataset.classes),
 }
+_WIDE = re.compile(r"wrn-(\d+)-(\d+)")
 
 
 def build(name: str, dataset: Dataset) -> nn.Module:
     """A fresh network called `name`, sized for the images and classes of `dataset`.
+
+    A wide residual network of any depth and width is called after them: ``"wrn-28-10"``.
 
     Its weights come from torch's global generator: seed that first.
 
     Raises:
         StructureError: an unknown name, or images that the network cannot read.
     """
+    wide = _WIDE.fullmatch(name)
+    if wide is not None:
+        depth, width = map(int, wide.groups())
+        return WideResNet(depth, width, dataset.image_shape[0], dataset.classes)
     if name not in _BUILDERS:
-        raise StructureError(f"build: no model is called {name!r}; there are: {', '.join(names())}")
+        raise StructureError(
+            f"build: no model is called {name!r}; there are: {', '.join(names())}, and wrn-<depth>-<width>, such as "
+            "wrn-28-10"
+        )
     return _BUILDERS[name](dataset)
 
 
+def known(name: str) -> bool:
+    """Whether :func:`build` knows the ``name``; the depth and width in one may still make no network."""
+    return name in _BUILDERS or _WIDE.fullmatch(name) is not None
+
+
 def names() -> tuple[str, ...]:
-    """The names that :func:`build` knows."""
+    """The names that :func:`build` knows, besides those of wide residual networks."""
     return tuple(_BUILDERS)

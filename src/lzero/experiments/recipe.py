@@ -30,6 +30,12 @@ class Recipe:
         loss_scale: factor on the loss, to show that the solver does not depend on it.
         estimator: a name in ``ESTIMATORS``.
         per_example: draw gates for each example.
+        ignore: module paths and tensor names that are left ungated.
+        schedule: how the weights' learning rate falls, a name in :mod:`lzero.experiments.learning_rate`; ``decay`` is
+            for ``"linear"``.
+        nesterov: Nesterov's momentum, with SGD.
+        augment: shift every training image by up to 4 pixels and mirror it with probability 1/2.
+        compile: a backend of ``torch.compile`` that the network is trained with, such as ``"inductor"``; "" for none.
         l2: coefficient of :func:`lzero.decay.expected_l2` in the loss.
         bf16: run the forward under autocast to bfloat16, which convolutions on some CPUs and all GPUs gain from.
         ema: decay a step of a running mean of the weights, which is what is evaluated and shipped; 0 for none.
@@ -61,11 +67,16 @@ class Recipe:
     l2: float = 0.0
     finetune: float = 0.0
     seed: int = 0
+    ignore: tuple[str, ...] = ()
+    schedule: str = "linear"
+    nesterov: bool = False
+    augment: bool = False
+    compile: str = ""
     solver: tuple[tuple[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values, for JSON."""
-        return asdict(self) | {"solver": dict(self.solver)}
+        return asdict(self) | {"solver": dict(self.solver), "ignore": list(self.ignore)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -75,6 +86,7 @@ class Recipe:
             DataError: entries that no recipe has.
         """
         try:
-            return cls(**{**values, "solver": tuple(dict(values.get("solver", {})).items())})
+            lists = {"solver": tuple(dict(values.get("solver", {})).items()), "ignore": tuple(values.get("ignore", ()))}
+            return cls(**{**values, **lists})
         except TypeError as problem:
             raise DataError(f"recipe: {problem}; expected the fields of {cls.__name__}") from problem

@@ -19,9 +19,11 @@ from lzero.constraints import Budget, Constraint
 from lzero.decay import expected_l2
 from lzero.errors import DataError
 from lzero.experiments import models
+from lzero.experiments.augment import crop_and_flip
 from lzero.experiments.average import Average
 from lzero.experiments.datasets import Dataset, batches
 from lzero.experiments.files import read_tensors, write_tensors
+from lzero.experiments.learning_rate import rate
 from lzero.experiments.randomness import Randomness
 from lzero.experiments.recipe import Recipe
 from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, Mask, StraightThrough
@@ -78,6 +80,7 @@ class Training:
                 estimator=ESTIMATORS[recipe.estimator],
                 per_example=recipe.per_example,
                 open_probability=recipe.open_probability,
+                ignore=recipe.ignore,
             )
             self.seam = self._seam(self.gates)
         self.optimizers = self._optimizers()
@@ -87,6 +90,8 @@ class Training:
         self._settled: Tensor | None = None  # gates [G] of the fine-tuning, once it has begun
         kept = [p for p in self.model.parameters() if self.gates is None or p is not self.gates.log_alpha]
         self._average = Average(kept, recipe.ema) if recipe.ema else None
+        if recipe.compile:
+            self.model.compile(backend=recipe.compile)  # in place; the copies that purging makes are not compiled
 
     def _seam(self, gates: Gates) -> Seam:
         recipe, options = self.recipe, dict(self.recipe.solver)
@@ -111,7 +116,7 @@ class Training:
             groups = parameter_groups(self.model, recipe.lr, recipe.gate_lr, weight_decay=recipe.weight_decay)
         if recipe.optimizer == "adam":
             return [torch.optim.Adam(groups)]
-        sgd: torch.optim.Optimizer = torch.optim.SGD(groups[:1], momentum=0.9)
+        sgd: torch.optim.Optimizer = torch.optim.SGD(groups[:1], momentum=0.9, nesterov=recipe.nesterov)
         return [sgd, torch.optim.Adam(groups[1:])] if groups[1:] else [sgd]
 
     def run(self, progress: Callable[[dict[str, Any]], None] | None = None, checkpoint: str | None = None) -> Training:
@@ -152,6 +157,8 @@ class Training:
             if self.step == self.steps:
                 break
             self._decay()
+            if self.recipe.augment:
+                x = crop_and_flip(x)
             for optimizer in self.optimizers:
                 optimizer.zero_grad()
             with self._gates_of_this_step():
@@ -257,10 +264,10 @@ class Training:
         return self
 
     def _decay(self) -> None:
-        """The weights' learning rate of this step: constant, then linear to 0 over the last ``recipe.decay``."""
-        left = (self.steps - self.step) / max(self.recipe.decay * self.steps, 1.0)
+        """The weights' learning rate of this step, by ``recipe.schedule``."""
+        factor = rate(self.recipe.schedule, self.step, self.steps, self.recipe.decay)
         for group, lr in self._weights_lr:
-            group["lr"] = lr * min(1.0, left)
+            group["lr"] = lr * factor
 
 
 def quicken() -> None:

@@ -180,6 +180,8 @@ class Gates(nn.Module):
             return self._fixed[0].dim() > 1
         return self.per_example and self.training
 
+    # Its key has log_alpha's version, another number every step, for which torch.compile would compile it anew.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def values(self, examples: int | None = None) -> tuple[Tensor, Tensor]:
         """Gates of the current forward, [G + 1], and their slopes; the last entry (1, 0) serves ungated positions.
 
