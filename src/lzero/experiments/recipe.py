@@ -28,7 +28,7 @@ class Recipe:
         steps: optimizer steps of the whole training; overrides ``epochs``, and its last epoch may be a part of one.
         decay: share of the training, at its end, over which the weights' learning rate falls linearly to 0.
         loss_scale: factor on the loss, to show that the solver does not depend on it.
-        estimator: a name in ``ESTIMATORS``.
+        estimator: a name in :data:`lzero.experiments.methods.ESTIMATORS`.
         per_example: draw gates for each example.
         ignore: module paths and tensor names that are left ungated.
         schedule: how the weights' learning rate falls, a name in :mod:`lzero.experiments.learning_rate`; ``decay`` is

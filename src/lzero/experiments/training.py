@@ -1,9 +1,9 @@
-"""One training from a recipe: constrained, penalized or dense, resumable, one recorded row an epoch."""
+"""One training from a recipe: resumable, one recorded row an epoch."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from time import perf_counter
@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lzero.baselines.dense import same_size
-from lzero.baselines.magnitude import Magnitude
-from lzero.constraints import Budget, Constraint
+from lzero.constraints import Budget
 from lzero.decay import expected_l2
 from lzero.errors import DataError
-from lzero.experiments import models
+from lzero.experiments import methods, models
 from lzero.experiments.augment import crop_and_flip
 from lzero.experiments.average import Average
 from lzero.experiments.datasets import Dataset, batches
@@ -26,23 +25,12 @@ from lzero.experiments.files import read_tensors, write_tensors
 from lzero.experiments.learning_rate import rate
 from lzero.experiments.randomness import Randomness
 from lzero.experiments.recipe import Recipe
-from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, Mask, StraightThrough
 from lzero.gates.gates import Gates
 from lzero.purge import PurgeResult, purge
 from lzero.recorder import Recorder
 from lzero.settle import settle
-from lzero.solver import Elbo, Penalty, Solver
 from lzero.solver.seam import Seam
-from lzero.structure.attach import attach_gates, parameter_groups
 
-ESTIMATORS: Mapping[str, Estimator] = {
-    "hard_concrete": HardConcrete(),
-    "arm": ARM(),
-    "ar": AR(),
-    "straight_through": StraightThrough(),
-    "log_normal": LogNormal(),
-    "mask": Mask(),
-}
 _BINS = 20
 _CHECKPOINT = {"recipe", "epoch", "step", "seconds", "model", "optimizers", "seam", "rows", "order", "noise", "average"}
 
@@ -66,24 +54,17 @@ class Training:
             self.model: nn.Module = models.build(recipe.model, data).to(device)
             if recipe.method == "same_size":
                 self.model = same_size(self.model, data.train_x[:2], recipe.target or 1.0, recipe.measure)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions take a third less time
+        # channels last: convolutions take a third less time
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._order = torch.Generator().manual_seed(recipe.seed)
         self.steps_per_epoch = -(-len(data.train_x) // recipe.batch_size)
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         self.gates: Gates | None = None
         self.seam: Seam | None = None
         if recipe.method not in ("dense", "same_size"):
-            self.gates = attach_gates(
-                self.model,
-                data.train_x[:2],
-                granularity=recipe.granularity,
-                estimator=ESTIMATORS[recipe.estimator],
-                per_example=recipe.per_example,
-                open_probability=recipe.open_probability,
-                ignore=recipe.ignore,
-            )
-            self.seam = self._seam(self.gates)
-        self.optimizers = self._optimizers()
+            self.gates = methods.attach(recipe, self.model, data.train_x[:2])
+            self.seam = methods.seam(recipe, self.model, self.gates, self.steps, len(data.train_x))
+        self.optimizers = methods.optimizers(recipe, self.model)
         weights = self.optimizers[0].param_groups[:1]
         self._weights_lr = [(group, group["lr"]) for group in weights]
         self._tuning_from = self.steps - round(recipe.finetune * self.steps) if self.gates is not None else self.steps
@@ -92,32 +73,6 @@ class Training:
         self._average = Average(kept, recipe.ema) if recipe.ema else None
         if recipe.compile:
             self.model.compile(backend=recipe.compile)  # in place; the copies that purging makes are not compiled
-
-    def _seam(self, gates: Gates) -> Seam:
-        recipe, options = self.recipe, dict(self.recipe.solver)
-        if recipe.method == "elbo":
-            return Elbo(gates, len(self.data.train_x), measure=recipe.measure, **options)
-        if recipe.method == "penalized":
-            return Penalty(gates, recipe.coefficient, measure=recipe.measure)
-        constraints = [Constraint(recipe.target, recipe.measure, recipe.scope)]
-        options = {"total_steps": self.steps} | options
-        if recipe.method == "magnitude":
-            return Magnitude(gates, constraints=constraints, model=self.model, **options)
-        return Solver(gates, constraints=constraints, **options)
-
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam over weights and gates; or SGD over the weights beside Adam over the gates."""
-        recipe = self.recipe
-        if self.gates is None:
-            groups: list[dict[str, Any]] = [
-                {"params": list(self.model.parameters()), "lr": recipe.lr, "weight_decay": recipe.weight_decay}
-            ]
-        else:
-            groups = parameter_groups(self.model, recipe.lr, recipe.gate_lr, weight_decay=recipe.weight_decay)
-        if recipe.optimizer == "adam":
-            return [torch.optim.Adam(groups)]
-        sgd: torch.optim.Optimizer = torch.optim.SGD(groups[:1], momentum=0.9, nesterov=recipe.nesterov)
-        return [sgd, torch.optim.Adam(groups[1:])] if groups[1:] else [sgd]
 
     def run(self, progress: Callable[[dict[str, Any]], None] | None = None, checkpoint: str | None = None) -> Training:
         """Train to the end; ``progress`` gets every recorded row, ``checkpoint`` is rewritten after every epoch."""
@@ -189,10 +144,10 @@ class Training:
 
     def _gates_of_this_step(self) -> AbstractContextManager[None]:
         """The settled gates where fine-tuning has begun; as they are drawn before."""
-        if self.gates is None or self.step < self._tuning_from:
+        if self.gates is None or not self.recipe.finetune or self.step < self._tuning_from:
             return nullcontext()
         if self._settled is None:  # the same after a resumption: the gates do not move any more
-            asked = self._ship_at()
+            asked = methods.asked_at_the_end(self.recipe)
             budgets = self.gates.budgets if asked is None else [Budget(constraint, self.gates) for constraint in asked]
             self._settled = self.gates.evaluate(settle(self.gates, budgets).open)
         return self.gates.fixed(self._settled)
@@ -201,20 +156,13 @@ class Training:
         with self._gates_of_this_step(), self._averaged():
             return error(self.model, self.data.validation_x, self.data.validation_y)
 
-    def _ship_at(self) -> list[Constraint] | None:
-        """A penalized training with a target is settled on it, for comparison at equal size; None is as trained."""
-        recipe = self.recipe
-        if recipe.method not in ("penalized", "elbo") or (recipe.target is None and isinstance(recipe.scope, str)):
-            return None
-        return [Constraint(recipe.target, recipe.measure, recipe.scope)]
-
     def _averaged(self) -> AbstractContextManager[None]:
         return nullcontext() if self._average is None else self._average.active()
 
     def purge(self) -> PurgeResult:
         """The purged model with its certificate; of the mean weights, where the recipe asks for them."""
         with self._averaged():
-            return purge(self.model, constraints=self._ship_at())
+            return purge(self.model, constraints=methods.asked_at_the_end(self.recipe))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that :meth:`load` needs to continue to the bit; the file is replaced at once."""
