@@ -124,6 +124,14 @@ class TestClosures:
             z = torch.cat([pattern[group.name] for pattern in patterns])
             assert z[z > 0].min() > 0.1 and z.max() < 1 and z[z > 0].unique().numel() > 1
 
+    def test_every_group_is_left_with_one_unit_and_a_small_one_with_every_number(self) -> None:
+        groups = [hidden(f"g{size}", "r", size) for size in (*range(2, 12), 50)]
+        patterns = list(closures(groups, torch.Generator().manual_seed(0)))
+        for group in groups:
+            opens = {int((pattern[group.name] > 0).sum()) for pattern in patterns}
+            assert 1 in opens
+            assert group.size >= 8 or opens >= set(range(1, group.size))
+
     def test_no_two_small_groups_always_lose_alike(self) -> None:
         groups = [hidden(f"g{i}", "r", 2) for i in range(9)]
         patterns = list(closures(groups, torch.Generator().manual_seed(0)))

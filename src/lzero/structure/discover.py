@@ -14,6 +14,7 @@ from lzero.structure.granularity import input_groups, request, weight_groups
 from lzero.structure.grouping import unit_groups
 from lzero.structure.plan import Plan
 from lzero.structure.proof import Proof
+from lzero.structure.steady import split_by_steadiness
 from lzero.structure.tracer import trace
 
 
@@ -51,6 +52,7 @@ def discover(
     spare = private_copy(model)
     seen = trace(spare, example_inputs)
     units, refusals = unit_groups(seen, model, asked.veto)
+    units, unsteady = split_by_steadiness(units, seen.questions, seen.classes, spare)
 
     proof = Proof(spare, example_inputs, spare=True)
     proved, unproved = proof.accept(units)
@@ -60,7 +62,7 @@ def discover(
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     return Plan(
         groups=tuple(groups),
-        refusals=(*refusals, *unproved, *unproved_others),
+        refusals=(*refusals, *unsteady, *unproved, *unproved_others),
         shapes=MappingProxyType(shapes),
         positions=MappingProxyType({name: _each(macs, sizes[name]) for name, macs in seen.macs.items()}),
         granularity=MappingProxyType(dict(asked.granularity)),

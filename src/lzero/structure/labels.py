@@ -50,6 +50,7 @@ class Classes:
         reason: position in ``reasons`` of why its class is frozen, -1 where it is free.
         consumer: whether a product contracts over it.
         slot: position in ``slots`` of the tensor dim that it lies on.
+        everywhere: like ``root``, but for the labels of the forward's own too.
     """
 
     root: IntArray
@@ -58,6 +59,7 @@ class Classes:
     slot: IntArray
     slots: tuple[Slot, ...]
     reasons: tuple[Reason, ...]
+    everywhere: IntArray
 
 
 @dataclass
@@ -161,9 +163,9 @@ class LabelBook:
         consumer = np.zeros(component.size, dtype=np.bool_)
         consumer[_joined(self._consumed)] = True
         consumer[0] = False
-        root, why = smallest[component][:count], first[component][:count]
+        everywhere, why = smallest[component], first[component][:count]
         slot = np.repeat(np.arange(-1, len(self.slots)), [1, *(slot.size for slot in self.slots)])
-        return Classes(root, why, consumer[:count], slot, tuple(self.slots), tuple(reasons))
+        return Classes(everywhere[:count], why, consumer[:count], slot, tuple(self.slots), tuple(reasons), everywhere)
 
     def _components(self) -> tuple[IntArray, IntArray]:
         """The number of each label's class, [labels + 1], and the smallest label of each class."""

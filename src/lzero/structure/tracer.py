@@ -16,6 +16,8 @@ from lzero.structure.labels import Classes, Reason, fixed
 from lzero.structure.rules import find_rule
 from lzero.structure.rules.constant import constant
 from lzero.structure.run import call as call_model
+from lzero.structure.watch import Watch
+from lzero.structure.watched import Question
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +28,13 @@ class Trace:
         classes: which indices of which tensors stay or go together.
         macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
         users: paths of the modules whose forward used each parameter; unused ones are absent.
+        questions: what the forward asked about sizes in Python.
     """
 
     classes: Classes
     macs: dict[str, int]
     users: dict[str, set[str]]
+    questions: list[Question]
 
 
 def trace(model: nn.Module, example_inputs: Any) -> Trace:
@@ -42,8 +46,16 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     table = TensorTable()
     _enrol(model, table)
     where = ModulePath(model)
+    watch = Watch(table, where)
     try:
-        with unfused(), torch.no_grad(), isolated_random_state(model), Tracer(table, where) as tracer:
+        with (
+            unfused(),
+            torch.no_grad(),
+            isolated_random_state(model),
+            watch.numbers_of(model),
+            Tracer(table, where) as tracer,
+            watch,
+        ):
             outputs = call_model(model, example_inputs)
     except Exception as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(example_inputs)) or "none"
@@ -57,7 +69,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
         for known in [found] if (found := table.find(tensor)) is not None else table.sharing(tensor):
             for labels in known.axes:
                 table.book.freeze(labels, Reason("it is an output of the model"))
-    return Trace(table.book.classes(), table.macs, table.users)
+    return Trace(table.book.classes(), table.macs, table.users, watch.questions)
 
 
 def _enrol(model: nn.Module, table: TensorTable) -> None:

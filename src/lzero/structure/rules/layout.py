@@ -41,10 +41,11 @@ def unsqueeze(call: Call) -> None:
 
 @rule("aten.squeeze")
 def squeeze(call: Call) -> None:
-    """Dims of size one dropped."""
+    """Dims of size one dropped; the others among those asked for freeze, lest they drop once one unit is left."""
     axes = call.axes("self")
-    dropped = [dim for dim in dims_of(call.get("dim"), len(axes)) if axes[dim].size == 1]
-    call.freeze_dims(axes, dropped, _BY_NUMBER)
+    asked = dims_of(call.get("dim"), len(axes))
+    call.freeze_dims(axes, asked, "squeeze() would drop the dim once one unit is left", "use flatten, or squeeze(dim)")
+    dropped = [dim for dim in asked if axes[dim].size == 1]
     call.give([labels for dim, labels in enumerate(axes) if dim not in dropped], view_of="self")
 
 
