@@ -60,6 +60,14 @@ def test_hidden_units(kind: type[nn.RNNBase], options: dict[str, Any], assert_ex
     assert ("recurrent.weight_ih_l1" in consumers) == ("num_layers" in options)
 
 
+@pytest.mark.parametrize("options", FORMS, ids=str)
+def test_projected_units(options: dict[str, Any], assert_exact: AssertExact) -> None:
+    plan = assert_exact(Tagger(nn.LSTM, proj_size=3, **options), X)
+    assert [group.size for group in plan.groups] == [3]
+    (hidden,) = (refusal for refusal in plan.refusals if refusal.size == 8)
+    assert "fewer projected than hidden units" in hidden.reason and "without proj_size" in hidden.advice
+
+
 @pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
 def test_cells(kind: Callable[..., nn.Module], assert_exact: AssertExact) -> None:
     assert [(group.name, group.size) for group in assert_exact(Cells(kind), X).groups] == [("cell", 8)]

@@ -41,9 +41,11 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     """The labels of ``model``, which must be a private copy in eval mode: hooks stay on it.
 
     Raises:
-        StructureError: the model does not run on ``example_inputs``; names the submodule that failed.
+        StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has parameters
+            without shape or values, or a part that ``torch.jit`` made.
     """
     table = TensorTable()
+    _check(model)
     _enrol(model, table)
     where = ModulePath(model)
     watch = Watch(table, where)
@@ -58,7 +60,9 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
         ):
             outputs = call_model(model, example_inputs)
     except Exception as error:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(example_inputs)) or "none"
+        shapes = (
+            ", ".join("nested" if t.is_nested else str(tuple(t.shape)) for t in tensors_in(example_inputs)) or "none"
+        )
         raise StructureError(
             f"the model does not run on the example inputs: {where.current or type(model).__name__} raised "
             f"{type(error).__name__}: {error}. Tensors given: {shapes}. Pass what the training loop passes, with its "
@@ -72,17 +76,44 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     return Trace(table.book.classes(), table.macs, table.users, watch.questions)
 
 
+def _check(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise StructureError(
+                f"{path or 'the model'} was made by torch.jit, so that neither its forward can be followed nor its "
+                "layers cut; pass the model as it was before torch.jit.script or trace, and script the purged one"
+            )
+    for name, parameter in model.named_parameters():
+        if nn.parameter.is_lazy(parameter):
+            raise StructureError(f"{name} has no shape yet: run one forward of the lazy model first")
+        if parameter.is_meta:
+            raise StructureError(
+                f"{name} has no values, it is on the meta device: call model.to_empty(device=...) and load or draw its "
+                "weights first"
+            )
+
+
 def _enrol(model: nn.Module, table: TensorTable) -> None:
     """Give labels to every parameter and float buffer; the kernel dims of a convolution stay fixed."""
     kernels = {id(m.weight) for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)}
     for name, parameter in model.named_parameters():
-        if nn.parameter.is_lazy(parameter):
-            raise StructureError(f"{name} has no shape yet: run one forward of the lazy model first")
         dims = 2 if id(parameter) in kernels else None
         table.add(parameter, table.book.enrol(name, tuple(parameter.shape), dims), source=name)
     for name, buffer in model.named_buffers():
         if buffer.is_floating_point():
             table.add(buffer, table.book.enrol(name, tuple(buffer.shape)))
+    for module in model.modules():
+        if isinstance(module, nn.LSTM) and module.proj_size:
+            for name in (leaf for leaf in module._flat_weights_names if leaf.startswith("weight_hr")):
+                projection = table.find(getattr(module, name))
+                if projection is not None:
+                    table.book.freeze(projection.axes[1], _PROJECTED)
+
+
+_PROJECTED = Reason(
+    "an LSTM with proj_size knows its projection by having fewer projected than hidden units",
+    "its projected units can be gated, or its hidden units without proj_size",
+)
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
