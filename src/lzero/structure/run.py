@@ -14,7 +14,7 @@ from lzero.structure.forward import isolated_random_state, tensors_in, unfused
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
-    """``model`` of a tuple or list of positional, of a dict of keyword arguments, or of one argument of any other kind."""
+    """``model`` of a tuple or list of positional, of a dict of keyword arguments, or of any other single argument."""
     if isinstance(inputs, Mapping) and all(isinstance(key, str) for key in inputs):
         return model(**inputs)
     if isinstance(inputs, tuple | list) and not isinstance(inputs, PackedSequence):

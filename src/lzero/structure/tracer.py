@@ -41,8 +41,8 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     """The labels of ``model``, which must be a private copy in eval mode: hooks stay on it.
 
     Raises:
-        StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has parameters
-            without shape or values, or a part that ``torch.jit`` made.
+        StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has
+            parameters without shape or values, or a part that ``torch.jit`` made.
     """
     table = TensorTable()
     _check(model)
@@ -65,7 +65,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
         )
         raise StructureError(
             f"the model does not run on the example inputs: {where.current or type(model).__name__} raised "
-            f"{type(error).__name__}: {error}. Tensors given: {shapes}. Pass what the training loop passes, with its "
+            f"{type(error).__name__}: {error}. Tensors given: {given}. Pass what the training loop passes, with its "
             "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments"
         ) from error
     tracer.thaw_unused(outputs)
