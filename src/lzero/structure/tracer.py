@@ -60,9 +60,8 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
         ):
             outputs = call_model(model, example_inputs)
     except Exception as error:
-        shapes = (
-            ", ".join("nested" if t.is_nested else str(tuple(t.shape)) for t in tensors_in(example_inputs)) or "none"
-        )
+        shapes = ("nested" if tensor.is_nested else str(tuple(tensor.shape)) for tensor in tensors_in(example_inputs))
+        given = ", ".join(shapes) or "none"
         raise StructureError(
             f"the model does not run on the example inputs: {where.current or type(model).__name__} raised "
             f"{type(error).__name__}: {error}. Tensors given: {given}. Pass what the training loop passes, with its "
