@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lzero.structure.factors import Factor, State, decide
+from lzero.structure.zeros import Sum, Zeroing, gated_positions
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -83,6 +84,7 @@ class LabelBook:
     _frozen_by: list[int] = field(default_factory=list)
     _consumed: list[IntArray] = field(default_factory=list)
     _read: list[tuple[str, IntArray]] = field(default_factory=list)
+    _sums: list[Sum] = field(default_factory=list)
 
     def enrol(self, name: str, shape: tuple[int, ...], dims: int | None = None) -> Axes:
         """Fresh labels for the first ``dims`` dims (all by default) of the tensor ``name``.
@@ -145,8 +147,13 @@ class LabelBook:
         if not own.all():
             self._read.append((name, labels[~own]))
 
+    def sum_over(self, labels: IntArray, ways: tuple[Zeroing, ...], reason: Reason) -> None:
+        """Note a sum over ``labels``, which ``reason`` forbids unless the parameters of one of ``ways`` gate it."""
+        self._sums.append(Sum(labels, ways, reason))
+
     def classes(self) -> Classes:
         """The classes that all the ties together make."""
+        self._gate_sums()
         decide(self._factors, self._state, self._settle)
         self._factors.clear()
         component, smallest = self._components()
@@ -177,6 +184,16 @@ class LabelBook:
         smallest = np.full(count, count, dtype=np.int64)
         smallest[component[::-1]] = np.arange(count)[::-1]  # the last to be written, the smallest, stays
         return component, smallest
+
+    def _gate_sums(self) -> None:
+        component, _ = self._components()
+        for total in self._sums:
+            positions = gated_positions(total, self.slots, component)
+            if positions is None:
+                self.freeze(total.labels, total.reason)
+            else:
+                self._consumed.extend(positions)
+        self._sums.clear()
 
     def _consume_reshaped(self, component: IntArray) -> None:
         """Mark the positions that reshaped parameters are read at; freeze where one dim alone cannot say which."""

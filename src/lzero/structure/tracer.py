@@ -18,6 +18,7 @@ from lzero.structure.rules.constant import constant
 from lzero.structure.run import call as call_model
 from lzero.structure.watch import Watch
 from lzero.structure.watched import Question
+from lzero.structure.zeros import zeroing
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +173,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         try:
             rule(call)
+            made = zeroing(call)
+            for out in call.outputs:
+                self._table.mark(out, made)
         except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
             self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
 

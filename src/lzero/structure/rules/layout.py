@@ -51,9 +51,14 @@ def squeeze(call: Call) -> None:
 
 @rule("aten.expand")
 def expand(call: Call) -> None:
-    """Dims of size one repeated by reference, new dims in front."""
+    """Dims of size one repeated by reference, new dims in front.
+
+    What is repeated along the first dim is the same at every index, and like a constant takes the units that it meets.
+    """
     axes, shape = call.axes("self"), tuple(call.outputs[0].shape)
     wide = list(fixed(shape))
+    if len(shape) > len(axes) or (axes and axes[0].size < shape[0]):
+        wide[0] = call.fresh(shape[0])
     for dim in range(-len(axes), 0):
         if axes[dim].size == shape[dim]:
             wide[dim] = axes[dim]
