@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from structure.test_adversarial import IMAGE, SEQUENCE, Net, X, conv, mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lzero import attach_gates, purge
+from lzero.errors import StructureError
 from lzero.structure.discover import discover
 from lzero.structure.plan import Plan
 
@@ -82,6 +85,17 @@ REFUSED: dict[str, Callable[[], tuple[nn.Module, Any]]] = {
     "a magic number through .data": rare(lambda net, h: h.data.shape[1] == 7),
     "a magic number of a transposed view": rare(lambda net, h: h.T.contiguous().shape[0] == 7),
     "a magic number of ones": rare(lambda net, h: torch.arange(h.shape[1]).shape[0] == 7),
+    "a magic number of constants": rare(lambda net, h: torch.ones(h.shape[1]).shape[0] == 7),
+    "a magic number in a triangle": rare(lambda net, h: torch.ones(h.shape[1], h.shape[1]).tril().shape[0] == 7),
+    "a magic number of places": rare(lambda net, h: len((h == h).nonzero()) == 21),
+    "a magic number after an op without a rule": rare(lambda net, h: torch.fft.rfft(h).shape[1] == 4),
+    "a magic number after interpolation": rare(lambda net, h: F.interpolate(h[None], 14).shape[1] == 7),
+    "a magic number of a larger tensor": rare(lambda net, h: F.interpolate(h[:, None], scale_factor=2).shape[2] == 14),
+    "a magic number in a tensor": rare(lambda net, h: bool(torch.tensor(h.shape)[1] == 7)),
+    "a magic number in an entry": rare(lambda net, h: torch.eye(8)[min(h.shape[1], 7), 7].item() == 1),
+    "a magic number of parameters": rare(lambda net, h: sum(p.numel() for p in net.parameters()) == 58),
+    "a magic number of pairs": rare(lambda net, h: torch.einsum("ab,ac->abc", h, h).shape[2] == 7),
+    "a magic broadcast": rare(lambda net, h: torch.broadcast_shapes(h.shape, (1, 1))[1] == 7),
     "a magic root": rare(lambda net, h: math.sqrt(h.shape[1]) == 7),
     "a magic share": rare(lambda net, h: h.shape[1] / 7 == 1),
     "a magic int": rare(lambda net, h: int(h.shape[1]) == 7),
@@ -188,10 +202,23 @@ def test_two_layers_compared(condition: Callable[[Tensor, Tensor], bool], assert
 
 
 def test_the_reason_names_line_module_and_way_out() -> None:
-    plan = discover(nn.Sequential(nn.Linear(5, 4), mlp(checked, WIDE, WIDE, size=1), nn.ReLU())[1], X)
-    (found,) = (refusal for refusal in plan.refusals if refusal.name == "a")
-    assert found.reason.startswith("the forward compares with 96 its size (test_size_branches.py:")
-    assert "ignore=" in found.advice
+    plan = discover(nn.Sequential(mlp(checked, WIDE, WIDE), nn.ReLU()), X)
+    (found,) = (refusal for refusal in plan.refusals if refusal.name == "0.a")
+    assert found.reason.startswith("the forward compares its size with 96 (test_size_branches.py:")
+    assert found.reason.endswith(" in 0)") and "ignore=" in found.advice
+
+
+def test_what_c_code_reads_without_a_word_is_caught_by_the_purge() -> None:
+    table = [0] * (WIDE + 1)
+    table[7] = 1
+    model = mlp(lambda net, h: -h if table[h.shape[1]] else h, WIDE, WIDE).double()
+    gates = attach_gates(model, X.double())
+    with torch.no_grad():
+        gates.log_alpha.fill_(-9.0)[:7] = 3.0
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(StructureError, match="purged and gated outputs differ by"):
+        purge(model, settle=False)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_numbers_of_modules_stay_plain() -> None:

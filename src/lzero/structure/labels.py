@@ -51,7 +51,7 @@ class Classes:
         reason: position in ``reasons`` of why its class is frozen, -1 where it is free.
         consumer: whether a product contracts over it.
         slot: position in ``slots`` of the tensor dim that it lies on.
-        everywhere: like ``root``, but for the labels of the forward's own too.
+        everywhere: like ``root``, for the labels of the forward's own too, and 0 where the class is frozen.
     """
 
     root: IntArray
@@ -170,9 +170,10 @@ class LabelBook:
         consumer = np.zeros(component.size, dtype=np.bool_)
         consumer[_joined(self._consumed)] = True
         consumer[0] = False
-        everywhere, why = smallest[component], first[component][:count]
+        root, why = smallest[component], first[component]
         slot = np.repeat(np.arange(-1, len(self.slots)), [1, *(slot.size for slot in self.slots)])
-        return Classes(everywhere[:count], why, consumer[:count], slot, tuple(self.slots), tuple(reasons), everywhere)
+        everywhere = np.where(why < 0, root, 0)
+        return Classes(root[:count], why[:count], consumer[:count], slot, tuple(self.slots), tuple(reasons), everywhere)
 
     def _components(self) -> tuple[IntArray, IntArray]:
         """The number of each label's class, [labels + 1], and the smallest label of each class."""

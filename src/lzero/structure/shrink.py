@@ -107,7 +107,7 @@ def _select_inputs(model: nn.Module, name: str, dims: dict[int, Tensor], alive: 
 def _replace(model: nn.Module, cuts: Mapping[Tensor, Mapping[int, Tensor]]) -> None:
     """Put what the masks on its dims leave of every tensor of ``cuts`` in its place, under all its aliases.
 
-    A buffer that a state dict would leave out is saved from now on: which of its positions are left is known nowhere else.
+    A buffer that a state dict would leave out is saved from now on: nothing else knows which positions are left.
     """
     small = {tensor: _cut(tensor, dims) for tensor, dims in cuts.items()}
     for module in model.modules():

@@ -47,7 +47,7 @@ def split_by_steadiness(
     for question in questions:
         touched = {name for leaf in question.form.leaves for name in linear[leaf].slopes} - why.keys()
         if touched and not _steady(question, linear, sizes):
-            reason = Reason(f"the forward {question.act} its size ({question.place})", _ADVICE)
+            reason = Reason(f"the forward {question.act} ({question.place})", _ADVICE)
             why.update(dict.fromkeys(touched, reason))
     kept = [group for group in groups if group.name not in why]
     return kept, [refusal(g.name, g.size, g.members, why[g.name]) for g in groups if g.name in why]

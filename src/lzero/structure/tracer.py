@@ -68,12 +68,13 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             f"{type(error).__name__}: {error}. Tensors given: {given}. Pass what the training loop passes, with its "
             "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments"
         ) from error
-    tracer.thaw_unused(outputs)
+    tracer.thaw_unused(outputs, watch.read)
     for tensor in tensors_in(outputs):
         for known in [found] if (found := table.find(tensor)) is not None else table.sharing(tensor):
             for labels in known.axes:
                 table.book.freeze(labels, Reason("it is an output of the model"))
-    return Trace(table.book.classes(), table.macs, table.users, watch.questions)
+    classes = table.book.classes()
+    return Trace(classes, table.macs, table.users, watch.questions(classes))
 
 
 def _check(model: nn.Module) -> None:
@@ -144,13 +145,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._table.book.step = -1
         return out
 
-    def thaw_unused(self, outputs: Any) -> None:
-        """Take back what ops froze whose results reach neither ``outputs`` nor a Python number."""
-        alive = {storage_pointer(tensor) for tensor in tensors_in(outputs)}
+    def thaw_unused(self, outputs: Any, read: set[int]) -> None:
+        """Take back what ops froze whose results reach neither ``outputs`` nor a number or size that Python reads.
+
+        ``read`` is the memory of the tensors whose sizes were.
+        """
+        alive = {storage_pointer(tensor) for tensor in tensors_in(outputs)} | read
         unused = set()
-        for step, (made, read, number) in reversed(list(enumerate(self._steps))):
+        for step, (made, used, number) in reversed(list(enumerate(self._steps))):
             if number or made & alive:
-                alive |= read
+                alive |= used
             else:
                 unused.add(step)
         self._table.book.thaw(unused)

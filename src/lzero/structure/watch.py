@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lzero.structure.call import TensorTable
+from lzero.structure.call import TensorTable, storage_pointer
 from lzero.structure.forward import ModulePath, tensors_in
-from lzero.structure.labels import Axes, Reason
+from lzero.structure.labels import Axes, Classes, IntArray, Reason
 from lzero.structure.watched import Attribute, Extent, Form, Notebook, Question, Watched, asker, plain, trusted
 
 _SHAPE = vars(torch._C.TensorBase)["shape"].__get__
@@ -35,18 +35,20 @@ class Watch(TorchFunctionMode):
     """A mode in which ``x.shape`` and the whole numbers of modules are :class:`Watched`, where units may leave.
 
     Attributes:
-        questions: all that was asked of them so far.
+        read: memory of the tensors whose sizes were read.
     """
 
     def __init__(self, table: TensorTable, where: ModulePath) -> None:
         super().__init__()
         self._table, self._where = table, where
         self._notes = Notebook(lambda: where.current)
+        self.read: set[int] = set()
+        self._made: dict[int, tuple[IntArray, Question]] = {}  # by first label: sizes of constants of the forward
 
-    @property
-    def questions(self) -> list[Question]:
-        """What Python learnt, in order."""
-        return self._notes.questions
+    def questions(self, classes: Classes) -> list[Question]:
+        """What Python learnt: all that was asked so far, and the sizes of constants that turned out to be fixed."""
+        fixed = [question for labels, question in self._made.values() if (classes.everywhere[labels] == 0).any()]
+        return [*self._notes.questions, *fixed]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of ``func``, its sizes watched."""
@@ -59,12 +61,14 @@ class Watch(TorchFunctionMode):
             return out if trusted(asker()) else self._read(func, args[0], out, args[1:], kwargs or {})
         if func in _LEAVES_TORCH:
             if not trusted(asker()):
+                self.read.add(storage_pointer(args[0]))
                 self._freeze([args[0]], f"the forward {_LEAVES_TORCH[func]}", 1 if func is Tensor.__len__ else None)
         elif watched := list(_watched_in(args, kwargs)):
             self._handed_over(func, out, args, watched)
         return out
 
     def _read(self, func: Any, tensor: Tensor, out: Any, args: Any, kwargs: Any) -> Any:
+        self.read.add(storage_pointer(tensor))
         axes = self._axes(tensor)
         if axes is None:
             return out
@@ -79,7 +83,10 @@ class Watch(TorchFunctionMode):
         return sizes[plain(args[0] if args else kwargs["dim"])]
 
     def _watched(self, size: int, labels: Any) -> int:
-        return Watched(size, Form.of(Extent(labels)), self._notes) if size > 1 and labels.any() else size
+        if size < 2 or not labels.any():
+            return size
+        made = self._made.get(int(labels[0]))
+        return Watched(size, made[1].form if made else Form.of(Extent(labels)), self._notes)
 
     def _axes(self, tensor: Tensor) -> Axes | None:
         """The labels of ``tensor``; None where nothing labelled led to it."""
@@ -97,9 +104,23 @@ class Watch(TorchFunctionMode):
         lost = any(self._table.find(tensor) is None for tensor in tensors_in(out))
         for number in watched:
             if name in _COMPUTES:
-                self._notes.ask(number.form, f"computes ({name}) with")
+                self._notes.ask(number.form, f"computes ({name}) with its size")
             elif lost:
-                self._notes.ask(number.form, f"makes a tensor that cannot be followed ({name}) of")
+                self._notes.ask(number.form, f"makes a tensor that cannot be followed ({name}) of its size")
+        if next(tensors_in(args), None) is None:
+            self._remember(out, watched)
+
+    def _remember(self, constant: Any, watched: list[Watched]) -> None:
+        """The sizes of a ``constant`` that the forward makes are those that were asked for."""
+        for tensor in tensors_in(constant):
+            found = self._table.find(tensor)
+            for labels in found.axes if found is not None else ():
+                for number in watched:
+                    if labels.size == plain(number) and labels.any():
+                        self._made[int(labels[0])] = (
+                            labels,
+                            self._notes.exactly(number.form, "makes a constant of its size"),
+                        )
 
     def _freeze(self, tensors: list[Any], why: str, dims: int | None = None) -> None:
         """Freeze the labels on the first ``dims`` dims, all by default."""

@@ -59,7 +59,7 @@ class Question:
     Attributes:
         form: the number.
         answer: what is learnt of it.
-        act: how, to complete "the forward ... its size".
+        act: how, to complete "the forward ...".
         place: source line and module.
     """
 
@@ -80,9 +80,16 @@ class Notebook:
         """Note a question, unless a library that only checks its arguments asks it."""
         frame = asker()
         if form.leaves and not trusted(frame):
-            path = self.module()
-            line = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
-            self.questions.append(Question(form, answer, act, f"{line}{f' in {path}' if path else ''}"))
+            self.questions.append(Question(form, answer, act, self._place(frame)))
+
+    def exactly(self, form: Form, act: str) -> Question:
+        """The question what the number is, for somebody to note later."""
+        return Question(form, lambda number: number, act, self._place(asker()))
+
+    def _place(self, frame: FrameType) -> str:
+        path = self.module()
+        line = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+        return f"{line}{f' in {path}' if path else ''}"
 
 
 def asker() -> FrameType:
@@ -126,53 +133,55 @@ class Watched(int):
         """``op`` of both as a number of this kind; floats and lists end it, other objects decide for themselves."""
         if not isinstance(other, int):
             if isinstance(other, float):
-                self._ask("computes a plain number from")
+                self._ask("computes a plain number from its size")
                 return _swap(op, plain(self), other, swapped)
             if isinstance(other, list | tuple | str | bytes):
-                self._ask("makes a list of")
+                self._ask("makes a list of its size")
             return NotImplemented
         left, right = (other, self) if swapped else (self, other)
         form = _joined(op, left, right)
         if op in (operator.floordiv, operator.mod, divmod):
-            self.notes.ask(_joined(operator.mod, left, right), "rounds a share of")  # no remainder, no rounding
+            self.notes.ask(
+                _joined(operator.mod, left, right), "rounds a share of its size"
+            )  # no remainder, no rounding
         return Watched(op(plain(left), plain(right)), form, self.notes)
 
     def _compared(self, other: Any, op: Callable[..., Any]) -> Any:
         if not isinstance(other, int | float):
             return NotImplemented
         against = f" with {plain(other)}" if not isinstance(other, Watched) else " with another"
-        self.notes.ask(_joined(operator.sub, self, other), f"compares{against}", lambda gap: op(gap, 0))
+        self.notes.ask(_joined(operator.sub, self, other), f"compares its size{against}", lambda gap: op(gap, 0))
         return op(plain(self), plain(other))
 
     def __hash__(self) -> int:
-        self._ask("looks something up by")
+        self._ask("looks something up by its size")
         return hash(plain(self))
 
     def __bool__(self) -> bool:
-        self.notes.ask(self.form, "branches on", lambda number: number != 0)
+        self.notes.ask(self.form, "branches on its size", lambda number: number != 0)
         return bool(plain(self) != 0)
 
     def __float__(self) -> float:
-        self._ask("computes a plain number from")
+        self._ask("computes a plain number from its size")
         return float(plain(self))
 
     def __int__(self) -> int:
-        self._ask("computes a plain number from")
+        self._ask("computes a plain number from its size")
         return int.__int__(self)
 
     def __repr__(self) -> str:
-        self._ask("writes down")
+        self._ask("writes down its size")
         return repr(plain(self))
 
     def __format__(self, spec: str) -> str:
-        self._ask("writes down")
+        self._ask("writes down its size")
         return format(plain(self), spec)
 
     __str__ = __repr__
 
     def __pow__(self, other: Any, modulus: Any = None) -> Any:
         if isinstance(other, Watched) or not isinstance(other, int) or other < 0 or modulus is not None:
-            self._ask("computes a plain number from")
+            self._ask("computes a plain number from its size")
             return pow(plain(self), plain(other), modulus)
         return self._with(other, operator.pow, swapped=False)
 
@@ -221,7 +230,7 @@ def _plain_result(name: str, op: Callable[..., Any]) -> None:
     def ask(self: Watched, other: Any, swapped: bool) -> Any:
         if isinstance(other, torch.Tensor):
             return NotImplemented
-        self._ask("computes a plain number from")
+        self._ask("computes a plain number from its size")
         return _swap(op, plain(self), plain(other), swapped)
 
     if name != "pow":  # to a whole power, the number may stay watched
