@@ -86,6 +86,7 @@ REFUSED: dict[str, Callable[[], tuple[nn.Module, Any]]] = {
     "a magic number of a transposed view": rare(lambda net, h: h.T.contiguous().shape[0] == 7),
     "a magic number of ones": rare(lambda net, h: torch.arange(h.shape[1]).shape[0] == 7),
     "a magic number of constants": rare(lambda net, h: torch.ones(h.shape[1]).shape[0] == 7),
+    "a magic number of new constants": rare(lambda net, h: h.new_zeros((2, h.shape[1])).shape[1] == 7),
     "a magic number in a triangle": rare(lambda net, h: torch.ones(h.shape[1], h.shape[1]).tril().shape[0] == 7),
     "a magic number of places": rare(lambda net, h: len((h == h).nonzero()) == 21),
     "a magic number after an op without a rule": rare(lambda net, h: torch.fft.rfft(h).shape[1] == 4),

@@ -107,20 +107,16 @@ class Watch(TorchFunctionMode):
                 self._notes.ask(number.form, f"computes ({name}) with its size")
             elif lost:
                 self._notes.ask(number.form, f"makes a tensor that cannot be followed ({name}) of its size")
-        if next(tensors_in(args), None) is None:
-            self._remember(out, watched)
+        if name.removeprefix("new_") in ("zeros", "ones", "full", "empty") and not trusted(asker()):
+            self._remember(out, [size for size in _flat(args) if isinstance(size, int)])
 
-    def _remember(self, constant: Any, watched: list[Watched]) -> None:
-        """The sizes of a ``constant`` that the forward makes are those that were asked for."""
-        for tensor in tensors_in(constant):
-            found = self._table.find(tensor)
-            for labels in found.axes if found is not None else ():
-                for number in watched:
-                    if labels.size == plain(number) and labels.any():
-                        self._made[int(labels[0])] = (
-                            labels,
-                            self._notes.exactly(number.form, "makes a constant of its size"),
-                        )
+    def _remember(self, constant: Tensor, sizes: list[int]) -> None:
+        """The dims of a ``constant`` that the forward makes have the ``sizes`` that it asked for."""
+        found = self._table.find(constant)
+        for labels, size in zip(found.axes if found is not None else (), sizes, strict=False):
+            if isinstance(size, Watched) and labels.any():
+                act = "makes a constant of its size"
+                self._made[int(labels[0])] = labels, self._notes.exactly(size.form, act)
 
     def _freeze(self, tensors: list[Any], why: str, dims: int | None = None) -> None:
         """Freeze the labels on the first ``dims`` dims, all by default."""
@@ -146,9 +142,10 @@ class Watch(TorchFunctionMode):
 
 
 def _watched_in(args: Any, kwargs: Any) -> Iterator[Watched]:
-    """The watched numbers among arguments, their lists, tuples and slices."""
-    for value in (*args, *(kwargs or {}).values()):
-        if isinstance(value, Watched):
-            yield value
-        elif isinstance(value, tuple | list):
-            yield from (item for item in value if isinstance(item, Watched))
+    """The watched numbers among arguments, and in lists and tuples of them."""
+    return (value for value in _flat((*args, *(kwargs or {}).values())) if isinstance(value, Watched))
+
+
+def _flat(args: Any) -> Iterator[Any]:
+    for value in args:
+        yield from value if isinstance(value, tuple | list) else (value,)

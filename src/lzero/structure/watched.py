@@ -140,10 +140,8 @@ class Watched(int):
             return NotImplemented
         left, right = (other, self) if swapped else (self, other)
         form = _joined(op, left, right)
-        if op in (operator.floordiv, operator.mod, divmod):
-            self.notes.ask(
-                _joined(operator.mod, left, right), "rounds a share of its size"
-            )  # no remainder, no rounding
+        if op in (operator.floordiv, operator.mod):  # without a remainder nothing is rounded
+            self.notes.ask(_joined(operator.mod, left, right), "rounds a share of its size")
         return Watched(op(plain(left), plain(right)), form, self.notes)
 
     def _compared(self, other: Any, op: Callable[..., Any]) -> Any:
