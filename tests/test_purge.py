@@ -253,6 +253,31 @@ def test_verification_catches_a_wrong_plan_whatever_the_outputs_scale(scale):
     assert purge(model, verify=False).certificate.largest_difference is None
 
 
+@pytest.mark.parametrize("way", ["raises", "turns"])
+def test_verification_catches_a_size_that_the_forward_branches_on(way):
+    class Strict(Mlp):
+        def forward(self, x):
+            out = super().forward(x)
+            if self.fc1.out_features == 2:
+                assert way == "turns", "unexpected width"
+                return -out
+            return out
+
+    def build():
+        model, plan = mlp(input_gates=False)
+        model.__class__ = Strict
+        return model, plan
+
+    model, gates, _ = gated(build)
+    with torch.no_grad():
+        gates.log_alpha.copy_(torch.tensor([3.0, -3, -3, 3, -3, -3, 3]))
+    before = snapshot(model)
+    message = "does not run: its forward raised AssertionError: unexpected width" if way == "raises" else "differ by"
+    with pytest.raises(StructureError, match=message):
+        purge(model, settle=False)
+    same(before, snapshot(model))
+
+
 def test_verification_catches_a_wrong_parameter_count():
     model, gates, _ = gated(lambda: mlp(input_gates=False))
     with torch.no_grad():

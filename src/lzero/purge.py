@@ -18,7 +18,7 @@ from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
-from lzero.structure.forward import map_tensors
+from lzero.structure.forward import ModulePath, map_tensors
 from lzero.structure.gated import accept_plain_checkpoint, gated_leaves, gates_of
 from lzero.structure.recurrent import unfollow_gates
 from lzero.structure.run import largest_difference, run
@@ -109,7 +109,7 @@ def purge(
         verify: run the gated and the purged model on the example inputs, count parameters, and compare.
 
     Raises:
-        StructureError: ``model`` has no gates, or the check fails.
+        StructureError: ``model`` has no gates, or the purged model does not run, or does not give the same outputs.
         BudgetError: an infeasible budget.
     """
     gates = gates_of(model)
@@ -180,7 +180,16 @@ def _verify(model: nn.Module, z: Tensor, small: nn.Module, open_: Tensor, gates:
     inputs = map_tensors(gates.plan.example_inputs, lambda tensor: tensor.to(gates.log_alpha.device))
     with twin_gates.fixed(z):
         before = run(twin, inputs)
-    after = run(copy.deepcopy(small), inputs)
+    trial = copy.deepcopy(small)
+    where = ModulePath(trial)
+    try:
+        after = run(trial, inputs)
+    except Exception as error:
+        raise StructureError(
+            f"{type(model).__name__}: the purged model does not run: {where.current or 'its forward'} raised "
+            f"{type(error).__name__}: {error}. A size is written out there; make it follow the tensors, or pass the "
+            "module to ignore="
+        ) from error
     difference, scale = largest_difference(before, after)
     tolerance = max(_TOLERANCES.get(p.dtype, _LOW_PRECISION) for p in small.parameters() if p.is_floating_point())
     if not difference <= tolerance * scale:

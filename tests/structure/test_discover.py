@@ -75,6 +75,9 @@ class TestExpectedGroups:
             "0.input": "it reads features that no gate controls (aten.addmm in 0)",
             "4": "it is an output of the model",
         }
+        assert {r.name: r.advice for r in plan.refusals}["0.input"] == (
+            'granularity="input" gates the features that it reads'
+        )
         assert dict(plan.positions) == {"0.weight": 5, "2.weight": 5, "4.weight": 5}
 
     def test_lenet(self, assert_exact: AssertExact) -> None:
@@ -248,6 +251,12 @@ class TestGranularity:
 
     def test_input_of_the_first_layer(self, assert_exact: AssertExact) -> None:
         assert sizes(assert_exact(mlp(), torch.randn(5, 12), granularity="input")) == {"0.input": 12, "0": 8, "2": 6}
+
+    def test_features_that_are_gated_are_not_refused(self) -> None:
+        plan = discover(mlp(), torch.randn(5, 12), granularity="input")
+        assert [refusal.name for refusal in plan.refusals] == ["4"]
+        some = discover(mlp(), torch.randn(5, 12), granularity={"2": "input"})
+        assert [refusal.name for refusal in some.refusals] == ["0.input", "4"]
 
     def test_shared_linear_keeps_its_inputs(self) -> None:
         model = Net(lambda net, x: net.b(net.a(x) + F.linear(x, net.a.weight)), a=nn.Linear(5, 4), b=nn.Linear(4, 2))

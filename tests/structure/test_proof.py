@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lzero.structure.closures import closures
+from lzero.structure.compare import predicted_parameters, relative_difference
 from lzero.structure.group import GateGroup, Member
-from lzero.structure.proof import Proof, predicted_parameters, relative_difference
+from lzero.structure.proof import Proof
 from lzero.structure.randomise import randomise
 from lzero.structure.shrink import shrink
 
@@ -89,6 +90,23 @@ class TestAccept:
         assert not groups
         assert {r.reason for r in refusals} == {"closing it changes no output, so that nothing can be proved"}
 
+    @pytest.mark.parametrize("size", range(2, 8))
+    @pytest.mark.parametrize("seed", range(5))
+    def test_a_small_layer_whose_units_happen_to_be_dead(self, size: int, seed: int) -> None:
+        model = nn.Sequential(nn.Linear(4, size), nn.ReLU(), nn.Linear(size, 3), nn.ReLU(), nn.Linear(3, 2))
+        groups = [hidden("0", "2", size), hidden("2", "4", 3)]
+        assert Proof(model, torch.zeros(1, 4), seed).accept(groups)[0] == groups
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_a_rarely_living_layer_that_no_gradient_reaches(self, seed: int) -> None:
+        model = Model(first=lambda h: torch.relu(h - 2).detach())
+        assert Proof(model, torch.zeros(1, 4), seed).accept([A, B])[0] == [A, B]
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_a_dead_layer_is_woken_before_it_is_believed(self, seed: int) -> None:
+        model = Model(first=lambda h: torch.relu(h - 2) / h.shape[-1])
+        assert Proof(model, torch.zeros(1, 4), seed).accept([A, B])[0] == [B]
+
     def test_forward_without_gradients_is_compared_by_value(self) -> None:
         assert Proof(Model(first=lambda h: torch.relu(h).detach()), X).accept([A, B])[0] == [A, B]
 
@@ -123,6 +141,14 @@ class TestClosures:
                 assert {kept % 2 for kept in opens[:3]} == {0, 1}
             z = torch.cat([pattern[group.name] for pattern in patterns])
             assert z[z > 0].min() > 0.1 and z.max() < 1 and z[z > 0].unique().numel() > 1
+
+    def test_every_group_is_left_with_one_unit_and_a_small_one_with_every_number(self) -> None:
+        groups = [hidden(f"g{size}", "r", size) for size in (*range(2, 12), 50)]
+        patterns = list(closures(groups, torch.Generator().manual_seed(0)))
+        for group in groups:
+            opens = {int((pattern[group.name] > 0).sum()) for pattern in patterns}
+            assert 1 in opens
+            assert group.size >= 8 or opens >= set(range(1, group.size))
 
     def test_no_two_small_groups_always_lose_alike(self) -> None:
         groups = [hidden(f"g{i}", "r", 2) for i in range(9)]

@@ -141,7 +141,8 @@ CASES: dict[str, Case] = {
         lambda x: F.scaled_dot_product_attention(x, x[:, :2], x[:, :2], enable_gqa=True), [{1: [A, A, B, B]}]
     ),
     "add a dim": Case(lambda x: x[:, None].unsqueeze(-1), [{2: UNITS}]),
-    "squeeze": Case(lambda x: x.squeeze(), SAME, shape=(2, 4, 1, 1)),
+    "squeeze": Case(lambda x: x.squeeze((2, 3)), SAME, shape=(2, 4, 1, 1)),
+    "squeeze of a dim that has one unit left": Case(lambda x: x.squeeze(), SAME, UNITS, shape=(2, 4, 1, 1)),
     "view of size one": Case(lambda x: x.view(1, 8, 1, 6, 6), [{1: UNITS * 2}]),
     "permute": Case(lambda x: x.permute(0, 2, 3, 1), [{3: UNITS}]),
     "transpose": Case(lambda x: x.transpose(1, -1), [{3: UNITS}]),

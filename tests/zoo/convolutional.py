@@ -190,8 +190,9 @@ class Shuffled(nn.Module):
         return F.relu(x + self.rest(h))
 
 
-def shufflenet() -> nn.Module:
-    return nn.Sequential(conv(3, 12), Shuffled(12, 3, False), Shuffled(12, 3, True), head(12))
+def shufflenet(channels: int) -> nn.Module:
+    body = Shuffled(channels, 3, False), Shuffled(channels, 3, True)
+    return nn.Sequential(conv(3, channels), *body, head(channels))
 
 
 class HalfShuffled(nn.Module):
@@ -349,7 +350,8 @@ CONVOLUTIONAL: dict[str, Entry] = {
     "MobileNetV2": Entry(NETWORKS, mobilenet_v2, image(), 0.9),
     "MobileNetV3": Entry(NETWORKS, mobilenet_v3, image(), 0.9),
     "EfficientNet": Entry(NETWORKS, efficientnet, image(), 0.9),
-    "ShuffleNetV1": Entry(NETWORKS, shufflenet, image(), 0.6),
+    "ShuffleNetV1": Entry(NETWORKS, lambda: shufflenet(36), image(), 0.9),
+    "ShuffleNetV1, few channels": Entry(NETWORKS, lambda: shufflenet(12), image(), 0.6),
     "ShuffleNetV2": Entry(NETWORKS, shufflenet_v2, image(), 0.9),
     "ConvNeXt": Entry(NETWORKS, convnext, image(), 0.35),
     "U-Net, transposed": Entry(NETWORKS, lambda: UNet(True), image(), 0.9),

@@ -13,6 +13,7 @@ from torch import nn
 from lzero import attach_gates, discover, purge
 from lzero.cost import Cost
 from lzero.structure.forward import map_tensors, private_copy
+from lzero.structure.grouping import unit_groups
 from lzero.structure.plan import Plan
 from lzero.structure.run import largest_difference, run
 from lzero.structure.tracer import trace
@@ -25,7 +26,8 @@ class Row:
     """One line of the table.
 
     Attributes:
-        plan: what was found and refused.
+        plan: what was proved and what was refused.
+        found: groups of units that the tracer coupled and nothing forbade, before anything was proved.
         seconds: for discovery and proof.
         double, single: largest difference of gated and purged outputs in float64 and float32, relative to the largest
             output, over several random closures with fractional gates.
@@ -34,6 +36,7 @@ class Row:
     """
 
     plan: Plan
+    found: int
     seconds: float
     double: float
     single: float
@@ -46,6 +49,7 @@ def measure(model: nn.Module, inputs: Any) -> Row:
     start = time.perf_counter()
     plan = discover(model, inputs)
     seconds = time.perf_counter() - start
+    found, _ = unit_groups(trace(private_copy(model), inputs), model, lambda members: None)
     worst = {torch.float64: 0.0, torch.float32: 0.0}
     effect, params, macs = 1.0, [], []
     for dtype in worst if plan.groups else ():
@@ -69,4 +73,4 @@ def measure(model: nn.Module, inputs: Any) -> Row:
             used = trace(private_copy(small), cast).macs.values()
             params.append((sum(p.numel() for p in small.parameters()), round(float(counts[0].value(opened)))))
             macs.append((sum(used), round(float(counts[1].value(opened)))))
-    return Row(plan, seconds, worst[torch.float64], worst[torch.float32], effect, params, macs)
+    return Row(plan, len(found), seconds, worst[torch.float64], worst[torch.float32], effect, params, macs)

@@ -226,8 +226,8 @@ def experts(chosen: int | None) -> nn.Module:
     return nn.Sequential(nn.Embedding(WORDS, WIDTH), block(), mixed, nn.Linear(WIDTH, 4))
 
 
-def stacked_experts() -> nn.Module:
-    """Experts as two parameters with a dim for the expert."""
+def stacked_experts(route: Callable[[Tensor], Tensor]) -> nn.Module:
+    """Experts as two parameters with a dim for the expert, each weighed by what ``route`` makes of the scores."""
 
     class Stacked(nn.Module):
         def __init__(self) -> None:
@@ -236,9 +236,9 @@ def stacked_experts() -> nn.Module:
             self.up, self.down = nn.Parameter(torch.randn(3, WIDTH, 10)), nn.Parameter(torch.randn(3, 10, WIDTH))
 
         def forward(self, x: Tensor) -> Tensor:
-            flat = x.flatten(0, 1).expand(3, -1, -1)
+            flat = x.flatten(0, 1).expand(self.up.shape[0], -1, -1)
             h = torch.bmm(F.gelu(torch.bmm(flat, self.up)), self.down)
-            weights = self.router(x).softmax(-1).flatten(0, 1).T[..., None]
+            weights = route(self.router(x)).flatten(0, 1).T[..., None]
             return (h * weights).sum(0).view_as(x)
 
     return nn.Sequential(nn.Linear(5, WIDTH), nn.LayerNorm(WIDTH), Residual(Stacked()), nn.Linear(WIDTH, 4))
@@ -291,7 +291,12 @@ ZOO: dict[str, Entry] = {
     "MLP": Entry(OTHER, mlp, lambda: torch.randn(3, 9), 0.9),
     "Experts, all": Entry(OTHER, lambda: experts(None), words(), 0.7),
     "Experts, routed": Entry(OTHER, lambda: experts(2), words(), 0.4, routed=True),
-    "Experts, stacked": Entry(OTHER, stacked_experts, lambda: torch.randn(2, 4, 5), 0.75),
+    "Experts, stacked": Entry(
+        OTHER, lambda: stacked_experts(lambda scores: scores.softmax(-1)), lambda: torch.randn(2, 4, 5), 0.75
+    ),
+    "Experts, each weighed alone": Entry(
+        OTHER, lambda: stacked_experts(torch.sigmoid), lambda: torch.randn(2, 4, 5), 0.75
+    ),
     "Autoencoder, variational": Entry(OTHER, autoencoder, lambda: torch.randn(3, 12), 0.7),
     "Recommender": Entry(
         OTHER, recommender, lambda: {"user": torch.arange(3), "item": torch.arange(3), "dense": torch.randn(3, 6)}, 0.9

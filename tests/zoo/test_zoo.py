@@ -22,6 +22,7 @@ def test_model(name: str) -> None:
     torch.manual_seed(0)
     row = measure(entry.build(), entry.inputs())
     assert row.plan.reachable >= entry.reach * row.plan.parameters, f"\n{row.plan}"
+    assert row.found >= len(row.plan)
     assert row.double < 1e-9
     assert row.single < 1e-5
     assert row.effect > 1e-4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lzero.structure.labels import Axes, IntArray, LabelBook, Reason, fixed
+from lzero.structure.zeros import Zeroing
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +22,13 @@ class Traced:
         tensor: held, so that its id and its storage stay its own while the trace lives.
         axes: its labels, one array per dim.
         source: the parameter that it is a pure view of: same values, same labels. None for all else.
+        zeroing: parameters that make it zero where they are.
     """
 
     tensor: Tensor
     axes: Axes
     source: str | None = None
+    zeroing: Zeroing = frozenset()
 
 
 @dataclass
@@ -53,6 +56,12 @@ class TensorTable:
         """The labels of ``tensor``, None for one that no labelled tensor led to."""
         traced = self._known.get(id(tensor))
         return traced if traced is not None and len(traced.axes) == tensor.dim() else None
+
+    def mark(self, tensor: Tensor, zeroing: Zeroing) -> None:
+        """Note what makes ``tensor`` zero."""
+        traced = self._known.get(id(tensor))
+        if traced is not None and traced.zeroing != zeroing:
+            self._known[id(tensor)] = replace(traced, zeroing=zeroing)
 
     def sharing(self, tensor: Tensor) -> list[Traced]:
         """The labelled tensors that live on the same memory as ``tensor``."""
@@ -102,6 +111,22 @@ class Call:
         """The parameter that argument ``name`` is a pure view of."""
         traced = self._table.find(self.arguments[name])
         return None if traced is None else traced.source
+
+    def zeroing(self, name: str, *, parameter: bool = False) -> Zeroing:
+        """What makes argument ``name`` zero; itself, if it is a ``parameter`` and that counts."""
+        value = self.arguments[name]
+        traced = self._table.find(value) if isinstance(value, Tensor) else None
+        if traced is None:
+            return frozenset()
+        return frozenset((traced.source,)) if parameter and traced.source else traced.zeroing
+
+    def sum_over(self, labels: IntArray, *names: str, why: str, advice: str) -> None:
+        """Note that units with ``labels`` are summed, in the product of arguments ``names``; see :mod:`zeros`."""
+        ways = tuple(way for name in names if (way := self.zeroing(name)))
+        if ways:
+            self._table.book.sum_over(labels, ways, self.reason(why, advice))
+        else:
+            self.freeze(labels, why, advice)
 
     def give(self, axes: Sequence[IntArray], out: Tensor | None = None, *, view_of: str | None = None) -> None:
         """Set the labels of the output (of ``out`` among several); ``view_of`` names the argument it is a view of."""

@@ -10,10 +10,11 @@ from torch import nn
 
 from lzero.errors import StructureError
 from lzero.structure.forward import private_copy
-from lzero.structure.granularity import input_groups, request, weight_groups
+from lzero.structure.granularity import advise_inputs, input_groups, request, weight_groups
 from lzero.structure.grouping import unit_groups
 from lzero.structure.plan import Plan
 from lzero.structure.proof import Proof
+from lzero.structure.steady import split_by_steadiness
 from lzero.structure.tracer import trace
 
 
@@ -51,16 +52,18 @@ def discover(
     spare = private_copy(model)
     seen = trace(spare, example_inputs)
     units, refusals = unit_groups(seen, model, asked.veto)
+    units, unsteady = split_by_steadiness(units, seen.questions, seen.classes, spare)
 
     proof = Proof(spare, example_inputs, spare=True)
     proved, unproved = proof.accept(units)
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)
+    refusals = [*advise_inputs(refusals, model, seen, groups), *unsteady, *unproved, *unproved_others]
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     return Plan(
         groups=tuple(groups),
-        refusals=(*refusals, *unproved, *unproved_others),
+        refusals=tuple(refusals),
         shapes=MappingProxyType(shapes),
         positions=MappingProxyType({name: _each(macs, sizes[name]) for name, macs in seen.macs.items()}),
         granularity=MappingProxyType(dict(asked.granularity)),

@@ -40,16 +40,38 @@ def _walk(value: Any, seen: set[int]) -> Iterator[Tensor]:
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """``value`` with ``change`` applied to the tensors nested in its tuples, lists and mappings."""
+    """``value`` with ``change`` applied to every tensor that :func:`tensors_in` finds; containers are new, of one kind.
+
+    What cannot be copied stays as it is.
+    """
+    return _map(value, change, {})
+
+
+def _map(value: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]) -> Any:
     if isinstance(value, Tensor):
         return change(value)
-    if isinstance(value, Mapping):
-        return {key: map_tensors(item, change) for key, item in value.items()}
+    if id(value) in done:
+        return done[id(value)]
     if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple takes its fields one by one
-        return type(value)(*(map_tensors(item, change) for item in value))
-    if isinstance(value, tuple | list):
-        return type(value)(map_tensors(item, change) for item in value)
-    return value
+        return type(value)(*(_map(item, change, done) for item in value))
+    if type(value) in (tuple, list, set, frozenset):
+        return type(value)(_map(item, change, done) for item in value)
+    if next(tensors_in(value), None) is None:
+        return value
+    if isinstance(value, Mapping) and not hasattr(value, "__setitem__"):
+        return {key: _map(item, change, done) for key, item in value.items()}
+    try:
+        made = done[id(value)] = copy.copy(value)
+    except Exception:
+        return value
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            made[key] = _map(item, change, done)
+        return made
+    names = [field.name for field in fields(value)] if is_dataclass(value) else list(getattr(value, "__dict__", ()))
+    for name in names:
+        object.__setattr__(made, name, _map(getattr(value, name), change, done))  # a dataclass may be frozen
+    return made
 
 
 def private_copy(model: nn.Module) -> nn.Module:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
-from lzero.structure.group import GateGroup, Member
+from lzero.structure.group import GateGroup, Member, Refusal
 from lzero.structure.grouping import owner
 from lzero.structure.labels import Reason
 from lzero.structure.tracer import Trace
@@ -84,13 +84,10 @@ def _covers(prefix: str, path: str) -> bool:
 
 def input_groups(model: nn.Module, trace: Trace, asked: Request, units: Sequence[GateGroup]) -> list[GateGroup]:
     """One group for each Linear whose features are to be gated: those that are not one unit each already."""
-    names = [name for name, _ in model.named_parameters(remove_duplicate=True)]
     groups = []
-    for path, module in model.named_modules():
-        weight = f"{path}.weight" if path else "weight"
-        # Purging puts a selection in front of this module: nothing else may use its weight.
-        alone = type(module) is nn.Linear and trace.users.get(weight) == {path} and _aliases(model, module.weight) == 1
-        if not alone or weight not in names or asked.of(weight) != "input" or asked.ignores(weight):
+    for path, module in _selectable(model, trace):
+        weight = _weight(path)
+        if asked.of(weight) != "input" or asked.ignores(weight):
             continue
         free = torch.ones(module.weight.shape[1], dtype=torch.bool)
         for member in (member for group in units for member in group.members):
@@ -98,9 +95,42 @@ def input_groups(model: nn.Module, trace: Trace, asked: Request, units: Sequence
                 free[member.index] = False
         columns = free.nonzero()  # [k, 1]
         if len(columns) > 1:
-            name = f"{path}.input" if path else "input"
-            groups.append(GateGroup(name, len(columns), "input", (Member(weight, 1, columns, "consumer"),)))
+            groups.append(GateGroup(_features(path), len(columns), "input", (Member(weight, 1, columns, "consumer"),)))
     return groups
+
+
+def advise_inputs(
+    refusals: Sequence[Refusal], model: nn.Module, trace: Trace, groups: Sequence[GateGroup]
+) -> list[Refusal]:
+    """``refusals`` without the features that an input group gates, and with a word on those that one could gate."""
+    gated = {group.name for group in groups if group.kind == "input"}
+    possible = {_features(path) for path, _ in _selectable(model, trace)}
+    return [
+        replace(refused, advice='granularity="input" gates the features that it reads')
+        if refused.name in possible and not refused.advice
+        else refused
+        for refused in refusals
+        if refused.name not in gated
+    ]
+
+
+def _selectable(model: nn.Module, trace: Trace) -> Iterator[tuple[str, nn.Linear]]:
+    """The Linears, by path, that purging can put a selection in front of: nothing else uses their weights."""
+    names = {name for name, _ in model.named_parameters()}
+    for path, module in model.named_modules():
+        weight = _weight(path)
+        alone = type(module) is nn.Linear and trace.users.get(weight) == {path} and _aliases(model, module.weight) == 1
+        if alone and weight in names:
+            yield path, module
+
+
+def _weight(path: str) -> str:
+    return f"{path}.weight" if path else "weight"
+
+
+def _features(path: str) -> str:
+    """The name of the features that the module at ``path`` reads."""
+    return f"{path}.input" if path else "input"
 
 
 def _aliases(model: nn.Module, parameter: Tensor) -> int:

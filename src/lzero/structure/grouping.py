@@ -18,6 +18,10 @@ Veto = Callable[[Sequence[Member]], Reason | None]
 """Says why units on these members may not be gated, None where they may."""
 
 _ALONE = Reason("it is one single unit: closing it would close the whole layer", "")
+_TIED = Reason(
+    "all its units are tied into a single one: closing it would close the whole layer",
+    "a shuffle between grouped convolutions leaves several if every group has a multiple of `groups` channels",
+)
 _UNREAD = Reason(
     "no weight reads it, so that there is nowhere for a gate to multiply",
     "a Linear or convolution must come after it; what does come may be an output or a computed weight",
@@ -136,7 +140,7 @@ def _obstacle(members: Sequence[Member], size: int, gated: dict[str, set[int]]) 
     if not any(member.role == "consumer" for member in members):
         return _UNREAD
     if size == 1:
-        return _ALONE
+        return _TIED if any(member.width > 1 for member in members) else _ALONE
     dims: dict[str, set[int]] = {}
     for member in members:
         dims.setdefault(member.tensor, set(gated.get(member.tensor, ()))).add(member.dim)

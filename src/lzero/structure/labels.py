@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lzero.structure.factors import Factor, State, decide
+from lzero.structure.zeros import Sum, Zeroing, gated_positions
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -50,6 +51,7 @@ class Classes:
         reason: position in ``reasons`` of why its class is frozen, -1 where it is free.
         consumer: whether a product contracts over it.
         slot: position in ``slots`` of the tensor dim that it lies on.
+        everywhere: like ``root``, for the labels of the forward's own too, and 0 where the class is frozen.
     """
 
     root: IntArray
@@ -58,6 +60,7 @@ class Classes:
     slot: IntArray
     slots: tuple[Slot, ...]
     reasons: tuple[Reason, ...]
+    everywhere: IntArray
 
 
 @dataclass
@@ -81,6 +84,7 @@ class LabelBook:
     _frozen_by: list[int] = field(default_factory=list)
     _consumed: list[IntArray] = field(default_factory=list)
     _read: list[tuple[str, IntArray]] = field(default_factory=list)
+    _sums: list[Sum] = field(default_factory=list)
 
     def enrol(self, name: str, shape: tuple[int, ...], dims: int | None = None) -> Axes:
         """Fresh labels for the first ``dims`` dims (all by default) of the tensor ``name``.
@@ -143,8 +147,13 @@ class LabelBook:
         if not own.all():
             self._read.append((name, labels[~own]))
 
+    def sum_over(self, labels: IntArray, ways: tuple[Zeroing, ...], reason: Reason) -> None:
+        """Note a sum over ``labels``, which ``reason`` forbids unless the parameters of one of ``ways`` gate it."""
+        self._sums.append(Sum(labels, ways, reason))
+
     def classes(self) -> Classes:
         """The classes that all the ties together make."""
+        self._gate_sums()
         decide(self._factors, self._state, self._settle)
         self._factors.clear()
         component, smallest = self._components()
@@ -161,9 +170,10 @@ class LabelBook:
         consumer = np.zeros(component.size, dtype=np.bool_)
         consumer[_joined(self._consumed)] = True
         consumer[0] = False
-        root, why = smallest[component][:count], first[component][:count]
+        root, why = smallest[component], first[component]
         slot = np.repeat(np.arange(-1, len(self.slots)), [1, *(slot.size for slot in self.slots)])
-        return Classes(root, why, consumer[:count], slot, tuple(self.slots), tuple(reasons))
+        everywhere = np.where(why < 0, root, 0)
+        return Classes(root[:count], why[:count], consumer[:count], slot, tuple(self.slots), tuple(reasons), everywhere)
 
     def _components(self) -> tuple[IntArray, IntArray]:
         """The number of each label's class, [labels + 1], and the smallest label of each class."""
@@ -175,6 +185,16 @@ class LabelBook:
         smallest = np.full(count, count, dtype=np.int64)
         smallest[component[::-1]] = np.arange(count)[::-1]  # the last to be written, the smallest, stays
         return component, smallest
+
+    def _gate_sums(self) -> None:
+        component, _ = self._components()
+        for total in self._sums:
+            positions = gated_positions(total, self.slots, component)
+            if positions is None:
+                self.freeze(total.labels, total.reason)
+            else:
+                self._consumed.extend(positions)
+        self._sums.clear()
 
     def _consume_reshaped(self, component: IntArray) -> None:
         """Mark the positions that reshaped parameters are read at; freeze where one dim alone cannot say which."""

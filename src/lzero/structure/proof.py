@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lzero.structure.closures import Closure, closures
+from lzero.structure.compare import comparable, predicted_parameters, relative_difference, share_with_slope
 from lzero.structure.forward import (
     ModulePath,
     isolated_random_state,
@@ -21,7 +21,7 @@ from lzero.structure.forward import (
     tensors_in,
     unfused,
 )
-from lzero.structure.group import GateGroup, Refusal, kept_positions
+from lzero.structure.group import GateGroup, Refusal
 from lzero.structure.grouping import refusal
 from lzero.structure.labels import Reason
 from lzero.structure.randomise import cast, draw_normal, randomise
@@ -29,7 +29,14 @@ from lzero.structure.run import call
 from lzero.structure.shrink import find_tensor, scale_consumers, shrink
 
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}
-_INVISIBLE = Reason("closing it changes no output, so that nothing can be proved")
+_INVISIBLE = Reason(
+    "closing it changes no output, so that nothing can be proved",
+    "what it makes may be unused, or multiplied by zero; if not, pass example inputs on which it matters",
+)
+_DRAWS = 8  # of weights and inputs, at most
+_ENOUGH = 0.9  # of the units of a group have to matter, over all draws together
+_LARGER = (1, 8, 8, 64)  # batches, as multiples of the example's
+_ELEMENTS = 1 << 12  # in the largest input of a larger batch
 _LITERAL = "make the sizes in the forward follow the tensors (x.shape, -1), or ignore this module"
 
 
@@ -57,12 +64,22 @@ class Proof:
         accepted, refusals = list(given), list[Refusal]()
         if self._obstacle is not None:
             return accepted, [_refuse(group, self._obstacle) for group in groups]
-        visible = self._visible(groups) if groups else set()
-        for group in groups:
-            if group.name not in visible:
-                refusals.append(_refuse(group, _INVISIBLE))
-        self._accept([group for group in groups if group.name in visible], accepted, refusals)
-        return accepted, refusals
+        pending, evidence = list(groups), dict.fromkeys((group.name for group in groups), 0.0)
+        for draw in range(_DRAWS):
+            if not pending or (draw and not self._redraw(draw)):
+                break
+            shares = self._shares(pending)
+            held = list(accepted)
+            self._accept([group for group in pending if shares[group.name]], held, refusals)
+            failed = {group.name for group in pending if shares[group.name]} - {group.name for group in held}
+            for name, share in shares.items():
+                evidence[name] += share
+            done = [group for group in pending if evidence[group.name] >= _ENOUGH and group.name not in failed]
+            accepted += done
+            gone = failed | {group.name for group in done}
+            pending = [group for group in pending if group.name not in gone]
+        ordered = [group for group in groups if group in accepted]
+        return [*given, *ordered], [*refusals, *(_refuse(group, _INVISIBLE) for group in pending)]
 
     def _accept(self, groups: Sequence[GateGroup], accepted: list[GateGroup], refusals: list[Refusal]) -> None:
         if not groups:
@@ -135,10 +152,13 @@ class Proof:
         with unfused(), torch.no_grad(), isolated_random_state(model):
             return [tensor.clone() for tensor in tensors_in(call(model, self._inputs))]
 
-    def _visible(self, groups: Sequence[GateGroup]) -> set[str]:
-        """Names of the groups that an output depends on; of the others a comparison of outputs would prove nothing."""
+    def _shares(self, groups: Sequence[GateGroup]) -> dict[str, float]:
+        """For each group the share of its units that an output depends on: of the others no comparison proves a thing.
+
+        A ReLU may be dead where other weights would wake it.
+        """
         slopes = self._slopes({member.tensor for group in groups for member in group.consumers})
-        return {group.name for group in groups if _slopes_in(slopes, group) or self._moves(group)}
+        return {group.name: share_with_slope(slopes, group) or self._share_that_moves(group) for group in groups}
 
     def _slopes(self, names: set[str]) -> dict[str, Tensor]:
         """Gradients of a random projection of the outputs with respect to the tensors ``names``; may be empty."""
@@ -155,31 +175,35 @@ class Proof:
         finally:
             self._model.requires_grad_(False)
 
-    def _moves(self, group: GateGroup) -> bool:
-        """Whether closing half of ``group`` changes the outputs."""
-        half = (torch.arange(group.size) % 2).double()
-        with self._gated([group], {group.name: half}) as trial:
-            try:
-                return relative_difference(self._dense, self._outputs(trial)) > self._tolerance
-            except Exception:  # a branch on the values: the comparison that follows will say so
-                return True
+    def _share_that_moves(self, group: GateGroup) -> float:
+        """The share of four parts of ``group`` that change the outputs when they are closed."""
+        parts = min(4, group.size)
+        moved = 0
+        for part in range(parts):
+            opened = (torch.arange(group.size) % parts != part).double()
+            with self._gated([group], {group.name: opened}) as trial:
+                try:
+                    moved += relative_difference(self._dense, self._outputs(trial)) > self._tolerance
+                except Exception:  # a branch on the values: the comparison that follows will say so
+                    moved += 1
+        return moved / parts
 
     def _prepare(self, example_inputs: Any) -> Reason | None:
         """Set dtype, weights and inputs for the proof; why nothing can be proved, None where all is well."""
-        problem = ""
+        problem, self._example_inputs = "", example_inputs
         for dtype, tolerance in _TOLERANCES.items():
             self._tolerance = tolerance
             cast(self._model, dtype)
             for random_inputs in (True, False):
+                self._convert = self._input(dtype, random=random_inputs)
                 randomise(self._model, self._generator)
-                self._inputs = map_tensors(example_inputs, self._input(dtype, random=random_inputs))
+                self._inputs = map_tensors(example_inputs, self._convert)
                 try:
                     self._dense = self._outputs(self._model)
                 except Exception as error:
                     problem = self._failed_at(error)
                     continue
-                outputs = [t for t in self._dense if t.is_floating_point() or t.is_complex()]
-                if outputs and not any(bool(tensor.isnan().any()) for tensor in outputs):
+                if comparable(self._dense):
                     if dtype is not torch.float64:
                         warnings.warn(
                             f"{type(self._model).__name__} does not run in float64: its groups are proved in float32, "
@@ -187,8 +211,23 @@ class Proof:
                             stacklevel=4,
                         )
                     return None
-                problem = "its outputs are NaN" if outputs else "it returns no float tensor"
+                floats = any(tensor.is_floating_point() or tensor.is_complex() for tensor in self._dense)
+                problem = "its outputs are NaN" if floats else "it returns no float tensor"
         return Reason(f"nothing can be proved: with random weights and inputs, {problem}", "")
+
+    def _redraw(self, draw: int) -> bool:
+        """Other weights and inputs, of a larger batch where the model takes one; False where none can be used."""
+        randomise(self._model, self._generator)
+        larger = _several(self._example_inputs, _LARGER[draw % len(_LARGER)])
+        for inputs in (larger, self._example_inputs):
+            self._inputs = map_tensors(inputs, self._convert)
+            try:
+                self._dense = self._outputs(self._model)
+            except Exception:  # what failed is forgotten with the next run
+                continue
+            if comparable(self._dense):
+                return True
+        return False
 
     def _input(self, dtype: torch.dtype, *, random: bool) -> Callable[[Tensor], Tensor]:
         def convert(tensor: Tensor) -> Tensor:
@@ -200,55 +239,13 @@ class Proof:
         return convert
 
 
-def _slopes_in(slopes: dict[str, Tensor], group: GateGroup) -> bool:
-    for member in group.consumers:
-        slope = slopes.get(member.tensor)
-        if slope is not None:
-            positions = member.index.reshape(-1).to(slope.device)
-            if bool((slope.reshape(-1) if member.dim < 0 else slope.index_select(member.dim, positions)).any()):
-                return True
-    return False
-
-
-def predicted_parameters(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]) -> int:
-    """How many parameters ``model`` has left once the closed units of ``groups`` leave; ``keep`` [k] marks the open.
-
-    Closed weights of a ``"weight"`` group become zeros and stay.
-    """
-    alive: dict[str, dict[int, Tensor]] = {}
-    parameters = dict(model.named_parameters())
-    for group in groups:
-        for member in group.members:
-            if member.dim >= 0 and member.tensor in parameters:
-                mask = kept_positions(member, keep[group.name], parameters[member.tensor].shape[member.dim])
-                dims = alive.setdefault(member.tensor, {})
-                dims[member.dim] = dims[member.dim] & mask if member.dim in dims else mask
-    total = 0
-    for name, parameter in parameters.items():
-        sizes = list(parameter.shape)
-        for dim, mask in alive.get(name, {}).items():
-            sizes[dim] = int(mask.sum())
-        total += math.prod(sizes)
-    return total
-
-
-def relative_difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
-    """Largest difference of two lists of outputs, each relative to its largest value; infinite where they do not match.
-
-    Integer outputs must be equal, and so must infinities.
-    """
-    if [tensor.shape for tensor in expected] != [tensor.shape for tensor in found]:
-        return math.inf
-    worst = 0.0
-    for a, b in zip(expected, found, strict=True):
-        if not (a.is_floating_point() or a.is_complex()):
-            worst = max(worst, 0.0 if torch.equal(a, b) else math.inf)
-        elif a.numel():
-            gap = torch.where(a == b, 0.0, (a - b).abs()).max()
-            scale = torch.where(a.isfinite(), a.abs(), 0.0).max()
-            relative = float(gap / scale) if float(gap) else 0.0
-            worst = max(worst, math.inf if math.isnan(relative) else relative)  # max() would drop a NaN
-    return worst
+def _several(inputs: Any, times: int) -> Any:
+    """``inputs`` as a batch up to ``times`` as large, where they are small and their first dims of one size."""
+    tensors = list(tensors_in(inputs))
+    times = min(times, _ELEMENTS // max([1, *(tensor.numel() for tensor in tensors)])) if tensors else 1
+    if times < 2 or len({tensor.shape[:1] for tensor in tensors}) != 1:
+        return inputs
+    return map_tensors(inputs, lambda tensor: torch.cat([tensor] * times) if tensor.dim() else tensor)
 
 
 def _refuse(group: GateGroup, reason: Reason) -> Refusal:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lzero.errors import StructureError
 from lzero.structure.gated import gated_leaves
 from lzero.structure.numbers import saved_numbers, set_numbers
-from lzero.structure.shrink import SelectedLinear
+from lzero.structure.shrink import SelectedLinear, find_tensor
 from lzero.structure.sizes import correct_sizes, tensors_of
 
 _COLUMNS = "columns"
@@ -38,15 +38,18 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """
     if any(gated_leaves(module) for module in model.modules()):
         raise StructureError(f"{type(model).__name__}: has gated tensors; expected a fresh model without gates")
-    selected, numbers = _selected(model, state), saved_numbers(model, state)
-    _check_keys(model, state, (*selected, *numbers))
-    _check_shapes(model, state)
+    selected, numbers, buffers = _selected(model, state), saved_numbers(model, state), _unsaved_buffers(model, state)
+    _check_keys(model, state, (*selected, *numbers, *buffers))
+    _check_shapes(model, state, buffers)
     for name, linear in selected.items():
         _check_columns(name, state[name], state[name.removesuffix(_COLUMNS) + "weight"], linear.weight)
 
     for name, linear in selected.items():
         linear.__class__ = SelectedLinear
         linear.register_buffer(_COLUMNS, torch.empty_like(state[name], device=linear.weight.device))
+    for name in buffers:
+        path, _, leaf = name.rpartition(".")
+        model.get_submodule(path)._non_persistent_buffers_set.discard(leaf)
     before = tensors_of(model)
     _take(model, state)
     correct_sizes(model, before)
@@ -60,6 +63,12 @@ def _selected(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, nn.Lin
     return {name: linear for name, linear in linears.items() if name in state}
 
 
+def _unsaved_buffers(model: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """Buffers that state dicts of ``model`` leave out and that of the purged one has, because units left them."""
+    unsaved = dict(model.named_buffers(remove_duplicate=False)).keys() - model.state_dict().keys()
+    return sorted(unsaved & state.keys())
+
+
 def _check_keys(model: nn.Module, state: Mapping[str, Tensor], more: Sequence[str]) -> None:
     expected = {*model.state_dict(), *more}
     missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
@@ -71,8 +80,9 @@ def _check_keys(model: nn.Module, state: Mapping[str, Tensor], more: Sequence[st
         )
 
 
-def _check_shapes(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    for name, tensor in model.state_dict(keep_vars=True).items():
+def _check_shapes(model: nn.Module, state: Mapping[str, Tensor], buffers: Sequence[str]) -> None:
+    unsaved = {name: find_tensor(model, name) for name in buffers}
+    for name, tensor in {**model.state_dict(keep_vars=True), **unsaved}.items():
         saved = state[name]
         if not isinstance(saved, Tensor):
             raise StructureError(f"{name}: expected a saved tensor, found {type(saved).__name__}")

@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from lzero.structure.forward import isolated_random_state, tensors_in, unfused
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
-    """``model`` of a tensor, of a tuple or list of positional, or of a dict of keyword arguments."""
-    if isinstance(inputs, Mapping):
+    """``model`` of a tuple or list of positional, of a dict of keyword arguments, or of any other single argument."""
+    if isinstance(inputs, Mapping) and all(isinstance(key, str) for key in inputs):
         return model(**inputs)
-    if isinstance(inputs, (tuple, list)):
+    if isinstance(inputs, tuple | list) and not isinstance(inputs, PackedSequence):
         return model(*inputs)
     return model(inputs)
 

@@ -105,13 +105,17 @@ def _select_inputs(model: nn.Module, name: str, dims: dict[int, Tensor], alive: 
 
 
 def _replace(model: nn.Module, cuts: Mapping[Tensor, Mapping[int, Tensor]]) -> None:
-    """Put what the masks on its dims leave of every tensor of ``cuts`` in its place, under all its aliases."""
+    """Put what the masks on its dims leave of every tensor of ``cuts`` in its place, under all its aliases.
+
+    A buffer that a state dict would leave out is saved from now on: nothing else knows which positions are left.
+    """
     small = {tensor: _cut(tensor, dims) for tensor, dims in cuts.items()}
     for module in model.modules():
         for table in (module._parameters, module._buffers):
             for leaf, tensor in table.items():
                 if tensor is not None and tensor in small:
                     table[leaf] = small[tensor]  # type: ignore[assignment]
+                    module._non_persistent_buffers_set.discard(leaf)
 
 
 def _cut(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:

@@ -16,6 +16,9 @@ from lzero.structure.labels import Classes, Reason, fixed
 from lzero.structure.rules import find_rule
 from lzero.structure.rules.constant import constant
 from lzero.structure.run import call as call_model
+from lzero.structure.watch import Watch
+from lzero.structure.watched import Question
+from lzero.structure.zeros import zeroing
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,51 +29,92 @@ class Trace:
         classes: which indices of which tensors stay or go together.
         macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
         users: paths of the modules whose forward used each parameter; unused ones are absent.
+        questions: what the forward asked about sizes in Python.
     """
 
     classes: Classes
     macs: dict[str, int]
     users: dict[str, set[str]]
+    questions: list[Question]
 
 
 def trace(model: nn.Module, example_inputs: Any) -> Trace:
     """The labels of ``model``, which must be a private copy in eval mode: hooks stay on it.
 
     Raises:
-        StructureError: the model does not run on ``example_inputs``; names the submodule that failed.
+        StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has
+            parameters without shape or values, or a part that ``torch.jit`` made.
     """
     table = TensorTable()
+    _check(model)
     _enrol(model, table)
     where = ModulePath(model)
+    watch = Watch(table, where)
     try:
-        with unfused(), torch.no_grad(), isolated_random_state(model), Tracer(table, where) as tracer:
+        with (
+            unfused(),
+            torch.no_grad(),
+            isolated_random_state(model),
+            watch.numbers_of(model),
+            Tracer(table, where) as tracer,
+            watch,
+        ):
             outputs = call_model(model, example_inputs)
     except Exception as error:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(example_inputs)) or "none"
+        shapes = ("nested" if tensor.is_nested else str(tuple(tensor.shape)) for tensor in tensors_in(example_inputs))
+        given = ", ".join(shapes) or "none"
         raise StructureError(
             f"the model does not run on the example inputs: {where.current or type(model).__name__} raised "
-            f"{type(error).__name__}: {error}. Tensors given: {shapes}. Pass what the training loop passes, with its "
+            f"{type(error).__name__}: {error}. Tensors given: {given}. Pass what the training loop passes, with its "
             "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments"
         ) from error
-    tracer.thaw_unused(outputs)
+    tracer.thaw_unused(outputs, watch.read)
     for tensor in tensors_in(outputs):
         for known in [found] if (found := table.find(tensor)) is not None else table.sharing(tensor):
             for labels in known.axes:
                 table.book.freeze(labels, Reason("it is an output of the model"))
-    return Trace(table.book.classes(), table.macs, table.users)
+    classes = table.book.classes()
+    return Trace(classes, table.macs, table.users, watch.questions(classes))
+
+
+def _check(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise StructureError(
+                f"{path or 'the model'} was made by torch.jit, so that neither its forward can be followed nor its "
+                "layers cut; pass the model as it was before torch.jit.script or trace, and script the purged one"
+            )
+    for name, parameter in model.named_parameters():
+        if nn.parameter.is_lazy(parameter):
+            raise StructureError(f"{name} has no shape yet: run one forward of the lazy model first")
+        if parameter.is_meta:
+            raise StructureError(
+                f"{name} has no values, it is on the meta device: call model.to_empty(device=...) and load or draw its "
+                "weights first"
+            )
 
 
 def _enrol(model: nn.Module, table: TensorTable) -> None:
     """Give labels to every parameter and float buffer; the kernel dims of a convolution stay fixed."""
     kernels = {id(m.weight) for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)}
     for name, parameter in model.named_parameters():
-        if nn.parameter.is_lazy(parameter):
-            raise StructureError(f"{name} has no shape yet: run one forward of the lazy model first")
         dims = 2 if id(parameter) in kernels else None
         table.add(parameter, table.book.enrol(name, tuple(parameter.shape), dims), source=name)
     for name, buffer in model.named_buffers():
         if buffer.is_floating_point():
             table.add(buffer, table.book.enrol(name, tuple(buffer.shape)))
+    for module in model.modules():
+        if isinstance(module, nn.LSTM) and module.proj_size:
+            for name in (leaf for leaf in module._flat_weights_names if leaf.startswith("weight_hr")):
+                projection = table.find(getattr(module, name))
+                if projection is not None:
+                    table.book.freeze(projection.axes[1], _PROJECTED)
+
+
+_PROJECTED = Reason(
+    "an LSTM with proj_size knows its projection by having fewer projected than hidden units",
+    "its projected units can be gated, or its hidden units without proj_size",
+)
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -101,13 +145,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._table.book.step = -1
         return out
 
-    def thaw_unused(self, outputs: Any) -> None:
-        """Take back what ops froze whose results reach neither ``outputs`` nor a Python number."""
-        alive = {storage_pointer(tensor) for tensor in tensors_in(outputs)}
+    def thaw_unused(self, outputs: Any, read: set[int]) -> None:
+        """Take back what ops froze whose results reach neither ``outputs`` nor a number or size that Python reads.
+
+        ``read`` is the memory of the tensors whose sizes were.
+        """
+        alive = {storage_pointer(tensor) for tensor in tensors_in(outputs)} | read
         unused = set()
-        for step, (made, read, number) in reversed(list(enumerate(self._steps))):
+        for step, (made, used, number) in reversed(list(enumerate(self._steps))):
             if number or made & alive:
-                alive |= read
+                alive |= used
             else:
                 unused.add(step)
         self._table.book.thaw(unused)
@@ -130,6 +177,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         try:
             rule(call)
+            made = zeroing(call)
+            for out in call.outputs:
+                self._table.mark(out, made)
         except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
             self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
 

@@ -18,6 +18,10 @@ _TWO_PARAMETERS = ("a product of two parameters contracts over it", "")
 def read(call: Call, left: str, left_labels: IntArray, right: str, right_labels: IntArray) -> None:
     """Contract a dim of argument ``left`` with one of ``right``: exactly one of them must be a parameter as it is."""
     parameters = [name for name in (left, right) if call.source(name) is not None]
+    if not parameters and (call.zeroing(left) or call.zeroing(right)):
+        labels = call.unify(left_labels, right_labels)
+        call.sum_over(labels, left, right, why=_NO_PARAMETER[0], advice=_NO_PARAMETER[1])
+        return
     if len(parameters) != 1:
         for labels in (left_labels, right_labels):
             call.freeze(labels, *(_TWO_PARAMETERS if parameters else _NO_PARAMETER))

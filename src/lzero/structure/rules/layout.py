@@ -41,18 +41,24 @@ def unsqueeze(call: Call) -> None:
 
 @rule("aten.squeeze")
 def squeeze(call: Call) -> None:
-    """Dims of size one dropped."""
+    """Dims of size one dropped; the others among those asked for freeze, lest they drop once one unit is left."""
     axes = call.axes("self")
-    dropped = [dim for dim in dims_of(call.get("dim"), len(axes)) if axes[dim].size == 1]
-    call.freeze_dims(axes, dropped, _BY_NUMBER)
+    asked = dims_of(call.get("dim"), len(axes))
+    call.freeze_dims(axes, asked, "squeeze() would drop the dim once one unit is left", "use flatten, or squeeze(dim)")
+    dropped = [dim for dim in asked if axes[dim].size == 1]
     call.give([labels for dim, labels in enumerate(axes) if dim not in dropped], view_of="self")
 
 
 @rule("aten.expand")
 def expand(call: Call) -> None:
-    """Dims of size one repeated by reference, new dims in front."""
+    """Dims of size one repeated by reference, new dims in front.
+
+    What is repeated along the first dim is the same at every index, and like a constant takes the units that it meets.
+    """
     axes, shape = call.axes("self"), tuple(call.outputs[0].shape)
     wide = list(fixed(shape))
+    if len(shape) > len(axes) or (axes and axes[0].size < shape[0]):
+        wide[0] = call.fresh(shape[0])
     for dim in range(-len(axes), 0):
         if axes[dim].size == shape[dim]:
             wide[dim] = axes[dim]

@@ -9,7 +9,9 @@ from lzero.structure.labels import Axes, fixed
 from lzero.structure.rules.pointwise import elementwise
 from lzero.structure.rules.registry import rule
 
+_MIXES = "the op mixes all units of the dim"
 _ADVICE = "a closed unit would still count here; reduce after a layer with weights instead"
+_ALONE = "a closed unit would still count in the normalisation; weigh every unit alone instead (by a sigmoid)"
 
 
 @rule(
@@ -44,7 +46,11 @@ def reduction(call: Call) -> None:
         return elementwise(call)  # max and min of two tensors
     axes = call.axes("self" if "self" in call.arguments else "input")
     reduced = dims_of(call.get("dim"), len(axes))
-    call.freeze_dims(axes, reduced, "the op mixes all units of the dim", _ADVICE)
+    if call.op == "aten.sum":
+        for dim in reduced:
+            call.sum_over(axes[dim], "self", why=_MIXES, advice=_ADVICE)
+    else:
+        call.freeze_dims(axes, reduced, _MIXES, _ADVICE)
     for out in call.outputs:
         call.give(_remaining(axes, reduced, keep=out.dim() == len(axes)), out)
 
@@ -71,7 +77,7 @@ def along_dim(call: Call) -> None:
     """The dim that the op runs along freezes and keeps its size."""
     axes = call.axes("self")
     dims = dims_of(call.get("dim") if "dim" in call.arguments else call.get("dims"), len(axes))
-    call.freeze_dims(axes, dims, "the op mixes all units of the dim", _ADVICE)
+    call.freeze_dims(axes, dims, _MIXES, _ALONE if "softmax" in call.op else _ADVICE)
     for out in call.outputs:
         call.give(axes, out)
 

@@ -1,0 +1,71 @@
+"""What a proof compares: outputs, numbers of parameters, and how much of a group the outputs show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lzero.structure.group import GateGroup, kept_positions
+
+
+def predicted_parameters(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]) -> int:
+    """How many parameters ``model`` has left once the closed units of ``groups`` leave; ``keep`` [k] marks the open.
+
+    Closed weights of a ``"weight"`` group become zeros and stay.
+    """
+    alive: dict[str, dict[int, Tensor]] = {}
+    parameters = dict(model.named_parameters())
+    for group in groups:
+        for member in group.members:
+            if member.dim >= 0 and member.tensor in parameters:
+                mask = kept_positions(member, keep[group.name], parameters[member.tensor].shape[member.dim])
+                dims = alive.setdefault(member.tensor, {})
+                dims[member.dim] = dims[member.dim] & mask if member.dim in dims else mask
+    total = 0
+    for name, parameter in parameters.items():
+        sizes = list(parameter.shape)
+        for dim, mask in alive.get(name, {}).items():
+            sizes[dim] = int(mask.sum())
+        total += math.prod(sizes)
+    return total
+
+
+def relative_difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
+    """Largest difference of two lists of outputs, each relative to its largest value; infinite where they do not match.
+
+    Integer outputs must be equal, and so must infinities.
+    """
+    if [tensor.shape for tensor in expected] != [tensor.shape for tensor in found]:
+        return math.inf
+    worst = 0.0
+    for a, b in zip(expected, found, strict=True):
+        if not (a.is_floating_point() or a.is_complex()):
+            worst = max(worst, 0.0 if torch.equal(a, b) else math.inf)
+        elif a.numel():
+            gap = torch.where(a == b, 0.0, (a - b).abs()).max()
+            scale = torch.where(a.isfinite(), a.abs(), 0.0).max()
+            relative = float(gap / scale) if float(gap) else 0.0
+            worst = max(worst, math.inf if math.isnan(relative) else relative)  # max() would drop a NaN
+    return worst
+
+
+def share_with_slope(slopes: Mapping[str, Tensor], group: GateGroup) -> float:
+    """The share of the units of ``group`` that have a weight with a slope."""
+    found = torch.zeros(group.size, dtype=torch.bool)
+    for member in group.consumers:
+        slope = slopes.get(member.tensor)
+        if slope is not None:
+            moving = slope != 0
+            if member.dim >= 0:
+                moving = moving.transpose(0, member.dim).reshape(slope.shape[member.dim], -1).any(1)
+            found |= moving.reshape(-1).cpu()[member.index].any(1)
+    return float(found.double().mean())
+
+
+def comparable(outputs: Sequence[Tensor]) -> bool:
+    """Whether ``outputs`` can be compared: some are floats, and none is NaN."""
+    floats = [tensor for tensor in outputs if tensor.is_floating_point() or tensor.is_complex()]
+    return bool(floats) and not any(bool(tensor.isnan().any()) for tensor in floats)
