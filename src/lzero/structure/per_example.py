@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
+from lzero.structure.compare import relative_difference
 from lzero.structure.forward import map_tensors
 from lzero.structure.gated import gated_leaves
 from lzero.structure.group import GateGroup
 from lzero.structure.plan import Plan
-from lzero.structure.proof import relative_difference
 from lzero.structure.randomise import cast, draw_normal, randomise
 from lzero.structure.run import run
 from lzero.structure.shrink import find_tensor
