@@ -19,7 +19,7 @@ from lzero.plots import control, save
 from lzero.recorder import replacing
 
 HERE = Path(__file__).parent
-EPOCHS = {"mlp": 12, "lenet5": 5}
+EPOCHS = {"mlp": 8, "lenet5": 3}
 TARGETS = (0.2, 0.35, 0.5, 0.65, 0.8)
 COEFFICIENTS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 SCOPES = ("model", "layer")

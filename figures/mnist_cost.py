@@ -18,7 +18,7 @@ from lzero.experiments.training import quicken
 from lzero.recorder import Recorder, replacing
 
 HERE = Path(__file__).parent
-EPOCHS = {"mlp": 10, "lenet5": 3}
+EPOCHS = {"mlp": 6, "lenet5": 2}
 TARGETS = {"mlp": (0.266, 0.076), "lenet5": (0.077,)}
 WAYS = ("constrained", "bisection", "grid search")
 
