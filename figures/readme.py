@@ -68,7 +68,7 @@ def study() -> str:
     ]
     for budget in budgets(rows):
         chosen = [row for row in rows if row["budget"] == budget and row["label"] == FLAGSHIP]
-        theirs = [row for row in published([budget]) if row["source"] == "arXiv 2208.04425"]
+        theirs = [row for row in published([budget], "mnist") if row["source"] == "arXiv 2208.04425"]
         if not chosen:
             continue
         errors = [row["error"] for row in chosen]

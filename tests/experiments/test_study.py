@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from lzero.cli import main
 from lzero.errors import DataError
 from lzero.experiments import cells as cells_module
 from lzero.experiments.cells import EPOCHS, Cell, run_cells
@@ -139,14 +140,13 @@ class _Inline:
         return future
 
 
+SHARED = {"data": "mnist", "budget": "mlp 7.6 % params", "shipped_macs": 0.1, "epochs": 3}
+KEPT = "fc1=3/9 fc2=2/4 fc1.input=5/6"
 ROWS = [
-    {"label": "a", "budget": "mlp 7.6 % params", "error": 0.02, "shipped_params": 0.07, "shipped_macs": 0.1,
-     "epochs": 3, "seconds": 1.0, "kept": "fc1=3/9 fc2=2/4 fc1.input=5/6"},
-    {"label": "a", "budget": "mlp 7.6 % params", "error": 0.04, "shipped_params": 0.06, "shipped_macs": 0.1,
-     "epochs": 3, "seconds": 3.0, "kept": "fc1=3/9 fc2=2/4 fc1.input=5/6"},
-    {"label": "b", "budget": "mlp 7.6 % params", "error": 0.01, "shipped_params": 0.07, "shipped_macs": 0.1,
-     "epochs": 3, "seconds": 1.0},
-]  # fmt: skip
+    SHARED | {"label": "a", "error": 0.02, "shipped_params": 0.07, "seconds": 1.0, "kept": KEPT},
+    SHARED | {"label": "a", "error": 0.04, "shipped_params": 0.06, "seconds": 3.0, "kept": KEPT},
+    SHARED | {"label": "b", "error": 0.01, "shipped_params": 0.07, "seconds": 1.0},
+]
 
 
 def test_the_table_has_means_over_seeds_least_error_first_and_published_rows_marked():
@@ -165,8 +165,9 @@ def test_architectures_read_in_the_order_of_the_data():
 
 
 def test_published_numbers_say_where_they_come_from():
-    rows = published(["mlp 26.6 % params", "lenet5 2.3 % params"])
+    rows = published(["mlp 26.6 % params", "lenet5 2.3 % params"], "mnist")
     assert rows and all(row["source"] and row["published"] == 1 for row in rows)
+    assert published(["mlp 26.6 % params"], "fashion-mnist") == []
 
 
 def test_a_report_is_a_table_and_a_figure(tmp_path):
@@ -178,3 +179,20 @@ def test_a_report_is_a_table_and_a_figure(tmp_path):
     files = write_report(tmp_path)
     assert [path.name for path in files] == [TABLE, "methods.png"] and all(path.stat().st_size > 300 for path in files)
     assert write_report(tmp_path / "empty") == []
+
+
+def test_the_command_trains_a_part_of_a_study_tells_how_much_there_is_and_goes_on(tmp_path, capsys):
+    path, out = tmp_path / "study.toml", tmp_path / "out"
+    path.write_text(TEXT.replace("digits", "mnist"), encoding="utf-8")
+    command = ["study", str(path), "--data", "digits", "--budgets", "half", "--seeds", "3", "--out", str(out)]
+    assert main([*command, "--methods", "constrained"]) == 0
+    first = capsys.readouterr().out
+    assert "constrained, half, seed 3: shipped" in first and "1 of 1 trainings finished, 0 failed" in first
+    assert main(command) == 0
+    second = capsys.readouterr().out
+    assert "constrained, half, seed 3" not in second and "binary, half, seed 3: shipped" in second
+    assert "2 of 2 trainings finished" in second and "methods.png" in second
+    assert main([*command, "--report"]) == 0 and "2 of 2" in capsys.readouterr().out
+    assert main([*command, "--methods", "no"]) == 1
+    assert main(["study", str(path), "--hours", "1e-9", "--out", str(tmp_path / "none"), "--data", "digits"]) == 1
+    assert "no training has finished; give the study more --hours" in capsys.readouterr().err

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from lzero.cli import options as opt
 from lzero.cli.console import console, show_files
 from lzero.errors import DataError
+from lzero.experiments import datasets
 from lzero.experiments.cells import run_cells
 from lzero.experiments.report import CELLS, write_report
 from lzero.experiments.study import Study, names
@@ -26,11 +28,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("study", help=f"one of {', '.join(names())}, or a TOML file with the same sections")
     part = parser.add_argument_group("part of the study")
+    part.add_argument("--data", choices=datasets.names(), help="another data set, with nothing else changed")
     part.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
     part.add_argument("--budgets", nargs="+", metavar="NAME", help="default: all")
     part.add_argument("--seeds", type=int, nargs="+", help="default: those of the study")
     run_ = parser.add_argument_group("run")
-    run_.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/study-NAME)")
+    run_.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/study-NAME-DATA)")
     run_.add_argument("--hours", type=opt.positive(float), default=math.inf, help="stop after so many hours")
     run_.add_argument("--workers", type=opt.positive(int), default=1, help="trainings at a time (default: %(default)s)")
     run_.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the IDX files of mnist, fashion-mnist")
@@ -42,7 +45,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train what is missing, then draw and show."""
     study = Study.read(options.study).choose(methods=options.methods, budgets=options.budgets, seeds=options.seeds)
-    folder = options.out or Path("runs") / f"study-{Path(options.study).stem}"
+    if options.data:
+        study = replace(study, data=options.data)
+    folder = options.out or Path("runs") / f"study-{Path(options.study).stem}-{study.data}"
     cells = study.cells(None if options.data_dir is None else str(options.data_dir))
     if not options.report:
         folder.mkdir(parents=True, exist_ok=True)

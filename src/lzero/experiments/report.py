@@ -27,7 +27,7 @@ def write_report(folder: str | os.PathLike[str]) -> list[Path]:
         return []
     with replacing(folder / TABLE) as temporary:
         temporary.write_text(table(rows), encoding="utf-8")
-    figure, _ = plots.methods([*rows, *published(budgets(rows))])
+    figure, _ = plots.methods([*rows, *published(budgets(rows), str(rows[0]["data"]))])
     return [folder / TABLE, plots.save(figure, folder / "methods.png")]
 
 
@@ -41,14 +41,14 @@ def budgets(rows: Sequence[Row]) -> list[str]:
     return list(grouped(rows, "budget"))
 
 
-def published(names: Sequence[str]) -> list[Row]:
-    """What others reported at the budgets of these ``names``: ``label``, ``error``, ``source``, ``recalled``, ...
+def published(names: Sequence[str], data: str) -> list[Row]:
+    """What others reported on ``data`` at the budgets of these ``names``: ``label``, ``error``, ``source``, ...
 
     ``recalled`` is 1 where a number was quoted from memory of the paper.
     """
     path = resources.files("lzero.experiments").joinpath("studies", "published.csv")
     with resources.as_file(path) as file:
-        return [row for row in Recorder.from_csv(file) if row["budget"] in names]
+        return [row for row in Recorder.from_csv(file) if row["budget"] in names and row["data"] == data]
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -60,7 +60,7 @@ def table(rows: Sequence[Row]) -> str:
     for budget, group in grouped(rows, "budget").items():
         ours = sorted(grouped(group, "label").items(), key=lambda item: mean(_column(item[1], "error")))
         lines = [_line(label, trainings) for label, trainings in ours]
-        lines += [_published_line(row) for row in published([budget])]
+        lines += [_published_line(row) for row in published([budget], str(group[0]["data"]))]
         parts.append(f"**{budget}**\n\n{_HEAD}" + "\n".join(lines) + "\n")
     return "\n".join(parts)
 
