@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := test
-.PHONY: venv test test-all lint demo figures clean
+.PHONY: venv test test-all lint demo figures study clean
 
 venv: $(STAMP)
 
@@ -30,9 +30,15 @@ test-all: lint
 demo: $(STAMP)
 	$(BIN)/lzero compare --data digits --target 0.1 --out runs/demo --resume
 
-# One script a figure, in figures/, named after the figure it makes.
-figures: $(STAMP)
-	set -e; for script in compare digits mnist robustness defaults gradients readme; do echo "$$script"; $(BIN)/python "figures/$$script.py"; done
+# One script a figure, in figures/, named after the figure it makes. DATA is a folder with MNIST's IDX files.
+DATA ?= data
+figures: export LZERO_DATA = $(DATA)
+figures: $(STAMP) study
+	set -e; for script in compare digits mnist_control mnist_cost robustness defaults gradients readme; do echo "$$script"; $(BIN)/python "figures/$$script.py"; done
+
+# Hours of trainings: stop it at any time, and run it again to continue.
+study: $(STAMP)
+	$(BIN)/lzero study mnist --data-dir "$(DATA)" --out figures/study --workers 2
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,7 +8,7 @@ import pytest
 
 from lzero.recorder import Recorder
 
-FIGURES = Path(__file__).parent.parent / "figures"
+FIGURES = Path(__file__).parents[2] / "figures"
 
 
 @pytest.fixture

@@ -1,0 +1,41 @@
+"""The committed tables are what their scripts make of the committed rows, and the rows keep what the page promises."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from lzero.experiments.report import finished, table
+from lzero.recorder import Recorder
+
+FIGURES = Path(__file__).parents[2] / "figures"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, FIGURES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["mnist_control", "mnist_cost"])
+def test_a_table_is_what_its_rows_say(name):
+    rows = Recorder.from_csv(FIGURES / f"{name}.csv").rows
+    assert (FIGURES / f"{name}.md").read_text(encoding="utf-8") == script(name).table(rows)
+
+
+@pytest.mark.parametrize("name", ["study", "study-fashion"])
+def test_the_table_of_a_study_is_what_its_rows_say(name):
+    rows = finished(FIGURES / name / "cells.csv")
+    assert (FIGURES / name / "table.md").read_text(encoding="utf-8") == table(rows)
+
+
+def test_every_gated_training_of_the_study_ships_at_or_below_its_budget():
+    rows = [row for row in finished(FIGURES / "study" / "cells.csv") if row["method"] not in ("dense", "same_size")]
+    assert all(row["asked"] - row["shipped"] >= 0 and row["exhausted"] for row in rows)
+
+
+def test_every_choice_that_is_told_of_was_trained():
+    tuning = script("tuning")
+    trained = set(Recorder.from_csv(FIGURES / "tuning.csv").column("cell"))
+    assert {tuning.Cell("mnist", tuning.Recipe(**recipe)).key for recipe in tuning.RECIPES} == trained
