@@ -170,15 +170,19 @@ def test_published_numbers_say_where_they_come_from():
     assert published(["mlp 26.6 % params"], "fashion-mnist") == []
 
 
-def test_a_report_is_a_table_and_a_figure(tmp_path):
+def test_a_report_is_a_table_and_a_figure_of_what_the_study_plans(tmp_path, study):
     recorder = Recorder()
-    for row in ROWS:
-        recorder.append(**row)
+    labels = ("constrained", "binary", "constrained", "binary", "once")
+    for cell, label, row in zip(study.cells(), labels, ROWS + ROWS, strict=False):
+        assert dict(cell.labels)["label"] == label
+        recorder.append(**(row | {"cell": cell.key, "label": label, "seed": 0}))
+    recorder.append(**(ROWS[0] | {"cell": "of a recipe that was changed", "label": "stale", "seed": 0}))
     recorder.append(cell="x", problem="failed")
     recorder.to_csv(tmp_path / CELLS)
-    files = write_report(tmp_path)
+    files = write_report(tmp_path, study)
     assert [path.name for path in files] == [TABLE, "methods.png"] and all(path.stat().st_size > 300 for path in files)
-    assert write_report(tmp_path / "empty") == []
+    assert "| binary |" in files[0].read_text() and "stale" not in files[0].read_text()
+    assert write_report(tmp_path / "empty", study) == []
 
 
 def test_the_command_trains_a_part_of_a_study_tells_how_much_there_is_and_goes_on(tmp_path, capsys):

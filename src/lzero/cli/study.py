@@ -44,11 +44,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train what is missing, then draw and show."""
-    study = Study.read(options.study).choose(methods=options.methods, budgets=options.budgets, seeds=options.seeds)
+    study = Study.read(options.study)
     if options.data:
         study = replace(study, data=options.data)
+    part = study.choose(methods=options.methods, budgets=options.budgets, seeds=options.seeds)
     folder = options.out or Path("runs") / f"study-{Path(options.study).stem}-{study.data}"
-    cells = study.cells(None if options.data_dir is None else str(options.data_dir))
+    cells = part.cells(None if options.data_dir is None else str(options.data_dir))
     if not options.report:
         folder.mkdir(parents=True, exist_ok=True)
         run_cells(
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
             hours=options.hours,
             progress=_say,
         )
-    files = write_report(folder)
+    files = write_report(folder, study)
     if not files:
         raise DataError(f"{folder}: no training has finished; give the study more --hours")
     keys = {cell.key for cell in cells}

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from lzero import plots
+from lzero.experiments.study import Study
 from lzero.plots.table import grouped
 from lzero.recorder import Recorder, Row, Value, replacing
 
@@ -19,10 +20,15 @@ _HEAD = (
 )
 
 
-def write_report(folder: str | os.PathLike[str]) -> list[Path]:
-    """The files drawn from the rows in ``folder``, the table first; none while no cell is finished."""
+def write_report(folder: str | os.PathLike[str], study: Study) -> list[Path]:
+    """The files drawn from the rows in ``folder``, the table first; none while no cell is finished.
+
+    Rows of recipes that ``study`` does not have, left behind where it was changed, are passed over.
+    """
     folder = Path(folder)
     rows = finished(folder / CELLS)
+    planned = {cell.key for cell in study.choose(seeds=sorted({int(row["seed"]) for row in rows})).cells()}
+    rows = [row for row in rows if row["cell"] in planned]
     if not rows:
         return []
     with replacing(folder / TABLE) as temporary:
