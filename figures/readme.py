@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from lzero.experiments.report import budgets, finished, published
+from lzero.experiments.study import Study
 from lzero.recorder import Recorder, replacing
 
 HERE = Path(__file__).parent
@@ -57,7 +58,7 @@ def digits() -> str:
 
 def study() -> str:
     """Error at a budget, beside the published rows."""
-    rows = finished(HERE / "study" / "cells.csv")
+    rows = finished(HERE / "study", Study.read("mnist"))
     lines = [
         "**Error at a budget** (MNIST, 55,000 training images, test error of the purged model after the last epoch, "
         "mean ± standard deviation over seeds; `lzero study mnist --data-dir ... --out figures/study`; published: "

@@ -21,14 +21,9 @@ _HEAD = (
 
 
 def write_report(folder: str | os.PathLike[str], study: Study) -> list[Path]:
-    """The files drawn from the rows in ``folder``, the table first; none while no cell is finished.
-
-    Rows of recipes that ``study`` does not have, left behind where it was changed, are passed over.
-    """
+    """The files drawn from the rows of ``study`` in ``folder``, the table first; none while no cell is finished."""
     folder = Path(folder)
-    rows = finished(folder / CELLS)
-    planned = {cell.key for cell in study.choose(seeds=sorted({int(row["seed"]) for row in rows})).cells()}
-    rows = [row for row in rows if row["cell"] in planned]
+    rows = finished(folder, study)
     if not rows:
         return []
     with replacing(folder / TABLE) as temporary:
@@ -37,9 +32,16 @@ def write_report(folder: str | os.PathLike[str], study: Study) -> list[Path]:
     return [folder / TABLE, plots.save(figure, folder / "methods.png")]
 
 
-def finished(path: str | os.PathLike[str]) -> list[Row]:
-    """The rows of the trainings that shipped something."""
-    return [row for row in Recorder.from_csv(path) if "error" in row] if Path(path).exists() else []
+def finished(folder: str | os.PathLike[str], study: Study) -> list[Row]:
+    """The rows of the trainings of ``study`` that shipped something, in its order, with any seed.
+
+    Rows of recipes that the study does not have, left behind where it was changed, are passed over.
+    """
+    path = Path(folder, CELLS)
+    rows = [row for row in Recorder.from_csv(path) if "error" in row] if path.exists() else []
+    seeds = sorted({int(row["seed"]) for row in rows})
+    order = {cell.key: place for place, cell in enumerate(study.choose(seeds=seeds).cells())}
+    return sorted((row for row in rows if row["cell"] in order), key=lambda row: order[str(row["cell"])])
 
 
 def budgets(rows: Sequence[Row]) -> list[str]:
