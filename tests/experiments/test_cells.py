@@ -1,6 +1,10 @@
 """Studies: a row a training, finished ones never repeated, failures told."""
 
 import itertools
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +48,32 @@ def test_finished_cells_are_read_and_the_others_trained(tmp_path):
 def test_a_key_names_what_is_not_a_default():
     assert TINY.key == 'digits {"batch_size": 64, "steps": 12, "target": 0.5}'
     assert Cell("mnist", TINY.recipe, "/somewhere").key == Cell("mnist", TINY.recipe, "/elsewhere").key
+
+
+KILLED = """
+from lzero.experiments.cells import Cell, run_cells
+from lzero.experiments.recipe import Recipe
+if __name__ == "__main__":
+    run_cells([Cell("digits", Recipe(target=0.5, epochs=100_000))], "cells.csv", folder=".")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads the children of a process from /proc")
+def test_a_study_that_is_killed_leaves_no_worker_behind(tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    study = subprocess.Popen([sys.executable, "killed.py"], cwd=tmp_path)
+    wait_for(lambda: list(tmp_path.glob("*.pt")))
+    workers = Path(f"/proc/{study.pid}/task/{study.pid}/children").read_text().split()
+    study.kill()
+    study.wait()
+    assert workers
+    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+
+def wait_for(condition, seconds=120):
+    for _ in range(10 * seconds):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not happen in time")

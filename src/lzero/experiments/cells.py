@@ -7,6 +7,7 @@ import json
 import math
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -79,7 +80,7 @@ def run_cells(
     waiting = [cell for cell in cells if cell.key not in finished]
     deadline = time.time() + 3600 * hours
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
         futures = [pool.submit(_train, cell, device, folder, deadline) for cell in waiting]
         for future in as_completed(futures):
             row, history = future.result()
@@ -123,7 +124,7 @@ def _train(
         if checkpoint is not None and checkpoint.exists():
             training.load(checkpoint)
         while training.step < training.steps:
-            if time.time() > deadline or _abandoned():
+            if time.time() > deadline:
                 return None, []
             training.run_epoch()
             if checkpoint is not None:
@@ -132,12 +133,6 @@ def _train(
     except LzeroError as problem:
         return row | {"problem": " ".join(str(problem).split())}, []
     return row | _shipped(training, result), training.recorder.rows
-
-
-def _abandoned() -> bool:
-    """Whether the process that waits for this one's row was killed."""
-    parent = multiprocessing.parent_process()
-    return parent is not None and not parent.is_alive()
 
 
 def _shipped(training: Training, result: PurgeResult) -> Row:
@@ -209,6 +204,15 @@ def _data(name: str, data_dir: str | None, device: str) -> Dataset:
     return load(name, data_dir).to(device)
 
 
-def _one_thread() -> None:
+def _begin_worker() -> None:
     torch.set_num_threads(1)
     quicken()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A study that was killed leaves no worker behind; what it has trained lies in checkpoints."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
