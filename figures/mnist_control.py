@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 EPOCHS = {"mlp": 8, "lenet5": 3}
 TARGETS = (0.2, 0.35, 0.5, 0.65, 0.8)
 COEFFICIENTS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
-SCOPES = ("model", "layer")
+SCOPES = {"model": "model-wide", "layer": "layer-wise"}
 # asked -> shipped parameters, shipped MACs (None: not given) after 200 epochs
 PUBLISHED = {
     ("mlp", "model"): ((0.128, 0.129), (0.301, 0.302), (0.497, 0.498), (0.656, 0.656), (0.771, 0.771)),
@@ -71,7 +71,7 @@ def table(rows: list[dict]) -> str:
             theirs = PUBLISHED.get((model, scope), ((None, None),) * len(TARGETS))[place]
             trained = f"{row['trained']:.1%}" if scope == "model" else "–"
             lines.append(
-                f"| {model} | {scope}-wise | {target:.0%} | {trained} | {row['shipped_params']:.2%} "
+                f"| {model} | {SCOPES[scope]} | {target:.0%} | {trained} | {row['shipped_params']:.2%} "
                 f"| {row['shipped_macs']:.1%} | {percent(theirs[0])} | {percent(theirs[1])} |"
             )
     lines += ["", "| network | λ | shipped params | shipped MACs |", "|---|---:|---:|---:|"]
