@@ -13,6 +13,7 @@ FIGURES = Path(__file__).parents[2] / "figures"
 
 @pytest.fixture
 def study(monkeypatch):
+    monkeypatch.syspath_prepend(FIGURES)
     spec = importlib.util.spec_from_file_location("gradients", FIGURES / "gradients.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "gradients", module)
