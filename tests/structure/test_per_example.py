@@ -1,11 +1,11 @@
-"""Gates drawn for each example: outputs and gradients of a loop over the examples, and what is refused."""
+"""Gates drawn for each example: outputs and gradients of a loop over the examples, and what is purged."""
 
 import copy
-import dataclasses
 
 import pytest
 import torch
-from plans import lenet, mlp, reused, same, snapshot, tied
+from plans import same, snapshot
+from structure.per_example import CASES, DOUBLE, PLANS, built, stack
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -18,62 +18,7 @@ from lzero.gates.gate import Gate
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.gates.log_normal import LogNormal
 from lzero.structure.attach import attach_gates, parameter_groups
-from lzero.structure.discover import discover
-from lzero.structure.gated import gated_leaves, gates_of
-
-DOUBLE = torch.float64
-
-
-def stack(*layers):
-    """The layers with a smooth activation between them."""
-    inner = [part for layer in layers for part in (layer, nn.Softplus())]
-    return nn.Sequential(*inner[:-1])
-
-
-class Flattened(nn.Module):
-    """Channels, and the features that they are flattened to: with input gates, two gates on one dim."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv, self.mid, self.fc = nn.Conv2d(2, 3, 3), nn.Linear(12, 4), nn.Linear(4, 2)
-
-    def forward(self, x):
-        return self.fc(F.softplus(self.mid(F.softplus(self.conv(x)).flatten(1))))
-
-
-CASES = {
-    "linear": (lambda: stack(nn.Linear(5, 4), nn.Linear(4, 3), nn.Linear(3, 2)), (3, 5), "unit"),
-    "sequence": (lambda: stack(nn.Linear(5, 4), nn.Linear(4, 3), nn.Linear(3, 2)), (3, 6, 5), "unit"),
-    "inputs": (lambda: stack(nn.Linear(5, 4), nn.Linear(4, 2)), (3, 2, 5), "input"),
-    "conv1d": (lambda: stack(nn.Conv1d(2, 4, 3), nn.Conv1d(4, 3, 2, stride=2), nn.Conv1d(3, 2, 1)), (3, 2, 9), "unit"),
-    "conv2d": (lambda: stack(nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)), (3, 2, 5, 4), "unit"),
-    "conv3d": (lambda: stack(nn.Conv3d(1, 3, 2), nn.Conv3d(3, 2, 2)), (3, 1, 4, 3, 4), "unit"),
-    "transposed1d": (lambda: stack(nn.Conv1d(2, 4, 3), nn.ConvTranspose1d(4, 2, 3)), (3, 2, 7), "unit"),
-    "transposed2d": (
-        lambda: stack(nn.ConvTranspose2d(2, 4, 2), nn.ConvTranspose2d(4, 3, 3, stride=2), nn.Conv2d(3, 2, 1)),
-        (3, 2, 3, 3),
-        "unit",
-    ),
-    "transposed3d": (lambda: stack(nn.Conv3d(1, 3, 2), nn.ConvTranspose3d(3, 1, 2)), (3, 1, 3, 3, 3), "unit"),
-    "flattened": (Flattened, (3, 2, 4, 4), "input"),
-}
-PLANS = {"plan of mlp": mlp, "plan of lenet": lenet, "plan of reused": reused, "plan of tied": tied}
-
-
-def built(name, **options):
-    """A model in float64 with gates for each example, its ungated twin, its plan, and a batch."""
-    torch.manual_seed(0)
-    if name in PLANS:
-        model, plan = PLANS[name]()
-        x = plan.example_inputs.double()
-        model, plan = model.double(), dataclasses.replace(plan, example_inputs=x)
-    else:
-        make, shape, granularity = CASES[name]
-        model, x = make().double(), torch.randn(shape, dtype=DOUBLE)
-        plan = discover(model, x, granularity=granularity)
-    plain = copy.deepcopy(model)
-    options = {"per_example": True, "open_probability": 0.7, "rescale": False, **options}
-    return model, attach_gates(model, plan, **options), plain, plan, x
+from lzero.structure.gated import gates_of
 
 
 def example_by_example(plain, plan, gates, x):
@@ -379,131 +324,6 @@ def test_a_training_with_gates_for_each_example_ships_its_budget():
     result = lzero.purge(model)
     assert 0 <= 0.3 - result.certificate.deployed["params"] < 0.03
     assert (result.model(x).argmax(1) != y).double().mean() < 0.15
-
-
-class Functional(nn.Module):
-    """Its middle weight is used without its layer; ``silent`` sets the last layer to zero, as some do at the start."""
-
-    def __init__(self, silent=False):
-        super().__init__()
-        self.a, self.fc, self.c = nn.Linear(5, 8), nn.Linear(8, 6), nn.Linear(6, 2)
-        if silent:
-            nn.init.zeros_(self.c.weight), nn.init.zeros_(self.c.bias)
-
-    def forward(self, x):
-        return self.c(F.relu(F.linear(F.relu(self.a(x)), self.fc.weight, self.fc.bias)))
-
-
-class Folded(nn.Module):
-    """Reads [B, T, F] as [B T, F]."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.b = nn.Linear(5, 8), nn.Linear(8, 2)
-
-    def forward(self, x):
-        return self.b(F.relu(self.a(x.flatten(0, 1)))).unflatten(0, x.shape[:2])
-
-
-class TimeFirst(Folded):
-    def forward(self, x):
-        return self.b(F.relu(self.a(x.transpose(0, 1)))).transpose(0, 1)
-
-
-class Query(Folded):
-    """One learned query for the whole batch."""
-
-    def __init__(self):
-        super().__init__()
-        self.query = nn.Parameter(torch.randn(1, 5))
-
-    def forward(self, x):
-        return x + self.b(F.relu(self.a(self.query)))
-
-
-class Attention(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner, self.out = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
-
-    def forward(self, x):
-        return self.out(self.inner(x, x, x, need_weights=False)[0])
-
-
-class Recurrent(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner, self.out = nn.LSTM(5, 6, num_layers=2, batch_first=True), nn.Linear(6, 3)
-
-    def forward(self, x):
-        return self.out(self.inner(x)[0])
-
-
-def grouped():
-    return nn.Sequential(nn.Conv2d(2, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 3, groups=2), nn.ReLU(), nn.Conv2d(4, 2, 1))
-
-
-class OwnLinear(nn.Linear):
-    """A subclass may do with its input what it likes."""
-
-
-def subclassed():
-    return nn.Sequential(nn.Linear(5, 4), nn.ReLU(), OwnLinear(4, 2))
-
-
-NOT_THROUGH = "not through the input of a Linear or an ungrouped convolution; pass it to ignore=, or attach gates with"
-OUTSIDE = r"used outside of its layer's forward; pass it to ignore=, or attach gates with per_example=False"
-BATCH = "the batch must be the first dim .* attach gates with per_example=False, or pass the layer to ignore="
-REFUSED = {
-    "grouped": (grouped, (3, 2, 5, 5), {}, rf"2\.weight \(Conv2d\) reads .*{NOT_THROUGH}"),
-    "attention": (Attention, (3, 4, 8), {}, rf"inner\.out_proj\.weight \(.*Linear\) reads .*{NOT_THROUGH}"),
-    "LSTM": (Recurrent, (3, 4, 5), {}, rf"inner\.weight_\w+ \(LSTM\) reads .*{NOT_THROUGH}"),
-    "a subclass": (subclassed, (3, 5), {}, rf"2\.weight \(OwnLinear\) reads .*{NOT_THROUGH}"),
-    "weights": (subclassed, (3, 5), {"granularity": "weight"}, rf"weight \(\w+\) reads .*{NOT_THROUGH}"),
-    "functional": (Functional, (3, 5), {}, rf"per_example: fc\.weight: .*{OUTSIDE}"),
-    "silent": (lambda: Functional(silent=True), (3, 5), {}, rf"per_example: fc\.weight: .*{OUTSIDE}"),
-    "folded": (Folded, (3, 4, 5), {}, rf"per_example: b\.weight: .*reads 12 examples, .* gates for 3.*{BATCH}"),
-    "folded, one example": (Folded, (1, 4, 5), {}, rf"b\.weight: .*reads 4 examples, .* gates for 1.*{BATCH}"),
-    "folded, one step": (Folded, (3, 1, 5), {}, None),
-    "time first": (TimeFirst, (3, 4, 5), {}, rf"b\.weight: .*reads 4 examples, .* gates for 3.*{BATCH}"),
-    "as long as wide": (TimeFirst, (4, 4, 5), {}, rf"b\.weight: .*reads 4 examples, .* gates for 5.*{BATCH}"),
-    "a query": (Query, (1, 2), {}, rf"b\.weight: .*reads 1 examples, .* gates for 2.*{BATCH}"),
-    "no batch": (lambda: stack(nn.Linear(5, 4), nn.Linear(4, 2)), (5,), {}, r"2\.weight: Linear: .*need a batch"),
-    "no batch of images": (
-        lambda: stack(nn.Conv2d(2, 4, 3), nn.Conv2d(4, 2, 3)),
-        (2, 6, 6),
-        {},
-        r"Conv2d: gates for each example need a batch, found an input \(4, 4, 4\)",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", [name for name, case in REFUSED.items() if case[3]])
-def test_a_refusal_names_the_tensor_and_leaves_the_model_as_it_was(name):
-    make, shape, options, message = REFUSED[name]
-    torch.manual_seed(0)
-    model, x = make(), torch.randn(shape)
-    before = snapshot(model)
-    with pytest.raises(StructureError, match=f"(?s){message}"):
-        attach_gates(model, x, per_example=True, **options)
-    same(before, snapshot(model))
-    assert not any(gated_leaves(module) for module in model.modules())
-    attach_gates(model, x, **options)  # with shared draws all of them are fine
-
-
-def test_a_plan_without_inputs_is_refused_because_nothing_can_be_checked():
-    model, plan = mlp()
-    before = snapshot(model)
-    with pytest.raises(StructureError, match="Mlp cannot be checked without example inputs"):
-        attach_gates(model, dataclasses.replace(plan, example_inputs=None), per_example=True)
-    same(before, snapshot(model))
-
-
-def test_layers_that_see_other_numbers_of_examples_are_refused_in_training_too():
-    model, _, _, _, x = built("linear")
-    model(x)
-    with pytest.raises(StructureError, match="reads 2 examples, the same forward has gates for 3"):
-        model[2](torch.randn(2, 4, dtype=DOUBLE))
 
 
 def test_attaching_draws_no_random_number():
