@@ -36,9 +36,14 @@ figures: export LZERO_DATA = $(DATA)
 figures: $(STAMP) study
 	set -e; for script in compare digits mnist_control mnist_cost robustness defaults gradients readme; do echo "$$script"; $(BIN)/python "figures/$$script.py"; done
 
-# Hours of trainings: stop it at any time, and run it again to continue.
+# Hours of trainings: stop it at any time, and run it again to continue. FASHION is the folder that Debian's
+# dataset-fashion-mnist installs.
+FASHION ?= /usr/share/datasets/fashion-mnist
 study: $(STAMP)
 	$(BIN)/lzero study mnist --data-dir "$(DATA)" --out figures/study --workers 2
+	$(BIN)/lzero study mnist --data fashion-mnist --data-dir "$(FASHION)" --out figures/study-fashion --workers 2 \
+		--budgets "mlp 26.6 % params" "lenet5 7.7 % params" --methods "hard concrete, constrained" "magnitude, gradual" \
+		"hard concrete, constrained, each example" "straight-through, constrained" "dense, full size"
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

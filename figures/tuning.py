@@ -9,6 +9,9 @@ What it taught, seed 0 (the validation set has 5,000 images: 0.2 points are with
 - A start at an open probability of 0.7 with slow gates is worse: the network learns under gates that stay undecided.
 - At 7.6 % fast gates (2e-2) that leave more units in the first layer, an early end of the annealing, and longer decay
   are each better; with 100 epochs and slow gates the training error is 0, and the test error no better.
+- At 7.6 % in 30 epochs, gate rates of 2e-2 to 1e-1 and annealing over a third to four fifths of the training are alike
+  on validation (1.50 to 1.56 %, means of two seeds). Gates drawn for each example (1.44 %) and gradual magnitude
+  pruning (1.39 %), which keeps half as many units in the second layer and more pixels, are a little better.
 - ARM needs fast gates, and fine-tuning: its gates are still undecided when the constraint settles them.
 """
 
@@ -25,8 +28,12 @@ SGD = MLP | {"optimizer": "sgd", "lr": 0.1}
 SMALL = SGD | {"target": 0.076}
 FAST = SMALL | {"gate_lr": 2e-2}
 SHORT = SGD | {"epochs": 15, "weight_decay": 5e-4, "gate_lr": 2e-2}
+BRIEF = SMALL | {"epochs": 30, "weight_decay": 5e-4, "gate_lr": 2e-2, "finetune": 0.2}
+PRUNED = BRIEF | {"method": "magnitude", "estimator": "mask", "gate_lr": 5e-3, "weight_decay": 1e-3}
 LENET = {"model": "lenet5", "granularity": "input", "optimizer": "sgd", "lr": 0.05, "weight_decay": 5e-4}
 EARLY = {"solver": (("anneal_steps", 12_000),)}
+QUICK = {"solver": (("anneal_steps", 4_000),)}
+LATE = {"solver": (("anneal_steps", 10_000),)}
 MEAN = {"schedule": "cosine", "ema": 0.999}
 RECIPES = [
     MLP,
@@ -53,6 +60,12 @@ RECIPES = [
     FAST | {"weight_decay": 5e-4, "epochs": 80, "decay": 1.0} | MEAN,
     FAST | {"weight_decay": 5e-4, "epochs": 80, "decay": 1.0, "seed": 1} | MEAN,
     FAST | {"weight_decay": 1e-3, "epochs": 80} | MEAN | EARLY,
+    *(BRIEF | {"gate_lr": rate, "seed": seed} for rate in (5e-2, 1e-1) for seed in (0, 1)),
+    *(BRIEF | {"weight_decay": 1e-3, "seed": seed} for seed in (0, 1)),
+    *(BRIEF | {"gate_lr": 5e-2, "weight_decay": 1e-3, "seed": seed} | QUICK for seed in (0, 1)),
+    *(BRIEF | {"per_example": True, "seed": seed} for seed in (0, 1)),
+    *(BRIEF | {"per_example": True, "weight_decay": 1e-3, "seed": seed} | LATE for seed in (0, 1)),
+    *(PRUNED | {"seed": seed} for seed in (0, 1)),
     LENET | {"target": 0.077, "epochs": 20},
     LENET | {"target": 0.023, "epochs": 40, "bf16": True, "solver": (("anneal_steps", 6_000),)} | MEAN,
 ]

@@ -143,17 +143,19 @@ class _Inline:
 SHARED = {"data": "mnist", "budget": "mlp 7.6 % params", "shipped_macs": 0.1, "epochs": 3}
 KEPT = "fc1=3/9 fc2=2/4 fc1.input=5/6"
 ROWS = [
-    SHARED | {"label": "a", "error": 0.02, "shipped_params": 0.07, "seconds": 1.0, "kept": KEPT},
-    SHARED | {"label": "a", "error": 0.04, "shipped_params": 0.06, "seconds": 3.0, "kept": KEPT},
-    SHARED | {"label": "b", "error": 0.01, "shipped_params": 0.07, "seconds": 1.0},
+    SHARED
+    | {"label": "a", "error": 0.02, "validation_error": 0.01, "shipped_params": 0.07, "seconds": 1.0, "kept": KEPT},
+    SHARED
+    | {"label": "a", "error": 0.04, "validation_error": 0.02, "shipped_params": 0.06, "seconds": 3.0, "kept": KEPT},
+    SHARED | {"label": "b", "error": 0.01, "validation_error": 0.03, "shipped_params": 0.07, "seconds": 1.0},
 ]
 
 
 def test_the_table_has_means_over_seeds_least_error_first_and_published_rows_marked():
     lines = table(ROWS).splitlines()
     assert lines[0] == "**mlp 7.6 % params**"
-    assert lines[4] == "| b | 7.00% | 10.00% | – | 3 | 1 | 1.00% | 1 |"
-    assert lines[5] == "| a | 7.00% | 10.00% | 5-3-2 | 3 | 2 | 3.00% ± 1.41% | 2 |"
+    assert lines[4] == "| b | 7.00% | 10.00% | – | 3 | 1 | 3.00% | 1.00% | 1 |"
+    assert lines[5] == "| a | 7.00% | 10.00% | 5-3-2 | 3 | 2 | 1.50% | 3.00% ± 1.41% | 2 |"
     assert (
         lines[6].startswith("| *constrained per layer (NeurIPS), published* | 7.6% |") and "2.19% ± 0.12%" in lines[6]
     )

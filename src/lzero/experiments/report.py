@@ -15,8 +15,8 @@ from lzero.recorder import Recorder, Row, Value, replacing
 
 CELLS, TABLE = "cells.csv", "table.md"
 _HEAD = (
-    "| method | shipped params | shipped MACs | architecture | epochs | seeds | test error | seconds |\n"
-    "|---|---:|---:|---|---:|---:|---:|---:|\n"
+    "| method | shipped params | shipped MACs | architecture | epochs | seeds | validation | test error | seconds |\n"
+    "|---|---:|---:|---|---:|---:|---:|---:|---:|\n"
 )
 
 
@@ -62,7 +62,8 @@ def published(names: Sequence[str], data: str) -> list[Row]:
 def table(rows: Sequence[Row]) -> str:
     """Markdown: for every budget, every method's mean and standard deviation over seeds, the least error first.
 
-    Errors are the purged models' on the test set after the last epoch; shipped shares are the largest over the seeds.
+    Errors are the purged models' after the last epoch, on the validation and on the test set; the architecture is that
+    of the first seed, shipped shares are the largest over the seeds.
     """
     parts = []
     for budget, group in grouped(rows, "budget").items():
@@ -79,7 +80,8 @@ def _line(label: str, rows: Sequence[Mapping[str, Value]]) -> str:
     return (
         f"| {label} | {max(_column(rows, 'shipped_params')):.2%} | {max(_column(rows, 'shipped_macs')):.2%} "
         f"| {architecture(str(rows[0].get('kept', '')))} | {max(_column(rows, 'epochs')):.0f} | {len(errors)} "
-        f"| {mean(errors):.2%}{spread} | {mean(_column(rows, 'seconds')):.0f} |"
+        f"| {mean(_column(rows, 'validation_error')):.2%} | {mean(errors):.2%}{spread} "
+        f"| {mean(_column(rows, 'seconds')):.0f} |"
     )
 
 
@@ -91,7 +93,7 @@ def _published_line(row: Row) -> str:
     label = f"*{row['label']}, published{' (recalled)' if row.get('recalled') else ''}*"
     return (
         f"| {label} | {share('shipped_params')} | {share('shipped_macs')} | {row.get('architecture', '–')} "
-        f"| {row.get('epochs', '–')} | {row.get('seeds', '–')} | {float(row['error']):.2%}{spread} | – |"
+        f"| {row.get('epochs', '–')} | {row.get('seeds', '–')} | – | {float(row['error']):.2%}{spread} | – |"
     )
 
 
