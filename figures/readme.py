@@ -112,9 +112,10 @@ def fashion() -> str:
 
 
 def best(rows: Iterable[Row]) -> list[Row]:
-    """The trainings of the method with the least mean validation error."""
-    methods = grouped(list(rows), "label").values()
-    return list(min(methods, key=lambda group: mean(row["validation_error"] for row in group), default=[]))
+    """The trainings of the method with the least mean validation error, of those with the most seeds."""
+    methods = sorted(grouped(list(rows), "label").values(), key=len)
+    most = [group for group in methods if len(group) == len(methods[-1])]
+    return list(min(most, key=lambda group: mean(row["validation_error"] for row in group), default=[]))
 
 
 def spread(rows: Sequence[Row]) -> str:
