@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,13 +17,14 @@ from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
+from lzero.structure.copies import deep_copy
 from lzero.structure.forward import ModulePath, map_tensors
 from lzero.structure.gated import accept_plain_checkpoint, gated_leaves, gates_of
 from lzero.structure.recurrent import unfollow_gates
 from lzero.structure.run import largest_difference, run
 from lzero.structure.shrink import scale_consumers, shrink
 
-# Of the largest output, by dtype; what remains is rounding in another order of summation.
+# Of the largest output that differs, by dtype; what remains is rounding in another order of summation.
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 _LOW_PRECISION = 5e-2
 
@@ -134,7 +134,7 @@ def purge(
 
 def without_gates(model: nn.Module) -> nn.Module:
     """A copy of ``model`` without its gates, holding the ungated weights."""
-    plain = copy.deepcopy(model)
+    plain = deep_copy(model)
     gates = gates_of(plain)
     for module in list(plain.modules()):
         gated = gated_leaves(module)
@@ -173,14 +173,14 @@ def _verify(model: nn.Module, z: Tensor, small: nn.Module, open_: Tensor, gates:
     found, expected = sum(p.numel() for p in small.parameters()), int(counted.value(open_))
     if weightless and found != expected:
         raise StructureError(f"{type(model).__name__}: the purged model has {found} parameters, expected {expected}")
-    twin = copy.deepcopy(model)
+    twin = deep_copy(model)
     twin_gates = gates_of(twin)
     if twin_gates is None or gates.plan.example_inputs is None:
         raise StructureError(f"{type(model).__name__}: no example inputs on the plan; pass verify=False")
     inputs = map_tensors(gates.plan.example_inputs, lambda tensor: tensor.to(gates.log_alpha.device))
     with twin_gates.fixed(z):
         before = run(twin, inputs)
-    trial = copy.deepcopy(small)
+    trial = deep_copy(small)
     where = ModulePath(trial)
     try:
         after = run(trial, inputs)
@@ -194,8 +194,8 @@ def _verify(model: nn.Module, z: Tensor, small: nn.Module, open_: Tensor, gates:
     tolerance = max(_TOLERANCES.get(p.dtype, _LOW_PRECISION) for p in small.parameters() if p.is_floating_point())
     if not difference <= tolerance * scale:
         raise StructureError(
-            f"{type(model).__name__}: purged and gated outputs differ by {difference:.2e} (largest output "
-            f"{scale:.2e}); pass the layer that causes it to ignore="
+            f"{type(model).__name__}: purged and gated outputs differ by {difference:.2e} (the largest "
+            f"that differs is {scale:.2e}); pass the layer that causes it to ignore="
         )
     return difference
 

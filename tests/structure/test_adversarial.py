@@ -67,6 +67,33 @@ def written_in_place(net: Any, h: Tensor) -> Tensor:
     return out
 
 
+def masked(logits: Tensor) -> Tensor:
+    return logits.masked_fill(torch.tensor([False, False, True, False]), torch.finfo(logits.dtype).min)
+
+
+def steps(y: Tensor, count: int) -> Tensor:
+    for _ in range(count):
+        y = y * 0.99
+    return y
+
+
+def remembering(net: Any, x: Tensor) -> Tensor:
+    y = net.b(net.a(x) + net.last.to(x))
+    net.last = net.a(x).detach().softmax(1)
+    return y
+
+
+def remembering_mean(net: Any, x: Tensor) -> Tensor:
+    y = net.b(net.a(x)) * net.last
+    net.last = net.a(x).detach().mean() + 1.0
+    return y
+
+
+def with_auxiliary(net: Any, x: Tensor) -> Any:
+    h = net.a(x).relu()
+    return (net.b(h), net.aux(h)) if net.training else net.b(h)
+
+
 def half_overwritten(net: Any, h: Tensor) -> Tensor:
     h = h.clone()
     h[:, : h.shape[1] // 2].mul_(2.0)
@@ -189,6 +216,23 @@ REFUSED: dict[str, Callable[[], tuple[nn.Module, Any]]] = {
     ),
     "weight norm on the reader": lambda: (
         nn.Sequential(nn.Linear(5, 12), nn.ReLU(), nn.utils.parametrizations.weight_norm(nn.Linear(12, 2))), X
+    ),
+    "a share of the units beside a masked logit": lambda: (
+        Net(lambda net, x: masked(net.b((h := net.a(x)) * (2.0 / h.shape[1]))), a=nn.Linear(5, 96),
+            b=nn.Linear(96, 4)), X
+    ),
+    "as many steps as units beside a huge output": lambda: (
+        Net(lambda net, x: torch.cat([steps(net.b(h := net.a(x)), h.shape[1]), 1e12 * x], 1), a=nn.Linear(5, 96),
+            b=nn.Linear(96, 4)), X
+    ),
+    "a state over the units that the next call reads": lambda: (
+        Net(remembering, {"last": torch.zeros(3, 12)}, a=nn.Linear(5, 12), b=nn.Linear(12, 2)), X
+    ),
+    "a number over the units that the next call reads": lambda: (
+        Net(remembering_mean, {"last": 1.0}, a=nn.Linear(5, 12), b=nn.Linear(12, 2)), X
+    ),
+    "a head that only train mode runs": lambda: (
+        Net(with_auxiliary, a=nn.Linear(5, 12), b=nn.Linear(12, 2), aux=nn.Linear(12, 3)), X
     ),
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from structure.nets import Net
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -182,3 +183,39 @@ def test_what_cannot_be_studied_is_refused(case: str) -> None:
     build, inputs, message = REFUSED[case]
     with pytest.raises(StructureError, match=message):
         discover(build(), inputs)
+
+
+def adding_in_place(net: Any, x: Tensor) -> Tensor:
+    x += 1.0
+    return net.b(net.a(x).relu())
+
+
+def overwriting(net: Any, x: Tensor) -> Tensor:
+    x[:, :2] = 0.0
+    return net.b(net.a(x).relu())
+
+
+def marking(net: Any, x: Tensor) -> Tensor:
+    return net.b(net.a(x.requires_grad_()).relu()).detach()
+
+
+@pytest.mark.parametrize("forward", [adding_in_place, overwriting, marking])
+def test_a_forward_may_change_its_inputs_and_the_users_stay(forward: Callable[..., Any]) -> None:
+    net = Net(forward, a=nn.Linear(5, 12), b=nn.Linear(12, 2))
+    x = torch.randn(3, 5)
+    before = x.clone()
+    gates = attach_gates(net, x)
+    with torch.no_grad():
+        gates.log_alpha[::2] = -9.0
+    small = purge(net).model
+    assert torch.equal(x, before) and not x.requires_grad
+    torch.testing.assert_close(small(x.clone()), net.eval()(x.clone()), rtol=1e-4, atol=1e-6)
+
+
+def test_a_forward_may_take_entries_out_of_its_dict() -> None:
+    net = Net(lambda net, batch: net.b(net.a(batch.pop("x")).relu()), a=nn.Linear(5, 12), b=nn.Linear(12, 2))
+    batch = {"x": torch.randn(3, 5), "y": torch.zeros(3)}
+    assert [group.size for group in discover(net, (batch,)).groups] == [12]
+    assert set(batch) == {"x", "y"}
+    with pytest.raises(StructureError, match="a forward that takes one dict: a tuple that holds it"):
+        discover(net, batch)

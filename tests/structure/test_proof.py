@@ -168,8 +168,16 @@ class TestCounting:
 
 
 class TestRelativeDifference:
-    def test_is_relative_to_the_largest_value(self) -> None:
-        assert relative_difference([torch.tensor([1.0, 100.0])], [torch.tensor([2.0, 100.0])]) == pytest.approx(0.01)
+    def test_is_relative_to_what_differs(self) -> None:
+        for constant in (100.0, -1e30, math.inf):
+            one, two = torch.tensor([1.0, 4.0, constant]), torch.tensor([1.0, 5.0, constant])
+            assert relative_difference([one], [two]) == pytest.approx(0.25)
+        one, two = torch.tensor([1e-9, 2.0, 4.0]), torch.tensor([2e-9, 2.0 + 1e-5, 4.0 + 1e-5])
+        assert relative_difference([one], [two]) == pytest.approx(5e-6, rel=0.05)  # 1e-9 of the median
+
+    def test_rounding_about_zero_is_no_difference(self) -> None:
+        one, two = torch.tensor([1e-17, 3.0], dtype=torch.float64), torch.tensor([0.0, 3.0], dtype=torch.float64)
+        assert relative_difference([one], [two]) < 1e-9
 
     @pytest.mark.parametrize(
         ("a", "b"),

@@ -105,6 +105,23 @@ CASES: dict[str, Case] = {
     "nearest": Case(lambda x: F.interpolate(x, scale_factor=2), SAME),
     "bilinear": Case(lambda x: F.interpolate(x, size=(5, 7), mode="bilinear"), SAME),
     "reflect": Case(lambda x: F.pad(x, (1, 1, 2, 2), mode="reflect"), SAME),
+    "grid sample": Case(lambda x: F.grid_sample(x, torch.zeros(2, 3, 5, 2), align_corners=False), SAME),
+    "grid sample 3d": Case(
+        lambda x: F.grid_sample(x, torch.zeros(2, 3, 5, 4, 3), align_corners=False), SAME, shape=(2, 4, 3, 3, 3)
+    ),
+    "units as places": Case(
+        lambda x: F.grid_sample(torch.ones(2, 3, 5, 5), x, align_corners=False), [{}], UNITS[:2], (2, 6, 6, 2), 3
+    ),
+    "rotate pairs": Case(
+        lambda x: torch.view_as_real(torch.view_as_complex(x.contiguous()) * torch.polar(torch.ones(3), torch.ones(3))),
+        SAME,
+        shape=(2, 4, 3, 2),
+    ),
+    "pairs of units": Case(lambda x: torch.view_as_complex(x).abs(), [{}], UNITS[:2], (2, 3, 2), 2),
+    "sparse product": Case(lambda x: torch.sparse.mm(torch.eye(5).to_sparse(), x), SAME, shape=(5, 4)),
+    "sparse product over units": Case(
+        lambda x: torch.sparse.mm(torch.eye(4).to_sparse(), x), [{}], UNITS, shape=(4, 5), dim=0
+    ),
     "pad space": Case(lambda x: F.pad(x, (1, 1)), SAME),
     "pad units": Case(lambda x: F.pad(x, (0, 0, 0, 0, 1, 2)), [{1: [0, *UNITS, 0, 0]}]),
     "crop units": Case(lambda x: F.pad(x, (0, 0, 0, 0, -1, 0)), [{}], UNITS),
@@ -290,6 +307,13 @@ class TestContractions:
         followed = follow(lambda x, w: F.embedding(torch.tensor([[0, 1]]), w), w=torch.randn(3, 4))
         assert followed.out == [{2: [8, 9, 10, 11]}]
         assert followed.frozen == [5, 6, 7]
+
+    @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+    def test_bags_keep_the_embedded_dim(self, mode: str) -> None:
+        bags = torch.tensor([[0, 2, 1], [3, 3, 0]])
+        followed = follow(lambda x, w: F.embedding_bag(bags, w, mode=mode), w=torch.randn(5, 3))
+        assert followed.out == [{1: [10, 11, 12]}]
+        assert followed.frozen == [5, 6, 7, 8, 9]
 
 
 class TestRegistry:

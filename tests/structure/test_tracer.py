@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
-from lzero.structure.forward import isolated_random_state, map_tensors, private_copy, tensors_in
+from lzero.structure.copies import private_copy
+from lzero.structure.forward import isolated_random_state, map_tensors, tensors_in
 from lzero.structure.labels import LabelBook, Reason
 from lzero.structure.tracer import Trace, trace
 

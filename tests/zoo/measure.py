@@ -12,7 +12,8 @@ from torch import nn
 
 from lzero import attach_gates, discover, purge
 from lzero.cost import Cost
-from lzero.structure.forward import map_tensors, private_copy
+from lzero.structure.copies import private_copy
+from lzero.structure.forward import map_tensors
 from lzero.structure.grouping import unit_groups
 from lzero.structure.plan import Plan
 from lzero.structure.run import largest_difference, run

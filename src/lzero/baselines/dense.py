@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from lzero.gates.gates import Gates
 from lzero.gates.mask import Mask
 from lzero.purge import purge
 from lzero.structure.attach import attach_gates
+from lzero.structure.copies import deep_copy
 
 
 def same_size(model: nn.Module, example_inputs: Any, density: float, measure: Measure = "params") -> nn.Module:
@@ -48,7 +48,7 @@ def same_size(model: nn.Module, example_inputs: Any, density: float, measure: Me
     """
     constraint = Constraint(density, measure)
     _check_resets(model)
-    twin = copy.deepcopy(model)
+    twin = deep_copy(model)
     gates = attach_gates(twin, example_inputs, estimator=Mask())
     keep = _largest_share(gates, Budget(constraint, gates))
     with torch.no_grad():

@@ -16,14 +16,16 @@ from lzero.gates.estimator import Estimator
 from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 from lzero.gates.hard_concrete import HardConcrete
+from lzero.structure.copies import private_copy
 from lzero.structure.discover import discover
-from lzero.structure.forward import map_tensors, private_copy
+from lzero.structure.forward import map_tensors
 from lzero.structure.gated import accept_plain_checkpoint, gated_leaves, gates_of, gates_on
 from lzero.structure.group import GateGroup
 from lzero.structure.per_example import check_products, check_readers
 from lzero.structure.plan import Plan
 from lzero.structure.recurrent import follow_gates, read_plain_weights
 from lzero.structure.shrink import find_tensor
+from lzero.structure.unnoticed import check_unnoticed
 
 
 def attach_gates(
@@ -94,6 +96,9 @@ def attach_gates(
         twin, twin_gates = private_copy(model), copy.deepcopy(gates)
         _register(twin, maps, twin_gates)
         check_products(twin, twin_gates, plan)
+    gated, gated_by = private_copy(model), copy.deepcopy(gates)
+    _register(gated, maps, gated_by)
+    check_unnoticed(gated, gated_by, model, plan)
     inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.detach().clone())  # the batch may be reused
     gates.rescaled = rescale
     gates.plan = replace(plan, example_inputs=inputs)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from lzero.structure.group import GateGroup, kept_positions
 
+_FLOOR = 1e-6  # of what a difference is relative to: an output that is 0 but for rounding is no failure
+
 
 def predicted_parameters(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]) -> int:
     """How many parameters ``model`` has left once the closed units of ``groups`` leave; ``keep`` [k] marks the open.
@@ -34,9 +36,10 @@ def predicted_parameters(model: nn.Module, groups: Sequence[GateGroup], keep: Ma
 
 
 def relative_difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
-    """Largest difference of two lists of outputs, each relative to its largest value; infinite where they do not match.
+    """Largest difference of two lists of outputs, infinite where they do not match.
 
-    Integer outputs must be equal, and so must infinities.
+    Every entry's is relative to that entry, or to the median of all that differ where that is larger: a constant that
+    was filled in (a masked logit, -1e30) hides nothing of the others. Integers must be equal, and so must infinities.
     """
     if [tensor.shape for tensor in expected] != [tensor.shape for tensor in found]:
         return math.inf
@@ -45,9 +48,9 @@ def relative_difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> 
         if not (a.is_floating_point() or a.is_complex()):
             worst = max(worst, 0.0 if torch.equal(a, b) else math.inf)
         elif a.numel():
-            gap = torch.where(a == b, 0.0, (a - b).abs()).max()
-            scale = torch.where(a.isfinite(), a.abs(), 0.0).max()
-            relative = float(gap / scale) if float(gap) else 0.0
+            moved = a != b
+            gap, size = (a[moved] - b[moved]).abs(), a[moved].abs()
+            relative = float((gap / size.clamp(min=max(float(size.median()), _FLOOR))).max()) if gap.numel() else 0.0
             worst = max(worst, math.inf if math.isnan(relative) else relative)  # max() would drop a NaN
     return worst
 

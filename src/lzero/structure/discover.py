@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from lzero.errors import StructureError
-from lzero.structure.forward import private_copy
+from lzero.structure.copies import private_copy
 from lzero.structure.granularity import advise_inputs, input_groups, request, weight_groups
 from lzero.structure.grouping import unit_groups
 from lzero.structure.plan import Plan

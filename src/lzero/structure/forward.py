@@ -1,18 +1,16 @@
-"""What studying a stranger's model needs: a private copy, the path of what runs, and quiet random numbers."""
+"""What running a stranger's model needs: its tensors, the path of what runs, and quiet random numbers."""
 
 from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from lzero.errors import StructureError
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -74,25 +72,19 @@ def _map(value: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]) -
     return made
 
 
-def private_copy(model: nn.Module) -> nn.Module:
-    """A deep copy of ``model`` in eval mode, to run and change freely.
-
-    Raises:
-        StructureError: the model cannot be copied.
-    """
-    try:
-        return copy.deepcopy(model).eval()
-    except Exception as error:
-        raise StructureError(
-            f"{type(model).__name__} cannot be deep-copied ({type(error).__name__}: {error}), and its structure is "
-            "only ever studied on a copy; remove tensors with a grad history and open handles from its attributes"
-        ) from error
+def state_of(model: nn.Module) -> list[tuple[Any, int]]:
+    """Everything but parameters that the modules of ``model`` hold, with its version, for :func:`same_state`."""
+    found = list[tuple[Any, int]]()
+    for module in model.modules():
+        held = {name: value for name, value in vars(module).items() if name not in ("_parameters", "_modules")}
+        found += [(value, len(value) if isinstance(value, list | dict) else 0) for value in held.values()]
+        found += [(tensor, 0 if tensor.is_inference() else tensor._version) for tensor in tensors_in(held)]
+    return found
 
 
-def linked_copy(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` that shares its parameters and nothing else: to run and cut at little cost."""
-    memo: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
-    return copy.deepcopy(model, memo)
+def same_state(one: Sequence[tuple[Any, int]], two: Sequence[tuple[Any, int]]) -> bool:
+    """Whether a forward between the two left the modules as they were."""
+    return len(one) == len(two) and all(a is b and m == n for (a, m), (b, n) in zip(one, two, strict=True))
 
 
 class ModulePath:
@@ -100,6 +92,7 @@ class ModulePath:
 
     def __init__(self, model: nn.Module) -> None:
         self._stack: list[str] = []
+        self.entered: set[str] = set()  # until the next reset
         for path, module in model.named_modules():
             module.register_forward_pre_hook(self._entering(path))
             module.register_forward_hook(self._leaving(path))
@@ -112,6 +105,7 @@ class ModulePath:
     def _entering(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any) -> None:
             self._stack.append(path)
+            self.entered.add(path)
 
         return hook
 
@@ -123,8 +117,9 @@ class ModulePath:
         return hook
 
     def reset(self) -> None:
-        """Forget a forward that failed."""
+        """Forget earlier forwards, and one that failed."""
         self._stack.clear()
+        self.entered.clear()
 
 
 @contextmanager

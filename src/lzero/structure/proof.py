@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from lzero.structure.closures import Closure, closures
 from lzero.structure.compare import comparable, predicted_parameters, relative_difference, share_with_slope
+from lzero.structure.copies import linked_copy, private_copy
 from lzero.structure.forward import (
     ModulePath,
     isolated_random_state,
-    linked_copy,
     map_tensors,
-    private_copy,
+    same_state,
+    state_of,
     tensors_in,
     unfused,
 )
@@ -37,6 +38,7 @@ _DRAWS = 8  # of weights and inputs, at most
 _ENOUGH = 0.9  # of the units of a group have to matter, over all draws together
 _LARGER = (1, 8, 8, 64)  # batches, as multiples of the example's
 _ELEMENTS = 1 << 12  # in the largest input of a larger batch
+_TRAINING = "what only train mode runs reads these units; run it in eval mode too, or pass what makes them to ignore="
 _LITERAL = "make the sizes in the forward follow the tensors (x.shape, -1), or ignore this module"
 
 
@@ -110,17 +112,23 @@ class Proof:
     def _compare_purged(
         self, trial: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]
     ) -> Reason | None:
+        cut = linked_copy(trial)  # what one forward leaves behind for the next must not reach the other model
         try:
-            gated = self._outputs(trial)
+            gated = self._outputs(trial, self._calls)
         except Exception as error:
             return Reason(f"the gated model fails in {self._failed_at(error)}", "")
         expected = predicted_parameters(trial, groups, keep)
         try:
-            shrink(trial, groups, keep)
-            purged = self._outputs(trial)
+            shrink(cut, groups, keep)
+            purged = self._outputs(cut, self._calls)
         except Exception as error:
             return Reason(f"the purged model fails in {self._failed_at(error)} (a hard-coded size?)", _LITERAL)
-        found = sum(parameter.numel() for parameter in trial.parameters())
+        if self._trains_more:
+            try:
+                self._outputs(cut.train(), 1, _several(self._inputs, 2))
+            except Exception as error:
+                return Reason(f"in train mode the purged model fails in {self._failed_at(error)}", _TRAINING)
+        found = sum(parameter.numel() for parameter in cut.parameters())
         if found != expected:
             return Reason(f"purging leaves {found} parameters where {expected} were counted", "")
         difference = relative_difference(gated, purged)
@@ -147,10 +155,21 @@ class Proof:
         message = str(error).strip().split("\n")[0]
         return f"{path or 'its forward'}: {type(error).__name__}: {message}"
 
-    def _outputs(self, model: nn.Module) -> list[Tensor]:
+    def _outputs(self, model: nn.Module, calls: int = 1, inputs: Any = None) -> list[Tensor]:
+        """Of as many forwards, one after the other."""
         self._where.reset()
+        inputs = self._inputs if inputs is None else inputs
         with unfused(), torch.no_grad(), isolated_random_state(model):
-            return [tensor.clone() for tensor in tensors_in(call(model, self._inputs))]
+            return [tensor.clone() for _ in range(calls) for tensor in tensors_in(call(model, inputs))]
+
+    def _runs_more_in_training(self) -> bool:
+        """Whether train mode enters modules (auxiliary heads) that the last forward, in eval mode, did not."""
+        evaluated = set(self._where.entered)
+        try:
+            self._outputs(linked_copy(self._model).train(), 1, _several(self._inputs, 2))
+        except Exception:  # train mode wants other inputs, such as targets
+            return False
+        return not self._where.entered <= evaluated
 
     def _shares(self, groups: Sequence[GateGroup]) -> dict[str, float]:
         """For each group the share of its units that an output depends on: of the others no comparison proves a thing.
@@ -166,7 +185,7 @@ class Proof:
         self._where.reset()
         try:
             with unfused(), torch.enable_grad(), isolated_random_state(self._model):
-                outputs = [t for t in tensors_in(call(self._model, self._inputs)) if t.requires_grad]
+                outputs = [t for t in tensors_in(call(linked_copy(self._model), self._inputs)) if t.requires_grad]
                 weights = [draw_normal(tensor, self._generator) for tensor in outputs]
                 slopes = torch.autograd.grad(outputs, list(tensors.values()), weights, allow_unused=True)
             return {name: slope for name, slope in zip(tensors, slopes, strict=True) if slope is not None}
@@ -198,11 +217,15 @@ class Proof:
                 self._convert = self._input(dtype, random=random_inputs)
                 randomise(self._model, self._generator)
                 self._inputs = map_tensors(example_inputs, self._convert)
+                trial = linked_copy(self._model)
+                before = state_of(trial)
                 try:
-                    self._dense = self._outputs(self._model)
+                    self._dense = self._outputs(trial)
                 except Exception as error:
                     problem = self._failed_at(error)
                     continue
+                self._calls = 1 if same_state(before, state_of(trial)) else 2
+                self._trains_more = self._runs_more_in_training()
                 if comparable(self._dense):
                     if dtype is not torch.float64:
                         warnings.warn(
@@ -222,7 +245,7 @@ class Proof:
         for inputs in (larger, self._example_inputs):
             self._inputs = map_tensors(inputs, self._convert)
             try:
-                self._dense = self._outputs(self._model)
+                self._dense = self._outputs(linked_copy(self._model))
             except Exception:  # what failed is forgotten with the next run
                 continue
             if comparable(self._dense):

@@ -10,16 +10,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from lzero.structure.forward import isolated_random_state, tensors_in, unfused
+from lzero.structure.forward import isolated_random_state, map_tensors, tensors_in, unfused
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
-    """``model`` of a tuple or list of positional, of a dict of keyword arguments, or of any other single argument."""
+    """``model`` of a tuple or list of positional, of a dict of keyword arguments, or of any other single argument.
+
+    The forward gets copies: it may write into its inputs, or take entries out of them.
+    """
+    inputs = map_tensors(inputs, _fresh)
     if isinstance(inputs, Mapping) and all(isinstance(key, str) for key in inputs):
         return model(**inputs)
     if isinstance(inputs, tuple | list) and not isinstance(inputs, PackedSequence):
         return model(*inputs)
     return model(inputs)
+
+
+def _fresh(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
 @torch.no_grad()
@@ -31,9 +39,10 @@ def run(model: nn.Module, inputs: Any) -> list[Tensor]:
 
 
 def largest_difference(one: Sequence[Tensor], two: Sequence[Tensor]) -> tuple[float, float]:
-    """Largest absolute difference and largest finite value over two lists of outputs; infinite where they do not match.
+    """Largest absolute difference of two lists of outputs, and the largest finite value of what differs.
 
-    Infinities that stand at the same place in both are equal.
+    Of tensors that are equal all values count. Infinite where the lists do not match; infinities that stand at the same
+    place in both are equal.
     """
     if [t.shape for t in one] != [t.shape for t in two]:
         return math.inf, 0.0
@@ -43,5 +52,6 @@ def largest_difference(one: Sequence[Tensor], two: Sequence[Tensor]) -> tuple[fl
             a, b = a.detach().double(), b.detach().double()
             gap = float(torch.where(a == b, 0.0, (a - b).abs()).max())
             difference = max(difference, math.inf if math.isnan(gap) else gap)
-            scale = max(scale, float(torch.where(a.isfinite(), a.abs(), 0.0).max()))
+            counts = a.isfinite() & ((a != b) | torch.equal(a, b))
+            scale = max(scale, float(torch.where(counts, a.abs(), 0.0).max()))
     return difference, scale

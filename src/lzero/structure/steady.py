@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lzero.structure.copies import deep_copy
 from lzero.structure.group import GateGroup, Refusal
 from lzero.structure.grouping import refusal
 from lzero.structure.labels import Classes, IntArray, Reason
@@ -19,7 +19,10 @@ from lzero.structure.shrink import shrink
 from lzero.structure.watched import Attribute, Extent, Leaf, Question
 
 _GRID = 1 << 21  # combinations of kept units that are tried one by one
-_ADVICE = "let the forward do the same for every size, or pass the module to ignore="
+_ADVICE = (
+    "let the forward do the same for every size (keep the size of a head as an attribute, not as width // heads), or "
+    "pass the module to ignore="
+)
 
 
 @dataclass(frozen=True)
@@ -143,4 +146,4 @@ def _hollow(model: nn.Module) -> nn.Module:
         memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
     for buffer in model.buffers():
         memo[id(buffer)] = buffer.detach().to("meta")
-    return copy.deepcopy(model, memo)
+    return deep_copy(model, memo)

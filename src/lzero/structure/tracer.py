@@ -66,7 +66,8 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
         raise StructureError(
             f"the model does not run on the example inputs: {where.current or type(model).__name__} raised "
             f"{type(error).__name__}: {error}. Tensors given: {given}. Pass what the training loop passes, with its "
-            "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments"
+            "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments (a forward that takes one dict: "
+            "a tuple that holds it)"
         ) from error
     tracer.thaw_unused(outputs, watch.read)
     for tensor in tensors_in(outputs):

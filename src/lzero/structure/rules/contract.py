@@ -107,3 +107,22 @@ def embedding(call: Call) -> None:
     rows, features = call.axes("weight")
     call.freeze(rows, "rows are looked up by their number")
     call.give((*fixed(tuple(call["indices"].shape)), features))
+
+
+@rule("aten._embedding_bag", "aten._embedding_bag_forward_only")
+def embedding_bag(call: Call) -> None:
+    """Bags of rows looked up by number, summed, averaged or maximised row by row: the embedded dim stays free."""
+    rows, features = call.axes("weight")
+    call.freeze(rows, "rows are looked up by their number")
+    for out in call.outputs:
+        bag = out.dim() == 2 and out.shape[1] == features.size
+        call.give((fixed((out.shape[0],))[0], features) if bag else fixed(tuple(out.shape)), out)
+
+
+@rule("aten._sparse_mm", "aten._sparse_addmm")
+def sparse_mm(call: Call) -> None:
+    """A sparse [n, k] that has no labels @ [k, m]: the columns stay free."""
+    dense = call.axes("mat2" if "mat2" in call.arguments else "dense")
+    call.freeze(dense[0], "a product with a sparse matrix contracts over it")
+    made = (fixed((call.outputs[0].shape[0],))[0], dense[1])
+    call.give(with_bias(call, made) if "mat2" in call.arguments else made)

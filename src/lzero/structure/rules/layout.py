@@ -164,3 +164,17 @@ def _side_by_side(call: Call, parts: list[Tensor], joined: int | None) -> list[I
         for dim, labels in enumerate(call.axes(part)):
             met[dim] = np.concatenate([met[dim], labels]) if dim == joined else call.unify(met[dim], labels)
     return met
+
+
+@rule("aten.view_as_complex")
+def view_as_complex(call: Call) -> None:
+    """[..., 2] -> [...]: real and imaginary parts."""
+    axes = call.axes("self")
+    call.freeze(axes[-1], "its two parts make a complex number")
+    call.give(axes[:-1])
+
+
+@rule("aten.view_as_real")
+def view_as_real(call: Call) -> None:
+    """[...] -> [..., 2]."""
+    call.give((*call.axes("self"), fixed((2,))[0]))

@@ -57,3 +57,12 @@ def pad(call: Call) -> None:
         else:
             axes[dim] = np.pad(axes[dim], (before, after))
     call.give(axes)
+
+
+@rule("aten.grid_sampler_2d", "aten.grid_sampler_3d", "aten.cudnn_grid_sampler")
+def grid_sampler(call: Call) -> None:
+    """Points of an image [B, C, *space] at the places of a grid [B, *out, n]: batch and channels stay free."""
+    image, grid = call.axes("input"), call.axes("grid")
+    call.freeze_dims(image, range(2, len(image)), "units lie along a spatial dim")
+    call.freeze_dims(grid, range(1, len(grid)), "it is used as a place in an image")
+    call.give((call.unify(image[0], grid[0]), image[1], *fixed(tuple(call.outputs[0].shape[2:]))))
