@@ -329,6 +329,16 @@ def siamese() -> nn.Module:
     return Net(lambda net, a, b: net.out((net.tower(a) - net.tower(b)).abs()), tower=tower, out=nn.Linear(10, 1))
 
 
+def spatial_transformer() -> nn.Module:
+    def forward(net: Net, x: Tensor) -> Tensor:
+        h = net.stem(x)
+        places = F.affine_grid(net.where(h).view(-1, 2, 3), [len(x), 1, 6, 6], align_corners=False)
+        return net.out(F.grid_sample(h, places, align_corners=False))
+
+    where = nn.Sequential(conv(8, 6, 3, 2), head(6, 6))
+    return Net(forward, stem=conv(3, 8), where=where, out=nn.Sequential(conv(8, 5, 1), head(5)))
+
+
 NETWORKS = "Convolutional"
 CONVOLUTIONAL: dict[str, Entry] = {
     "LeNet": Entry(NETWORKS, lenet, image(), 0.9),
@@ -362,6 +372,7 @@ CONVOLUTIONAL: dict[str, Entry] = {
     "Style transfer": Entry(NETWORKS, style_transfer, image(), 0.9),
     "Super-resolution": Entry(NETWORKS, super_resolution, image(8), 0.9),
     "Space to depth": Entry(NETWORKS, space_to_depth, image(8), 0.9),
+    "Spatial transformer": Entry(NETWORKS, spatial_transformer, image(), 0.9),
     "WaveNet": Entry(NETWORKS, wavenet, lambda: torch.randn(2, 2, 12), 0.9),
     "Temporal, weight norm": Entry(NETWORKS, temporal, lambda: torch.randn(2, 2, 12), 0.9),
     "3-D": Entry(NETWORKS, volumetric, lambda: torch.randn(2, 1, 8, 8, 8), 0.9),

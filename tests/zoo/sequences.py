@@ -146,6 +146,15 @@ class Rotary(nn.Module):
         return x * cos + torch.cat([-second, first], -1) * sin
 
 
+class ComplexRotary(Rotary):
+    """The same, with pairs of neighbours turned as complex numbers."""
+
+    def turn(self, x: Tensor) -> Tensor:
+        angles = torch.arange(x.shape[2]).to(x)[:, None] / 10.0 ** torch.arange(self.head_dim // 2).to(x)
+        pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2))
+        return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
+
+
 class Biased(nn.Module):
     """Attention with a learned bias for each head and distance."""
 
@@ -262,6 +271,14 @@ def recommender() -> nn.Module:
                deep=nn.Sequential(nn.Linear(26, 16), nn.ReLU(), nn.Linear(16, 1)), rating=nn.Linear(8, 1))  # fmt: skip
 
 
+def bags() -> nn.Module:
+    def forward(net: Net, words: Tensor, tags: Tensor) -> Tensor:
+        return net.deep(torch.cat([net.words(words), net.tags(tags)], -1))
+
+    return Net(forward, words=nn.EmbeddingBag(20, 8), tags=nn.EmbeddingBag(12, 6, mode="max"),
+               deep=nn.Sequential(nn.Linear(14, 16), nn.ReLU(), nn.Linear(16, 3)))  # fmt: skip
+
+
 def graph() -> nn.Module:
     def forward(net: Net, x: Tensor, edges: Tensor) -> Tensor:
         for layer in net.layers:
@@ -280,6 +297,9 @@ ZOO: dict[str, Entry] = {
     "GPT": Entry(SEQUENCES, gpt, words(), 0.7),
     "Llama": Entry(SEQUENCES, lambda: Decoder(nn.Sequential(Rotary(4, 4), Rotary(4, 4))), words(), 0.7),
     "Llama, shared keys": Entry(SEQUENCES, lambda: Decoder(nn.Sequential(Rotary(4, 2), Rotary(4, 2))), words(), 0.7),
+    "Llama, complex rotary": Entry(
+        SEQUENCES, lambda: Decoder(nn.Sequential(ComplexRotary(4, 2), ComplexRotary(4, 2))), words(), 0.7
+    ),
     "Relative bias": Entry(SEQUENCES, biased, words(), 0.7),
     "nn.TransformerEncoder": Entry(SEQUENCES, encoder, words(), 0.7),
     "nn.Transformer": Entry(SEQUENCES, translator, lambda: (words(7)(), words(5)()), 0.7),
@@ -301,5 +321,6 @@ ZOO: dict[str, Entry] = {
     "Recommender": Entry(
         OTHER, recommender, lambda: {"user": torch.arange(3), "item": torch.arange(3), "dense": torch.randn(3, 6)}, 0.9
     ),
+    "Bags of words": Entry(OTHER, bags, lambda: (words(5)() % 20, words(3)() % 12), 0.9),
     "Graph convolution": Entry(OTHER, graph, lambda: (torch.randn(2, 5, 6), torch.rand(2, 5, 5)), 0.9),
 }

@@ -19,8 +19,9 @@ proof failed, or the forward branches on their size. *Fixed* counts the places t
 as the outputs. The reason of each is below.
 *Reach* is the share of parameters that at least one gate can remove, *seconds* the time for discovery and proof.
 *float64* and *float32* are the largest difference between the outputs of the gated and the purged model, relative to
-the largest output. *Parameters* and *MACs* say whether the true counts of every purged model are those of the closed
-form; where values decide which expert runs, there is no closed form for MACs. Written by `tests/zoo/write_table.py`.
+the largest output that differs. *Parameters* and *MACs* say whether the true counts of every purged model are those of
+the closed form; where values decide which expert runs, there is no closed form for MACs. Written by
+`tests/zoo/write_table.py`.
 
 | model | found | proved | refused | fixed | gates | reach | seconds | float64 | float32 | parameters | MACs |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
