@@ -198,9 +198,10 @@ class Gates(nn.Module):
             held = self._hold(examples)
         if examples is not None and len(held[0]) != examples:
             raise StructureError(
-                f"Gates: a gated layer reads {examples} examples, the last draw has gates for {len(held[0])}: the batch "
-                "must be the first dim of the model's inputs and of what every gated layer reads, and only the model's "
-                "forward draws for another batch; attach gates with per_example=False, or pass the layer to ignore="
+                f"Gates: a gated layer reads {examples} examples, the last draw has gates for {len(held[0])}: the "
+                "batch must be the first dim of the model's inputs and of what every gated layer reads, and only the "
+                "model's forward draws for another batch; attach gates with per_example=False, or pass the layer to "
+                "ignore="
             )
         return held
 
