@@ -3,10 +3,12 @@
 import itertools
 
 import pytest
+from inline import Inline
 
 from lzero.cli import main
 from lzero.errors import DataError
 from lzero.experiments import cells as cells_module
+from lzero.experiments import workers
 from lzero.experiments.cells import EPOCHS, Cell, run_cells
 from lzero.experiments.recipe import Recipe
 from lzero.experiments.report import CELLS, TABLE, architecture, published, table, write_report
@@ -148,7 +150,7 @@ def test_a_study_that_was_killed_goes_on_from_its_last_epoch(tmp_path, monkeypat
     whole = run_cells([cell], tmp_path / "whole.csv").rows[0]
 
     now = itertools.count(step=1800)  # half an hour a look at the clock: time for one epoch
-    monkeypatch.setattr(cells_module, "ProcessPoolExecutor", _Inline)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
     monkeypatch.setattr(cells_module.time, "time", lambda: float(next(now)))
     rows = run_cells([cell], tmp_path / CELLS, folder=tmp_path, hours=1.1).rows
     assert rows == [] and len(list(tmp_path.glob("*.pt"))) == 1
@@ -160,26 +162,6 @@ def test_a_study_that_was_killed_goes_on_from_its_last_epoch(tmp_path, monkeypat
     epochs = Recorder.from_csv(tmp_path / EPOCHS).rows
     assert [row["epoch"] for row in epochs] == [1, 2, 3, 4, 5] and {row["cell"] for row in epochs} == {cell.key}
     assert "p_00" not in epochs[0] and 0 < epochs[-1]["deployed"] <= 1
-
-
-class _Inline:
-    """Runs what is submitted at once, in this process."""
-
-    def __init__(self, *_, **__):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def submit(self, function, *arguments):
-        from concurrent.futures import Future
-
-        future = Future()
-        future.set_result(function(*arguments))
-        return future
 
 
 SHARED = {"data": "mnist", "budget": "mlp 7.6 % params", "shipped_macs": 0.1, "epochs": 3}
@@ -244,3 +226,27 @@ def test_the_command_trains_a_part_of_a_study_tells_how_much_there_is_and_goes_o
     assert main([*command, "--methods", "no"]) == 1
     assert main(["study", str(path), "--hours", "1e-9", "--out", str(tmp_path / "none"), "--data", "digits"]) == 1
     assert "no training has finished; give the study more --hours" in capsys.readouterr().err
+    assert main(["study", str(path), "--report", "--out", str(tmp_path / "none"), "--data", "digits"]) == 1
+    assert "no training has finished; leave out --report" in capsys.readouterr().err
+
+
+def test_a_study_in_which_all_failed_says_how_many_and_why(tmp_path, monkeypatch, capsys):
+    path, out = tmp_path / "study.toml", tmp_path / "out"
+    path.write_text(TEXT.replace("0.5", "1e-6"), encoding="utf-8")
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
+    command = ["study", str(path), "--budgets", "half", "--out", str(out)]
+    assert main(command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no training has finished, 4 failed; the first is constrained, half, seed 0: params: a density" in line
+    assert main(command) == 1
+    assert len(Recorder.from_csv(out / CELLS)) == 4
+
+
+def test_missing_data_is_one_line_and_no_training_fails_by_it(tmp_path, monkeypatch, capsys):
+    path, out = tmp_path / "study.toml", tmp_path / "out"
+    path.write_text(TEXT, encoding="utf-8")
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
+    assert main(["study", str(path), "--data", "mnist", "--data-dir", str(tmp_path), "--out", str(out)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lzero: error: mnist: missing train-images-idx3-ubyte")
+    assert not (out / CELLS).exists()
