@@ -33,7 +33,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--data", choices=datasets.names(), help="another data set, with nothing else changed")
     part.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
     part.add_argument("--budgets", nargs="+", metavar="NAME", help="default: all")
-    part.add_argument("--seeds", type=int, nargs="+", help="default: those of the study")
+    part.add_argument("--seeds", type=opt.seed, nargs="+", help="default: those of the study")
     run_ = parser.add_argument_group("run")
     run_.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/study-NAME-DATA)")
     run_.add_argument("--hours", type=opt.positive(float), default=math.inf, help="stop after so many hours")
