@@ -1,6 +1,7 @@
 import json
 import re
 import shlex
+import shutil
 
 import pytest
 import torch
@@ -160,6 +161,13 @@ def test_sweep_has_a_row_for_every_cell_and_draws_the_figures(tmp_path, capsys):
     assert f"figure: {folder / 'control.png'}\n" in capsys.readouterr().out
 
 
+def test_sweep_trains_what_is_asked_twice_once(tmp_path):
+    arguments = ["sweep", "--target", "0.3", "0.3", "--seed", "0", "0", *FAST, "--epochs", "1"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    assert len(Recorder.from_csv(tmp_path / "sweep.csv")) == 1
+    assert json.loads((tmp_path / "config.json").read_text())["seeds"] == [0]
+
+
 def test_plot_draws_a_run_folder_again(trained, capsys):
     before = (trained / "histogram.png").read_bytes()
     (trained / "histogram.png").unlink()
@@ -217,6 +225,46 @@ def test_purge_needs_the_folder_of_one_training(tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"command": "sweep", "recipe": {}}')
     assert main(["purge", str(tmp_path)]) == 1
     assert "holds no single training but a sweep; name a folder below it" in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "way_out"),
+    [
+        ("summary.json", "[1]", "delete it and continue with --resume"),
+        ("summary.json", "{}", "delete it and continue with --resume"),
+        ("summary.json", None, "delete it and continue with --resume"),
+        ("config.json", "3", "is this a run folder of lzero?"),
+    ],
+)
+def test_a_file_of_a_run_that_holds_something_else_is_one_line_with_its_path(
+    name, text, way_out, trained, tmp_path, capsys
+):
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    if text is None:
+        text = json.dumps(json.loads((folder / name).read_text()) | {"test_error": "low"})
+    (folder / name).write_text(text)
+    assert main([*TRAIN, "--out", str(folder), "--resume"]) == 1
+    line = error_line(capsys)
+    assert line.startswith(f"lzero: error: {folder / name}: ") and line.endswith(way_out) and line.count(way_out) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("[]", "config.json: expected named entries, found a list; is this a run folder of lzero?"),
+        ('{"recipe": {}}', "holds no single training but a thing; name a folder below it"),
+        ('{"data": "digits", "recipe": 3}', "config.json: recipe: expected a table of fields, found 3; train anew"),
+        (
+            '{"data": "digits", "recipe": {"lr": "x"}}',
+            "config.json: lr: expected a finite number, found 'x'",
+        ),
+    ],
+)
+def test_purge_of_a_folder_with_another_config_is_one_line(config, message, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(config)
+    assert main(["purge", str(tmp_path)]) == 1
+    assert message in error_line(capsys)
 
 
 def test_info_prints_the_plan_and_the_size(capsys):
@@ -287,6 +335,14 @@ def test_a_function_that_gives_no_model_is_one_line(place, message, user_module,
         (["train", "--scope", "layer", "--dense"], "--scope is for a target"),
         (["train", "--target", "0.5", "--dense"], "not allowed with argument --target"),
         (["train", "--device", "toaster"], "expected cpu or cuda, found 'toaster'"),
+        (["train", "--device", "mps"], "expected cpu or cuda, found 'mps'"),
+        (["train", "--device", "cuda:99"], "cuda:99: PyTorch sees no such GPU here; use --device cpu"),
+        (["train", "--seed", str(2**64)], "expected a seed from -2^63 to 2^64 - 1, found 18446744073709551616"),
+        (["train", "--seed", "x"], "argument --seed: invalid seed value: 'x'"),
+        (["sweep", "--seed", "0", str(-(2**63) - 1)], "expected a seed from -2^63"),
+        (["study", "mnist", "--seeds", str(2**64)], "expected a seed from -2^63"),
+        (["compare", "--tolerance", "1"], "expected a distance in (0, 1), such as 0.01 for one point, found 1"),
+        (["compare", "--tolerance", "0"], "expected a distance in (0, 1)"),
         (["compare", "--grid", "-1"], "expected a number above 0, found -1"),
         (["plot"], "the following arguments are required: source"),
         (["info", "--input", "1,8"], "--input is for a package.module:function"),

@@ -3,10 +3,12 @@
 import itertools
 
 import pytest
+from inline import Inline
 
 from lzero.cli import main
 from lzero.errors import DataError
 from lzero.experiments import cells as cells_module
+from lzero.experiments import workers
 from lzero.experiments.cells import EPOCHS, Cell, run_cells
 from lzero.experiments.recipe import Recipe
 from lzero.experiments.report import CELLS, TABLE, architecture, published, table, write_report
@@ -81,6 +83,37 @@ def test_a_part_can_be_chosen(study):
         ("data = ", "not readable as TOML"),
         ("data = 'digits'", "expected budgets, data, methods, networks, seeds, found data"),
         (TEXT.replace("gate_lr = 0.01", "gate_rate = 0.01"), "method 'once' at 'third'.*gate_rate"),
+        (TEXT.replace('"digits"', '"digitz"'), "data: no data set is called 'digitz'; there are: digits"),
+        (TEXT.replace("[0, 1]", "0"), "seeds: expected a list of whole numbers"),
+        (TEXT.replace("[0, 1]", "[true]"), "seeds: expected a list of whole numbers"),
+        (TEXT.replace("[0, 1]", "[]"), "seeds: expected a list of whole numbers"),
+        (TEXT.replace("[0, 1]", f"[{2**64}]"), "seed: expected a whole number from"),
+        (TEXT.replace("networks.mlp", "networks.mpl"), "networks: no budget has the model 'mpl'; there are: mlp"),
+        (TEXT.replace('model = "mlp"', 'model = "mpl"'), "budgets: no network is called 'mpl'"),
+        (TEXT.replace("on.mlp", "on.lenet"), "methods, 'binary', on: no budget has the model 'lenet'"),
+        (
+            TEXT.replace("at.third", "at.thrid"),
+            "methods, 'binary', at: no budget is called 'thrid'; there are: half, t",
+        ),
+        (TEXT.replace("at.third = { steps = 9 }", "at.third = 9"), "at, 'third': expected a table of fields, found 9"),
+        (TEXT.replace('["third"]', '["thrid"]'), "methods, 'once', only: no budget is called 'thrid'"),
+        (TEXT.replace('["third"]', '"third"'), "only: expected a list of budgets, found 'third'"),
+        (TEXT.replace("[methods.once]", "[methods]\nhc = 3\n[methods.once]"), "methods, 'hc': expected a table"),
+        (
+            TEXT.replace('estimator = "arm"', 'estimator = "arms"'),
+            "'binary' at 'half': estimator: no 'arms'; there are",
+        ),
+        (TEXT.replace('estimator = "arm"', 'method = "constrain"'), "method: expected one of constrained, penalized"),
+        (TEXT.replace('estimator = "arm"', 'optimizer = "adamw"'), "optimizer: expected one of adam, sgd"),
+        (TEXT.replace('estimator = "arm"', "batch_size = 0"), "batch_size: expected at least 1, found 0"),
+        (TEXT.replace('estimator = "arm"', 'lr = "fast"'), "lr: expected a finite number, found 'fast'"),
+        (TEXT.replace('estimator = "arm"', "solver = 3"), "solver: expected a table of arguments, found 3"),
+        (TEXT.replace('estimator = "arm"', "solver = { step = 1 }"), "no argument 'step'; it takes anneal_steps"),
+        (TEXT.replace('estimator = "arm"', 'solver = { anneal_steps = "x" }'), "anneal_steps: expected a whole number"),
+        (
+            TEXT.replace('estimator = "arm"', 'method = "penalized"\nsolver = { dual_lr = 1.0 }'),
+            "solver: 'penalized' has no argument 'dual_lr'; it takes nothing",
+        ),
     ],
 )
 def test_a_file_that_is_no_study_is_refused_with_its_place(tmp_path, text, message):
@@ -88,6 +121,17 @@ def test_a_file_that_is_no_study_is_refused_with_its_place(tmp_path, text, messa
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=message):
         Study.read(path).cells()
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"wrong\.toml: no study \(not UTF-8\); there are: .*mnist"):
+        Study.read(path)
+
+
+def test_a_seed_counts_once(study):
+    assert [cell.recipe.seed for cell in study.choose(methods=["once"], seeds=[2, 2, 1]).cells()] == [2, 1]
 
 
 def test_an_unknown_study_names_those_that_exist():
@@ -106,7 +150,7 @@ def test_a_study_that_was_killed_goes_on_from_its_last_epoch(tmp_path, monkeypat
     whole = run_cells([cell], tmp_path / "whole.csv").rows[0]
 
     now = itertools.count(step=1800)  # half an hour a look at the clock: time for one epoch
-    monkeypatch.setattr(cells_module, "ProcessPoolExecutor", _Inline)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
     monkeypatch.setattr(cells_module.time, "time", lambda: float(next(now)))
     rows = run_cells([cell], tmp_path / CELLS, folder=tmp_path, hours=1.1).rows
     assert rows == [] and len(list(tmp_path.glob("*.pt"))) == 1
@@ -118,26 +162,6 @@ def test_a_study_that_was_killed_goes_on_from_its_last_epoch(tmp_path, monkeypat
     epochs = Recorder.from_csv(tmp_path / EPOCHS).rows
     assert [row["epoch"] for row in epochs] == [1, 2, 3, 4, 5] and {row["cell"] for row in epochs} == {cell.key}
     assert "p_00" not in epochs[0] and 0 < epochs[-1]["deployed"] <= 1
-
-
-class _Inline:
-    """Runs what is submitted at once, in this process."""
-
-    def __init__(self, *_, **__):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def submit(self, function, *arguments):
-        from concurrent.futures import Future
-
-        future = Future()
-        future.set_result(function(*arguments))
-        return future
 
 
 SHARED = {"data": "mnist", "budget": "mlp 7.6 % params", "shipped_macs": 0.1, "epochs": 3}
@@ -202,3 +226,27 @@ def test_the_command_trains_a_part_of_a_study_tells_how_much_there_is_and_goes_o
     assert main([*command, "--methods", "no"]) == 1
     assert main(["study", str(path), "--hours", "1e-9", "--out", str(tmp_path / "none"), "--data", "digits"]) == 1
     assert "no training has finished; give the study more --hours" in capsys.readouterr().err
+    assert main(["study", str(path), "--report", "--out", str(tmp_path / "none"), "--data", "digits"]) == 1
+    assert "no training has finished; leave out --report" in capsys.readouterr().err
+
+
+def test_a_study_in_which_all_failed_says_how_many_and_why(tmp_path, monkeypatch, capsys):
+    path, out = tmp_path / "study.toml", tmp_path / "out"
+    path.write_text(TEXT.replace("0.5", "1e-6"), encoding="utf-8")
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
+    command = ["study", str(path), "--budgets", "half", "--out", str(out)]
+    assert main(command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no training has finished, 4 failed; the first is " in line and ": params: a density of 1e-06" in line
+    assert main(command) == 1
+    assert len(Recorder.from_csv(out / CELLS)) == 4
+
+
+def test_missing_data_is_one_line_and_no_training_fails_by_it(tmp_path, monkeypatch, capsys):
+    path, out = tmp_path / "study.toml", tmp_path / "out"
+    path.write_text(TEXT, encoding="utf-8")
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
+    assert main(["study", str(path), "--data", "mnist", "--data-dir", str(tmp_path), "--out", str(out)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lzero: error: mnist: missing train-images-idx3-ubyte")
+    assert not (out / CELLS).exists()

@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -161,6 +162,52 @@ def test_a_recipe_comes_back_from_json(recipe):
 def test_a_recipe_with_unknown_entries_is_refused():
     with pytest.raises(DataError, match=r"recipe: .*epoch_count"):
         Recipe.from_dict({"epoch_count": 3})
+
+
+@pytest.mark.parametrize(
+    "values", [{"lr": 1}, {"coefficient": {"fc1": 1.0}}, {"scope": {"fc1": 0.5}}, {"seed": -(2**63)}]
+)
+def test_a_recipe_of_sound_values_is_made_as_it_is(values):
+    recipe = Recipe.from_dict(values)
+    assert all(getattr(recipe, name) is value for name, value in values.items())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lr": "fast"}, "lr: expected a finite number, found 'fast'"),
+        ({"lr": True}, "lr: expected a finite number, found True"),
+        ({"lr": math.nan}, "lr: expected a finite number, found nan"),
+        ({"epochs": 2.0}, "epochs: expected a whole number, found 2.0"),
+        ({"epochs": 0}, "epochs: expected at least 1, found 0"),
+        ({"steps": True}, "steps: expected a whole number, found True"),
+        ({"bf16": 1}, "bf16: expected true or false, found 1"),
+        ({"seed": 2**64}, "seed: expected a whole number from"),
+        ({"coefficient": {"fc1": "1"}}, "coefficient: expected a finite number or a table"),
+        ({"schedule": "steps"}, "schedule: expected one of linear, cosine, drops, found 'steps'"),
+        ({"measure": "flops"}, "measure: expected one of params, macs, gates"),
+        ({"ignore": "fc1"}, "ignore: expected a list"),
+        ([], "recipe: expected a table of fields"),
+    ],
+)
+def test_a_recipe_of_other_values_is_refused_with_the_field(values, message):
+    with pytest.raises(DataError, match=message):
+        Recipe.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (
+            Recipe(target=0.3, solver=(("foo", 1),)),
+            "solver: 'constrained' has no argument 'foo'; it takes anneal_steps",
+        ),
+        (Recipe(method="penalized", solver=(("dual", "sgd"),)), "solver: 'penalized' has no argument 'dual'"),
+    ],
+)
+def test_an_argument_that_the_method_does_not_take_is_refused(data, recipe, message):
+    with pytest.raises(DataError, match=message):
+        Training(recipe, data)
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(data):

@@ -221,3 +221,11 @@ def test_open_probabilities_out_of_range_are_refused(wrong):
 def test_intervals_out_of_order_are_refused(wrong):
     with pytest.raises(StructureError, match="LogNormal: expected finite low < high"):
         LogNormal(*wrong)
+
+
+def test_an_interval_whose_ends_float32_cannot_hold_keeps_double_precision():
+    gates = LogNormal(-20.1, 0.1)
+    narrow = torch.tensor([[-20.1], [-30.0]], dtype=torch.float64)
+    z, _ = gates.sample(narrow, torch.tensor([0.5], dtype=torch.float64))
+    assert float(z.log()) == pytest.approx(-20.1, abs=1e-7)  # float32 is 4e-7 away
+    assert float(gates.mean(narrow).log()) == pytest.approx(-20.1, abs=1e-7)

@@ -219,6 +219,16 @@ def test_scores_accumulate_over_forwards_and_the_step_comes_at_the_end():
         solver.step()
 
 
+def test_a_scaled_loss_and_a_closure_that_scales_give_a_scaled_score():
+    found = []
+    for scale in (1.0, 2.0**16):
+        problem = Problem(ARM())
+        torch.manual_seed(1)
+        problem.gates.score(problem.backward() * scale, lambda p=problem, s=scale: p.loss() * s)
+        found.append(problem.gates.log_alpha.grad / scale)  # what unscale_ does
+    assert found[0].any() and torch.allclose(*found, rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("estimator", [HardConcrete(), StraightThrough()])
 @pytest.mark.parametrize("seam", ["solver", "penalty"])
 def test_other_estimators_ignore_the_loss_and_never_call_the_closure(estimator, seam):

@@ -135,5 +135,5 @@ def test_a_plan_without_inputs_is_refused_because_nothing_can_be_checked():
 def test_layers_that_see_other_numbers_of_examples_are_refused_in_training_too():
     model, _, _, _, x = built("linear")
     model(x)
-    with pytest.raises(StructureError, match="reads 2 examples, the same forward has gates for 3"):
+    with pytest.raises(StructureError, match="reads 2 examples, the last draw has gates for 3"):
         model[2](torch.randn(2, 4, dtype=DOUBLE))

@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help=f"penalties (default: {' '.join(f'{value:g}' for value in GRID)})",
     )
     baselines.add_argument(
-        "--tolerance", type=opt.density, default=0.01, help="distance at which bisection ends (default: %(default)s)"
+        "--tolerance", type=opt.distance, default=0.01, help="distance at which bisection ends (default: %(default)s)"
     )
     baselines.add_argument(
         "--max-trainings", type=opt.positive(int), default=16, help="of bisection (default: %(default)s)"

@@ -15,7 +15,7 @@ from lzero.cost import MEASURES
 from lzero.errors import DataError
 from lzero.experiments import datasets, models
 from lzero.experiments.datasets import Dataset
-from lzero.experiments.recipe import Recipe
+from lzero.experiments.recipe import SEEDS, Recipe
 from lzero.experiments.training import quicken
 from lzero.structure.granularity import GRANULARITIES
 
@@ -49,7 +49,7 @@ def add_granularity(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_training(parser: argparse.ArgumentParser, *, seed: bool = True) -> None:
+def add_training(parser: argparse.ArgumentParser, *, one_seed: bool = True) -> None:
     """Options that change what a training computes."""
     default = Recipe()
     group = parser.add_argument_group("training")
@@ -65,8 +65,8 @@ def add_training(parser: argparse.ArgumentParser, *, seed: bool = True) -> None:
         default=default.optimizer,
         help="of the weights; gates always have Adam (default: %(default)s)",
     )
-    if seed:
-        group.add_argument("--seed", type=int, default=default.seed, help="default: %(default)s")
+    if one_seed:
+        group.add_argument("--seed", type=seed, default=default.seed, help="default: %(default)s")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -143,6 +143,22 @@ def density(text: str) -> float:
     return value
 
 
+def distance(text: str) -> float:
+    """A type for argparse: a distance between two densities, in (0, 1)."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a distance in (0, 1), such as 0.01 for one point, found {text}")
+    return value
+
+
+def seed(text: str) -> int:
+    """A type for argparse: a whole number that seeds a generator."""
+    value = int(text)
+    if value not in SEEDS:
+        raise argparse.ArgumentTypeError(f"expected a seed from -2^63 to 2^64 - 1, found {text}")
+    return value
+
+
 def scope(text: str) -> Scope:
     """A type for argparse: "model", "layer", or "fc1=0.3,fc2=0.5"."""
     if text in ("model", "layer"):
@@ -174,8 +190,10 @@ def device(text: str) -> str:
         found = torch.device(text)
     except RuntimeError as problem:
         raise argparse.ArgumentTypeError(f"expected cpu or cuda, found {text!r}") from problem
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise argparse.ArgumentTypeError("cuda: PyTorch sees no GPU here; use --device cpu")
+    if found.type not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"expected cpu or cuda, found {text!r}")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise argparse.ArgumentTypeError(f"{text}: PyTorch sees no such GPU here; use --device cpu")
     return str(found)
 
 
@@ -188,10 +206,13 @@ def read_recipe(values: dict[str, Any], place: Path) -> Recipe:
     """The recipe in the config of a run folder.
 
     Raises:
-        DataError: the folder holds no single training.
+        DataError: the folder holds no single training, or its config is damaged.
     """
-    if values.get("command") not in (None, "train") or "recipe" not in values:
+    if values.get("command") not in (None, "train") or not {"recipe", "data"} <= values.keys():
         raise DataError(
             f"{place}: holds no single training but a {values.get('command', 'thing')}; name a folder below it"
         )
-    return Recipe.from_dict(values["recipe"])
+    try:
+        return Recipe.from_dict(values["recipe"])
+    except DataError as problem:
+        raise DataError(f"{place / 'config.json'}: {problem}; train anew into another folder") from problem

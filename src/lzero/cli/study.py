@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,14 +25,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "study",
         help="methods x budgets x seeds: one CSV, a table and figures; finished trainings are never repeated",
         description="Train every method at every budget with every seed. A training that is finished is not repeated, "
-        "one that was cut short continues from its last epoch; run the command again after a stop.",
+        "one that was cut short continues from its last epoch, and one that failed is tried again; run the command "
+        "again after a stop.",
     )
     parser.add_argument("study", help=f"one of {', '.join(names())}, or a TOML file with the same sections")
     part = parser.add_argument_group("part of the study")
     part.add_argument("--data", choices=datasets.names(), help="another data set, with nothing else changed")
     part.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
     part.add_argument("--budgets", nargs="+", metavar="NAME", help="default: all")
-    part.add_argument("--seeds", type=int, nargs="+", help="default: those of the study")
+    part.add_argument("--seeds", type=opt.seed, nargs="+", help="default: those of the study")
     run_ = parser.add_argument_group("run")
     run_.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/study-NAME-DATA)")
     run_.add_argument("--hours", type=opt.positive(float), default=math.inf, help="stop after so many hours")
@@ -62,26 +64,38 @@ def run(options: argparse.Namespace) -> None:
             progress=_say,
         )
     files = write_report(folder, study)
-    if not files:
-        raise DataError(f"{folder}: no training has finished; give the study more --hours")
     keys = {cell.key for cell in cells}
-    _tell(keys, folder)
+    rows = _rows(keys, folder)
+    if not files:
+        raise _nothing(folder, rows, options.report)
+    counts = Counter("failed" if "problem" in row else "finished" for row in rows)
+    console().print(f"{counts['finished']} of {len(keys)} trainings finished, {counts['failed']} failed")
     console().print(files[0].read_text(encoding="utf-8"))
     show_files(files[1:], folder)
 
 
 def _say(row: Row) -> None:
-    what = f"{row['label']}, {row['budget']}, seed {row['seed']}"
     if "problem" in row:
-        console().print(f"{what}: {row['problem']}")
+        console().print(f"{_name(row)}: {row['problem']}")
         return
-    console().print(
-        f"{what}: shipped {row['shipped']:.2%}, test error {row['error']:.2%}, {float(row['seconds']):.0f} seconds"
-    )
+    shipped = f"shipped {row['shipped']:.2%}, test error {row['error']:.2%}, {float(row['seconds']):.0f} seconds"
+    console().print(f"{_name(row)}: {shipped}")
 
 
-def _tell(keys: set[str], folder: Path) -> None:
-    """How much of the study there is."""
-    rows = [row for row in Recorder.from_csv(folder / CELLS) if row["cell"] in keys]
-    counts = Counter("failed" if "problem" in row else "finished" for row in rows)
-    console().print(f"{counts['finished']} of {len(keys)} trainings finished, {counts['failed']} failed")
+def _name(row: Row) -> str:
+    return f"{row['label']}, {row['budget']}, seed {row['seed']}"
+
+
+def _rows(keys: set[str], folder: Path) -> list[Row]:
+    """Those of the trainings with these ``keys``."""
+    path = folder / CELLS
+    return [row for row in Recorder.from_csv(path) if row["cell"] in keys] if path.exists() else []
+
+
+def _nothing(folder: Path, failed: Sequence[Row], report: bool) -> DataError:
+    """Why there is nothing to draw, and what helps."""
+    if failed:
+        first = f"{_name(failed[0])}: {failed[0]['problem']}"
+        return DataError(f"{folder}: no training has finished, {len(failed)} failed; the first is {first}")
+    way_out = "leave out --report" if report else "give the study more --hours"
+    return DataError(f"{folder}: no training has finished; {way_out}")

@@ -31,8 +31,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--scope", choices=("model", "layer"), default="model", help="what a target holds for (default: %(default)s)"
     )
     opt.add_data(parser)
-    opt.add_training(parser, seed=False)
-    parser.add_argument("--seed", type=int, nargs="+", default=[0], help="default: 0")
+    opt.add_training(parser, one_seed=False)
+    parser.add_argument("--seed", type=opt.seed, nargs="+", default=[0], help="default: 0")
     opt.add_run(parser)
     parser.set_defaults(run=run)
 
@@ -44,7 +44,8 @@ def _words(values: Sequence[float]) -> str:
 def run(options: argparse.Namespace) -> None:
     """Train every cell, draw and show."""
     data = opt.load_data(options)
-    cells = {"targets": options.target, "seeds": options.seed, "measures": options.measure}
+    asked = {"targets": options.target, "seeds": options.seed, "measures": options.measure}
+    cells = {name: list(dict.fromkeys(values)) for name, values in asked.items()}
     recipe = opt.recipe(options, scope=options.scope, seed=options.seed[0], measure=options.measure[0])
     folder = RunFolder(opt.out(options, *options.measure, options.scope))
     folder.claim(opt.config(options, recipe, **cells), resume=options.resume)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +21,8 @@ from lzero.experiments import models
 from lzero.experiments.datasets import Dataset, load
 from lzero.experiments.recipe import Recipe
 from lzero.experiments.summary import ship, summarise
-from lzero.experiments.training import Training, quicken
+from lzero.experiments.training import Training
+from lzero.experiments.workers import stopping, work
 from lzero.purge import PurgeResult
 from lzero.recorder import Recorder, Row, Value
 
@@ -60,8 +58,9 @@ def run_cells(
 ) -> Recorder:
     """The rows of all finished ``cells``, in the CSV at ``path`` too; what it already holds is not trained again.
 
-    The file is rewritten after every cell, so that a killed run continues where it was. A training that fails is a row
-    as well, with its message under ``problem``.
+    The file is rewritten after every cell, so that a killed run continues where it was; an interrupted one begins no
+    further epoch, and has every finished row. A training that fails is a row as well, with its message under
+    ``problem``; the next run tries it again, from its last epoch where there is a ``folder``, and replaces the row.
 
     Args:
         cells: what to train, the most important first.
@@ -69,33 +68,38 @@ def run_cells(
         workers: how many trainings at a time, each on one CPU thread.
         device: where to train.
         folder: where checkpoints of unfinished cells lie, which continue from their last epoch, and ``epochs.csv``, a
-            row a cell and epoch; without it a killed cell begins anew.
+            row a cell and epoch; without it a killed cell begins anew, as one with an unreadable checkpoint does.
         hours: no epoch begins after so many hours.
-        progress: gets the row of every cell that finishes.
+        progress: gets the row of every cell that finishes or fails.
+
+    Raises:
+        DataError: the data of a cell is missing or damaged, or what ``path`` holds is no table; no cell fails by it.
+        LzeroError: a worker was killed.
     """
     done = _read(path)
     epochs_path = None if folder is None else Path(folder) / EPOCHS
     epochs = Recorder() if epochs_path is None else _read(epochs_path)
-    finished = {row["cell"] for row in done}
-    waiting = [cell for cell in cells if cell.key not in finished]
+
+    def keep(outcome: tuple[Row | None, list[Row]]) -> None:
+        nonlocal done, epochs
+        row, history = outcome
+        if row is None:
+            return
+        key = row["cell"]
+        if epochs_path is not None:
+            epochs = _replaced(epochs, key, [{"cell": key, **_without_histogram(epoch)} for epoch in history])
+            epochs.to_csv(epochs_path)
+        done = _replaced(done, key, [row])
+        done.to_csv(path)
+        if folder is not None and "problem" not in row:
+            Path(folder, _checkpoint_name(str(key))).unlink(missing_ok=True)
+        if progress is not None:
+            progress(row)
+
+    finished = {row["cell"] for row in done if "problem" not in row}
     deadline = time.time() + 3600 * hours
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
-        futures = [pool.submit(_train, cell, device, folder, deadline) for cell in waiting]
-        for future in as_completed(futures):
-            row, history = future.result()
-            if row is None:
-                continue
-            if epochs_path is not None:
-                for epoch in history:
-                    epochs.append(**{"cell": row["cell"], **_without_histogram(epoch)})
-                epochs.to_csv(epochs_path)
-            done.append(**row)
-            done.to_csv(path)
-            if folder is not None:
-                Path(folder, _checkpoint_name(str(row["cell"]))).unlink(missing_ok=True)
-            if progress is not None:
-                progress(row)
+    tasks = [(cell, device, folder, deadline) for cell in cells if cell.key not in finished]
+    work(_train, tasks, keep, workers)
     return done
 
 
@@ -105,7 +109,10 @@ def run_cell(cell: Cell) -> Row:
     ``trained`` is the deployed density before settling, ``shipped`` that of the purged model, both of the whole model
     in the measure of the recipe. ``slack`` is asked minus shipped, the smallest over the parts of a layer-wise budget;
     ``exhausted`` is 1 where no further unit would fit. ``error`` is the purged model's on the test set at the end of
-    training, ``validation_error`` on the validation set.
+    training, ``validation_error`` on the validation set. A training that fails has its message under ``problem``.
+
+    Raises:
+        DataError: the data is missing or damaged.
     """
     row, _ = _train(cell)
     return row or {}
@@ -114,17 +121,16 @@ def run_cell(cell: Cell) -> Row:
 def _train(
     cell: Cell, device: str = "cpu", folder: str | os.PathLike[str] | None = None, deadline: float = math.inf
 ) -> tuple[Row | None, list[Row]]:
-    """The row of a cell and those of its epochs; no row where the deadline came first."""
+    """The row of a cell and those of its epochs; no row where it was told to stop, or the deadline came first."""
     row: Row = {"cell": cell.key, **dict(cell.labels), "data": cell.data, **_plain(cell.recipe)}
-    if time.time() > deadline:
+    if _over(deadline):
         return None, []
+    data = _data(cell.data, cell.data_dir, device)  # what is wrong with files is no finding about the cell
+    checkpoint = None if folder is None else Path(folder, _checkpoint_name(cell.key))
     try:
-        training = Training(cell.recipe, _data(cell.data, cell.data_dir, device))
-        checkpoint = None if folder is None else Path(folder, _checkpoint_name(cell.key))
-        if checkpoint is not None and checkpoint.exists():
-            training.load(checkpoint)
+        training = _continued(cell.recipe, data, checkpoint)
         while training.step < training.steps:
-            if time.time() > deadline:
+            if _over(deadline):
                 return None, []
             training.run_epoch()
             if checkpoint is not None:
@@ -133,6 +139,22 @@ def _train(
     except LzeroError as problem:
         return row | {"problem": " ".join(str(problem).split())}, []
     return row | _shipped(training, result), training.recorder.rows
+
+
+def _over(deadline: float) -> bool:
+    return stopping() or time.time() > deadline
+
+
+def _continued(recipe: Recipe, data: Dataset, checkpoint: Path | None) -> Training:
+    """The training as its checkpoint has it; from its beginning where there is none, or none that can be loaded."""
+    training = Training(recipe, data)
+    if checkpoint is None or not checkpoint.exists():
+        return training
+    try:
+        return training.load(checkpoint)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):  # what damaged or foreign contents meet
+        checkpoint.unlink(missing_ok=True)
+        return Training(recipe, data)
 
 
 def _shipped(training: Training, result: PurgeResult) -> Row:
@@ -171,6 +193,18 @@ def _read(path: str | os.PathLike[str]) -> Recorder:
     return Recorder.from_csv(path) if Path(path).exists() else Recorder()
 
 
+def _replaced(table: Recorder, key: Value, rows: Sequence[Row]) -> Recorder:
+    """``table`` with ``rows`` in the place of all that it has of the cell ``key``."""
+    if any(row["cell"] == key for row in table):
+        others = [row for row in table if row["cell"] != key]
+        table = Recorder()
+        for row in others:
+            table.append(**row)
+    for row in rows:
+        table.append(**row)
+    return table
+
+
 def _checkpoint_name(key: str) -> str:
     return f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
 
@@ -202,17 +236,3 @@ def _text(value: Value | Mapping[str, float]) -> Value:
 @lru_cache(maxsize=2)
 def _data(name: str, data_dir: str | None, device: str) -> Dataset:
     return load(name, data_dir).to(device)
-
-
-def _begin_worker() -> None:
-    torch.set_num_threads(1)
-    quicken()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A study that was killed leaves no worker behind; what it has trained lies in checkpoints."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -54,7 +54,9 @@ def read_tensors(path: str | os.PathLike[str], entries: Set[str], advice: str) -
 
 
 def _checked(path: str | os.PathLike[str], values: Any, entries: Set[str], advice: str) -> dict[str, Any]:
-    missing = sorted(entries - values.keys()) if isinstance(values, dict) else sorted(entries)
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected named entries, found a {type(values).__name__}; {advice}")
+    missing = sorted(entries - values.keys())
     if missing:
         raise DataError(f"{path}: expected the entries {', '.join(sorted(entries))}, found no {missing[0]}; {advice}")
     return dict(values)

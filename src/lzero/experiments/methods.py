@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lzero.baselines.magnitude import Magnitude
 from lzero.constraints import Constraint
 from lzero.errors import DataError
+from lzero.experiments.kinds import expected, fits
 from lzero.experiments.recipe import Recipe
 from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, Mask, StraightThrough
 from lzero.gates.gates import Gates
@@ -29,14 +30,35 @@ ESTIMATORS: Mapping[str, Estimator] = {
 }
 
 
+_SEAMS: Mapping[str, type[Seam]] = {"constrained": Solver, "magnitude": Magnitude, "elbo": Elbo}
+_OF_THE_RECIPE = {"gates", "target_density", "measure", "constraints", "model", "examples", "return"}
+
+
+def check(recipe: Recipe) -> None:
+    """Raise where ``recipe`` names what its method does not have; no model is needed for that.
+
+    Raises:
+        DataError: no estimator has that name, or the method takes no such argument of a solver.
+    """
+    if recipe.estimator not in ESTIMATORS:
+        raise DataError(f"estimator: no {recipe.estimator!r}; there are: {', '.join(ESTIMATORS)}")
+    hints = get_type_hints(_SEAMS[recipe.method].__init__) if recipe.method in _SEAMS else {}
+    kinds = {name: kind for name, kind in hints.items() if name not in _OF_THE_RECIPE}
+    for name, value in recipe.solver:
+        if name not in kinds:
+            takes = ", ".join(sorted(kinds)) or "nothing there"
+            raise DataError(f"solver: {recipe.method!r} has no argument {name!r}; it takes {takes}")
+        if not fits(value, kinds[name]):
+            raise DataError(f"solver, {name}: expected {expected(kinds[name])}, found {value!r}")
+
+
 def attach(recipe: Recipe, model: nn.Module, example: Tensor) -> Gates:
     """The gates of ``model`` by ``recipe``.
 
     Raises:
-        DataError: no estimator has that name.
+        DataError: see :func:`check`.
     """
-    if recipe.estimator not in ESTIMATORS:
-        raise DataError(f"estimator: no {recipe.estimator!r}; there are: {', '.join(ESTIMATORS)}")
+    check(recipe)
     return attach_gates(
         model,
         example,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, get_type_hints
 
 from lzero.constraints import Scope
 from lzero.cost import Measure
 from lzero.errors import DataError
+from lzero.experiments.kinds import expected, fits
 
+SEEDS = range(-(2**63), 2**64)  # that PyTorch's generators take
+_COUNTS = ("epochs", "steps", "batch_size")
 Method = Literal["constrained", "penalized", "elbo", "magnitude", "same_size", "dense"]
 
 
@@ -41,6 +45,10 @@ class Recipe:
         ema: decay a step of a running mean of the weights, which is what is evaluated and shipped; 0 for none.
         finetune: share of the training, at its end, in which the settled gates stay fixed and the weights go on.
         solver: further arguments of :class:`lzero.Solver`, or of what takes its place.
+
+    Raises:
+        DataError: a value of another type than its field, a number that is not finite, a choice that there is not,
+            steps, epochs or a batch size below 1, or a seed that no generator takes.
     """
 
     model: str = "mlp"
@@ -49,7 +57,7 @@ class Recipe:
     coefficient: float | Mapping[str, float] = 0.0
     measure: Measure = "params"
     scope: Scope = "model"
-    granularity: str = "unit"
+    granularity: Literal["unit", "input", "weight"] = "unit"
     epochs: int = 40
     steps: int | None = None
     batch_size: int = 128
@@ -68,11 +76,21 @@ class Recipe:
     finetune: float = 0.0
     seed: int = 0
     ignore: tuple[str, ...] = ()
-    schedule: str = "linear"
+    schedule: Literal["linear", "cosine", "drops"] = "linear"
     nesterov: bool = False
     augment: bool = False
     compile: str = ""
     solver: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, kind in _kinds().items():
+            value = getattr(self, name)
+            if not fits(value, kind):
+                raise DataError(f"{name}: expected {expected(kind)}, found {value!r}")
+            if name in _COUNTS and value is not None and value < 1:
+                raise DataError(f"{name}: expected at least 1, found {value}")
+        if self.seed not in SEEDS:
+            raise DataError(f"seed: expected a whole number from -2^63 to 2^64 - 1, found {self.seed}")
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values, for JSON."""
@@ -83,10 +101,22 @@ class Recipe:
         """The recipe that :meth:`to_dict` returned as ``values``, also by way of JSON.
 
         Raises:
-            DataError: entries that no recipe has.
+            DataError: entries that no recipe has, or values that make none.
         """
+        if not isinstance(values, Mapping):
+            raise DataError(f"recipe: expected a table of fields, found {values!r}")
+        solver, ignore = values.get("solver", {}), values.get("ignore", [])
+        if not isinstance(solver, Mapping):
+            raise DataError(f"solver: expected a table of arguments, found {solver!r}")
+        if not isinstance(ignore, list | tuple):
+            raise DataError(f"ignore: expected a list of names, found {ignore!r}")
         try:
-            lists = {"solver": tuple(dict(values.get("solver", {})).items()), "ignore": tuple(values.get("ignore", ()))}
-            return cls(**{**values, **lists})
+            return cls(**{**values, "solver": tuple(solver.items()), "ignore": tuple(ignore)})
         except TypeError as problem:
             raise DataError(f"recipe: {problem}; expected the fields of {cls.__name__}") from problem
+
+
+@cache
+def _kinds() -> Mapping[str, Any]:
+    """The type of every field."""
+    return get_type_hints(Recipe)

@@ -97,6 +97,19 @@ class RunFolder:
         if len(layers):
             layers.to_csv(self.architecture)
 
+    def read_summary(self) -> Summary:
+        """The numbers of the finished run.
+
+        Raises:
+            DataError: the file is missing, damaged or something else.
+        """
+        advice = "delete it and continue with --resume"
+        values = read_json(self.summary, set(Summary.__dataclass_fields__), advice)
+        try:
+            return Summary.from_dict(values)
+        except DataError as problem:
+            raise DataError(f"{self.summary}: {problem}; {advice}") from problem
+
     def read_certificate(self) -> Certificate:
         """The certificate that :meth:`write_shipped` wrote."""
         entries = set(Certificate.__dataclass_fields__)
@@ -146,8 +159,7 @@ def complete(folder: RunFolder, recipe: Recipe, data: Dataset, report: Report | 
         result = ship(training)
         folder.write_shipped(result, metadata(recipe, data))
         write_json(folder.summary, summarise(training, result).to_dict())
-    summary = Summary.from_dict(read_json(folder.summary, set(), "delete it and continue with --resume"))
-    return Run(folder, Recorder.from_csv(folder.rows), summary, folder.read_certificate())
+    return Run(folder, Recorder.from_csv(folder.rows), folder.read_summary(), folder.read_certificate())
 
 
 def metadata(recipe: Recipe, data: Dataset) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from lzero.errors import DataError
+from lzero.experiments import datasets, methods, models
 from lzero.experiments.cells import Cell
 from lzero.experiments.recipe import Recipe
 
@@ -40,17 +41,17 @@ class Study:
         """The study called ``source``, one of :func:`names`, or the one in the TOML file of that path.
 
         Raises:
-            DataError: neither exists, or it is no TOML, or sections are missing or unknown.
+            DataError: neither exists, or it is no TOML, sections are missing or unknown, or a name in one of them
+                refers to nothing.
         """
         if isinstance(source, str) and source in names():
             text = _folder().joinpath(f"{source}.toml").read_text(encoding="utf-8")
         else:
             try:
                 text = Path(source).read_text(encoding="utf-8")
-            except OSError as problem:
-                raise DataError(
-                    f"{source}: no study ({problem.strerror}); there are: {', '.join(names())}"
-                ) from problem
+            except (OSError, UnicodeDecodeError) as problem:
+                reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
+                raise DataError(f"{source}: no study ({reason}); there are: {', '.join(names())}") from problem
         try:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as problem:
@@ -59,7 +60,11 @@ class Study:
             raise DataError(
                 f"{source}: expected {', '.join(sorted(_SECTIONS))}, found {', '.join(values) or 'nothing'}"
             )
-        return cls(**values)
+        study = cls(**values)
+        wrong = next(study._problems(), None)
+        if wrong is not None:
+            raise DataError(f"{source}: {wrong}")
+        return study
 
     def cells(self, data_dir: str | None = None) -> list[Cell]:
         """Every training, seed by seed, so that a study that is cut short has something of everything.
@@ -84,8 +89,28 @@ class Study:
             if isinstance(all_, Mapping):
                 kept[section] = {name: all_[name] for name in (all_ if wanted is None else wanted)}
             else:
-                kept[section] = list(all_ if wanted is None else wanted)
+                kept[section] = list(dict.fromkeys(all_ if wanted is None else wanted))
         return Study(**kept)
+
+    def _problems(self) -> Iterator[str]:
+        """What is of the wrong shape or refers to nothing; the first one counts, later ones may follow from it."""
+        if self.data not in datasets.names():
+            yield f"data: no data set is called {self.data!r}; there are: {', '.join(datasets.names())}"
+        if not isinstance(self.seeds, list) or not self.seeds or any(type(seed) is not int for seed in self.seeds):
+            yield f"seeds: expected a list of whole numbers, such as [0, 1], found {self.seeds!r}"
+        for section in ("networks", "budgets", "methods"):
+            yield from _no_tables(section, getattr(self, section))
+        used = {str(budget.get("model", "mlp")) for budget in self.budgets.values()}
+        yield from (f"budgets: no network is called {model!r}" for model in used if not models.known(model))
+        yield from _unknown("networks", "budget has the model", self.networks, used)
+        for method, fields in self.methods.items():
+            for part, what, known in (("at", "budget is called", self.budgets), ("on", "budget has the model", used)):
+                yield from _no_tables(f"methods, {method!r}, {part}", fields.get(part, {}))
+                yield from _unknown(f"methods, {method!r}, {part}", what, fields.get(part, {}), known)
+            only = fields.get("only", [])
+            if not isinstance(only, list):
+                yield f"methods, {method!r}, only: expected a list of budgets, found {only!r}"
+            yield from _unknown(f"methods, {method!r}, only", "budget is called", only, self.budgets)
 
     def _cells_of(self, seed: int, data_dir: str | None) -> Iterator[Cell]:
         for budget, asked in self.budgets.items():
@@ -98,9 +123,26 @@ class Study:
                 values = {**self.networks.get(model, {}), **asked, **own, **further, "seed": seed}
                 try:
                     recipe = Recipe.from_dict(values)
+                    methods.check(recipe)
                 except DataError as problem:
                     raise DataError(f"study: method {method!r} at {budget!r}: {problem}") from problem
                 yield Cell(self.data, recipe, data_dir, (("label", method), ("budget", budget)))
+
+
+def _no_tables(place: str, values: Any) -> Iterator[str]:
+    if not isinstance(values, Mapping):
+        yield f"{place}: expected a table for each name, found {values!r}"
+        return
+    for name, fields in values.items():
+        if not isinstance(fields, Mapping):
+            yield f"{place}, {name!r}: expected a table of fields, found {fields!r}"
+
+
+def _unknown(place: str, what: str, names: Iterable[Any], known: Iterable[str]) -> Iterator[str]:
+    known = sorted(known)
+    for name in names:
+        if name not in known:
+            yield f"{place}: no {what} {name!r}; there are: {', '.join(known)}"
 
 
 def names() -> tuple[str, ...]:

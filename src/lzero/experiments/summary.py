@@ -51,11 +51,14 @@ class Summary:
         """The summary that :meth:`to_dict` returned as ``values``.
 
         Raises:
-            DataError: another set of entries.
+            DataError: another set of entries, or one that is no number.
         """
         expected = {field.name for field in fields(cls)}
         if values.keys() != expected:
             raise DataError(f"summary: expected the entries {', '.join(sorted(expected))}, found {', '.join(values)}")
+        for name, value in values.items():
+            if not isinstance(value, int | float):
+                raise DataError(f"summary, {name}: expected a number, found {value!r}")
         return cls(**values)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from lzero.errors import StructureError
 from lzero.gates.estimator import Estimator
@@ -185,11 +185,11 @@ class Gates(nn.Module):
     def values(self, examples: int | None = None) -> tuple[Tensor, Tensor]:
         """Gates of the current forward, [G + 1], and their slopes; the last entry (1, 0) serves ungated positions.
 
-        With a number of ``examples`` B the gates are [B, G + 1]. A draw that is older than log_alpha is renewed, for
-        models that are called by another method than their forward.
+        With a number of ``examples`` B the gates are [B, G + 1]. The model's forward draws; where its layers are called
+        by another method, the last draw holds until log_alpha has changed or the model is in another mode.
 
         Raises:
-            StructureError: two gated layers of one forward see different numbers of examples.
+            StructureError: a gated layer sees another number of examples than the draw was made for.
         """
         key, held = (self.training, self.log_alpha._version), self._held
         if self._fixed is not None:
@@ -198,9 +198,10 @@ class Gates(nn.Module):
             held = self._hold(examples)
         if examples is not None and len(held[0]) != examples:
             raise StructureError(
-                f"Gates: a gated layer reads {examples} examples, the same forward has gates for {len(held[0])}: the "
-                "batch must be the first dim of the model's inputs and of what every gated layer reads; attach gates "
-                "with per_example=False, or pass the layer to ignore="
+                f"Gates: a gated layer reads {examples} examples, the last draw has gates for {len(held[0])}: the "
+                "batch must be the first dim of the model's inputs and of what every gated layer reads, and only the "
+                "model's forward draws for another batch; attach gates with per_example=False, or pass the layer to "
+                "ignore="
             )
         return held
 
@@ -223,7 +224,15 @@ class Gates(nn.Module):
         """Add the score-function gradient of the last forward to ``log_alpha.grad``, where the estimator needs one.
 
         Solver, Penalty and Elbo do this in ``step(loss, closure)``; where gradients are accumulated over several
-        forwards, call it after each backward, and ``step()`` without arguments at the end.
+        forwards, call it after each backward, and ``step()`` without arguments at the end. The gradient is as large as
+        ``loss``: before ``scaler.unscale_(optimizer)`` of a GradScaler pass ``scaler.scale(loss)``, and a closure that
+        scales too.
+
+        Only the last draw is scored: a loss of two train-mode forwards gets a biased gradient, which nothing warns of.
+        Put both batches through one forward, or call backward and score for each.
+
+        Where ``torch.distributed`` is initialised, the gradient is the mean over the processes of the default group, as
+        DistributedDataParallel makes that of the weights: every one of them must call this.
 
         Args:
             loss: the loss of the last forward, whose gates were drawn in train mode.
@@ -250,7 +259,7 @@ class Gates(nn.Module):
         if needed == 2 and closure is not None:
             with self.opposite():
                 other = float(closure())
-        gradient = self.estimator.score(self.log_alpha, self._noise, float(loss), other)
+        gradient = _mean_over_processes(self.estimator.score(self.log_alpha, self._noise, float(loss), other))
         self.log_alpha.grad = gradient if self.log_alpha.grad is None else self.log_alpha.grad + gradient
         self.scored = True
 
@@ -291,6 +300,14 @@ class Gates(nn.Module):
     def extra_repr(self) -> str:
         """Groups with their sizes, for ``print(model)``."""
         return ", ".join(f"{name}: {s.stop - s.start}" for name, s in self.slices.items())
+
+
+def _mean_over_processes(gradient: Tensor) -> Tensor:
+    """``gradient`` itself outside of distributed training; else the mean, which backward() makes of its own part."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return gradient
+    distributed.all_reduce(gradient)
+    return gradient / distributed.get_world_size()
 
 
 def _with_ungated(z: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:

@@ -166,7 +166,7 @@ class _Frame:
         from_low = self.mu < (low + high) / 2
         self.p = torch.where(from_low, self.mu - low, high - self.mu) / self.sigma
         self.step = torch.where(from_low, self.sigma, -self.sigma)
-        self.base = torch.where(from_low, low, high)
+        self.base = torch.where(from_low, self.mu.new_tensor(low), self.mu.new_tensor(high))  # two floats give float32
         self.inside = self.p > 0
 
     def cumulants(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
