@@ -307,6 +307,21 @@ def test_drawing_leaves_matplotlib_as_it_was():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_methods_have_a_panel_a_budget_the_least_error_on_top_and_failures_at_the_edge():
+    rows = [
+        {"budget": "small", "label": label, "error": error, "published": int(label == "theirs")}
+        for label, error in (("a", 0.02), ("a", 0.04), ("b", 0.01), ("theirs", 0.02), ("failed", 0.9))
+    ]
+    figure, (small, large) = plots.methods([*rows, {"budget": "large", "label": "a", "error": 0.5}])
+    assert [axes.get_title() for axes in (small, large)] == ["small", "large"]
+    assert [label.get_text() for label in small.get_yticklabels()] == ["failed", "a", "theirs", "b"]
+    assert [text.get_text() for text in small.texts] == ["90.0 →"] and not large.texts
+    assert small.get_xlim()[1] < 5
+    hollow = [line for line in small.get_lines() if line.get_marker() == "D"]
+    np.testing.assert_allclose([line.get_xydata() for line in hollow], [[[2, 2]]])
+    assert legend_labels(figure) == ["mean over seeds", "one training", "published"]
+
+
 def test_the_callers_axes_are_drawn_on_and_keep_their_figure():
     figure = Figure()
     grid = figure.subplots(2, 4).ravel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,13 +14,15 @@ from lzero.plots.table import Rows, checked, grouped, numbers
 from lzero.recorder import Value
 
 _ROW = 0.27  # inches a method
+_FAR = 3.0  # times the median of a panel: an error beyond it is told in words, and the others stay apart
 
 
 @styled()
 def methods(rows: Rows) -> tuple[Figure, list[Axes]]:
     """Test error of every training, a panel a budget and a line a method, the least mean error on top.
 
-    Small dots are trainings, the large one is their mean; numbers that others published are hollow.
+    Small dots are trainings, the large one is their mean; numbers that others published are hollow. A mean beyond three
+    times the median of its panel (a training that failed) is written at the edge.
 
     Args:
         rows: ``label``, ``budget`` and ``error`` (a fraction of 1) of every training; a truthy ``published`` marks the
@@ -46,9 +49,14 @@ def methods(rows: Rows) -> tuple[Figure, list[Axes]]:
 
 
 def _panel(axes: Axes, budget: str, rows: Sequence[Mapping[str, Value]]) -> None:
-    groups = sorted(grouped(rows, "label").items(), key=lambda item: -float(numbers(item[1], "error").mean()))
-    for place, (_, group) in enumerate(groups):
+    means = {label: 100 * float(numbers(group, "error").mean()) for label, group in grouped(rows, "label").items()}
+    groups = sorted(grouped(rows, "label").items(), key=lambda item: -means[item[0]])
+    for place, (label, group) in enumerate(groups):
         errors = 100 * numbers(group, "error")
+        if means[label] > _FAR * median(means.values()):
+            at = axes.get_yaxis_transform()
+            axes.text(0.99, place, f"{means[label]:.1f} →", ha="right", va="center", color=MUTED, transform=at)
+            continue
         if any(row.get("published") for row in group):
             axes.plot(errors, [place] * len(errors), "D", markersize=7, mfc=CARD, mec=MUTED, zorder=3)
             continue
