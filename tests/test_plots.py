@@ -313,7 +313,7 @@ def test_methods_have_a_panel_a_budget_the_least_error_on_top_and_failures_at_th
         for label, error in (("a", 0.02), ("a", 0.04), ("b", 0.01), ("theirs", 0.02), ("failed", 0.9))
     ]
     figure, (small, large) = plots.methods([*rows, {"budget": "large", "label": "a", "error": 0.5}])
-    assert [axes.get_title() for axes in (small, large)] == ["small", "large"]
+    assert [axes.get_title("left") for axes in (small, large)] == ["small", "large"]
     assert [label.get_text() for label in small.get_yticklabels()] == ["failed", "a", "theirs", "b"]
     assert [text.get_text() for text in small.texts] == ["90.0 →"] and not large.texts
     assert small.get_xlim()[1] < 5
