@@ -122,10 +122,14 @@ def test_a_truncated_checkpoint_is_refused_and_the_training_left_as_it_was(data,
     assert all(tensor.equal(before[name]) for name, tensor in training.model.state_dict().items())
 
 
-@pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2]], ids=["other entries", "a list"])
-def test_a_file_that_is_no_checkpoint_is_refused(content, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [({"epoch": 3}, "expected the entries .*, found no .*"), ([1, 2], "expected named entries, found a list")],
+    ids=["other entries", "a list"],
+)
+def test_a_file_that_is_no_checkpoint_is_refused(content, reason, tmp_path):
     torch.save(content, tmp_path / "checkpoint.pt")
-    with pytest.raises(DataError, match=r"expected the entries .*, found no .*; delete it and train anew"):
+    with pytest.raises(DataError, match=f"{reason}; delete it and train anew"):
         read_checkpoint(tmp_path / "checkpoint.pt")
 
 

@@ -77,3 +77,8 @@ def test_a_forward_that_would_notice_its_gates_is_refused_untouched(name: str) -
 def test_isinstance_and_attributes_are_fine() -> None:
     model = layers(lambda m, x: m(x).relu() if isinstance(m, nn.Linear) else m(x))
     assert len(lzero.attach_gates(model, X)) == 24
+
+
+def test_inputs_that_are_not_finite_are_no_reason() -> None:
+    model = layers(lambda m, x: m(x).relu())
+    assert len(lzero.attach_gates(model, torch.full((3, 5), torch.nan))) == 24

@@ -7,7 +7,7 @@ from torch import nn
 
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
-from lzero.structure.compare import relative_difference
+from lzero.structure.compare import comparable, relative_difference
 from lzero.structure.copies import private_copy
 from lzero.structure.forward import map_tensors
 from lzero.structure.plan import Plan
@@ -25,7 +25,7 @@ def check_unnoticed(gated: nn.Module, gates: Gates, model: nn.Module, plan: Plan
         gated: a copy of ``model`` that nobody needs, with ``gates`` attached.
         gates: its gates.
         model: the model without gates.
-        plan: what they were attached by; without example inputs nothing is checked.
+        plan: what they were attached by; without example inputs, or with outputs that are NaN, nothing is checked.
 
     Raises:
         StructureError: the gated model fails, or gives other outputs.
@@ -39,6 +39,8 @@ def check_unnoticed(gated: nn.Module, gates: Gates, model: nn.Module, plan: Plan
         scale_consumers(scaled, plan.groups, gates.split(z))
         expected = run(scaled, inputs)
     except Exception:  # the model has got another dtype since the plan was made
+        return
+    if not comparable(expected):  # inputs or weights that are not finite are for the training loop to tell of
         return
     del scaled
     tolerance = max(_TOLERANCES.get(p.dtype, _LOW_PRECISION) for p in gated.parameters() if p.is_floating_point())
