@@ -13,10 +13,16 @@ from lzero.gates.gates import Gates
 PROCESSES = 2
 
 
-def train(rank, folder, estimator):
-    """Three steps on data and draws of this process's own; what each score was worth alone, and what came of it."""
+def process(rank, folder, estimator):
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
+    train(rank, folder, estimator)  # its DistributedDataParallel must end before the group does
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def train(rank, folder, estimator):
+    """Three steps on data and draws of this process's own; what each score was worth alone, and what came of it."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
     gates = lzero.attach_gates(model, torch.randn(2, 6), estimator=estimator, open_probability=0.6)
@@ -36,19 +42,18 @@ def train(rank, folder, estimator):
 
         gates.score(loss, closure)
         if step == 0:
-            values = [float(loss), *map(float, other)]
+            values = [value.item() for value in (loss, *other)]
             alone = gates.estimator.score(gates.log_alpha.detach(), gates._noise, *values, *[None][len(other) :])
             torch.save((alone, gates.log_alpha.grad), f"{folder}/{rank}.pt")
         solver.step()
         optimizer.step()
     torch.save([parameter.detach() for parameter in model.parameters()], f"{folder}/{rank}-end.pt")
-    distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("estimator", [AR(), ARM()], ids=["AR", "ARM"])
 def test_all_processes_get_the_mean_of_their_scores_and_stay_alike(tmp_path, estimator):
-    multiprocessing.spawn(train, (str(tmp_path), estimator), PROCESSES)
+    multiprocessing.spawn(process, (str(tmp_path), estimator), PROCESSES)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES))
     assert not torch.allclose(first[0], second[0])
     assert torch.equal(first[1], second[1])
