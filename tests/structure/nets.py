@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from zoo.blocks import Net
 
 from lzero.structure.plan import Plan
 
@@ -18,19 +18,6 @@ def sizes(plan: Plan) -> dict[str, int]:
 
 def reasons(plan: Plan) -> str:
     return "\n".join(f"{r.name}: {r.reason}" for r in plan.refusals)
-
-
-class Net(nn.Module):
-    """A module made of named parts and a forward given as a function of (self, x)."""
-
-    def __init__(self, forward: Callable[..., Any], **parts: nn.Module) -> None:
-        super().__init__()
-        self._run = forward
-        for name, part in parts.items():
-            self.add_module(name, part)
-
-    def forward(self, *args: Tensor, **kwargs: Tensor) -> Any:
-        return self._run(self, *args, **kwargs)
 
 
 def mlp() -> nn.Sequential:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from zoo.convolutional import CONVOLUTIONAL
@@ -12,8 +14,10 @@ from zoo.sequences import ZOO
 ENTRIES = {**CONVOLUTIONAL, **ZOO, **HUGGING_FACE}
 
 
-def test_there_are_enough() -> None:
+def test_there_are_enough_and_the_front_page_says_how_many() -> None:
     assert len(CONVOLUTIONAL) + len(ZOO) >= 40
+    readme = Path(__file__).parents[2] / "README.md"
+    assert f"a row for each of {len(ENTRIES)} small models" in readme.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ENTRIES)

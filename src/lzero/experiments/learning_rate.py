@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from lzero.errors import DataError
 
+Schedule = Literal["linear", "cosine", "drops"]
 _DROPS, _DROP = (0.3, 0.6, 0.8), 0.2
 
 

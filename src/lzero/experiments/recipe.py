@@ -11,6 +11,8 @@ from lzero.constraints import Scope
 from lzero.cost import Measure
 from lzero.errors import DataError
 from lzero.experiments.kinds import expected, fits
+from lzero.experiments.learning_rate import Schedule
+from lzero.structure.granularity import Granularity
 
 SEEDS = range(-(2**63), 2**64)  # that PyTorch's generators take
 _COUNTS = ("epochs", "steps", "batch_size")
@@ -57,7 +59,7 @@ class Recipe:
     coefficient: float | Mapping[str, float] = 0.0
     measure: Measure = "params"
     scope: Scope = "model"
-    granularity: Literal["unit", "input", "weight"] = "unit"
+    granularity: Granularity = "unit"
     epochs: int = 40
     steps: int | None = None
     batch_size: int = 128
@@ -76,7 +78,7 @@ class Recipe:
     finetune: float = 0.0
     seed: int = 0
     ignore: tuple[str, ...] = ()
-    schedule: Literal["linear", "cosine", "drops"] = "linear"
+    schedule: Schedule = "linear"
     nesterov: bool = False
     augment: bool = False
     compile: str = ""

@@ -39,6 +39,7 @@ def work(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], keep: Cal
     try:
         with _deaf():
             waiting += [pool.submit(function, *task) for task in tasks]
+            pool.submit(stopping)  # a pool watches over the workers that it had when something was last submitted
         for future in as_completed(list(waiting)):
             keep(future.result())
             waiting.remove(future)

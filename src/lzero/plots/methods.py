@@ -42,20 +42,23 @@ def methods(rows: Rows) -> tuple[Figure, list[Axes]]:
     handles = [
         Line2D([], [], linestyle="none", marker="o", markersize=9, color=colour(0), label="mean over seeds"),
         Line2D([], [], linestyle="none", marker="o", markersize=4, color=colour(0), alpha=0.6, label="one training"),
-        Line2D([], [], linestyle="none", marker="D", markersize=7, mfc=CARD, color=MUTED, label="published"),
     ]
-    legend_above(figure, grid[0], handles, own=True, columns=3)
+    if any(row.get("published") for row in table):
+        handles.append(
+            Line2D([], [], linestyle="none", marker="D", markersize=7, mfc=CARD, color=MUTED, label="published")
+        )
+    legend_above(figure, grid[0], handles, own=True, columns=len(handles))
     return figure, list(grid)
 
 
 def _panel(axes: Axes, budget: str, rows: Sequence[Mapping[str, Value]]) -> None:
-    means = {label: 100 * float(numbers(group, "error").mean()) for label, group in grouped(rows, "label").items()}
-    groups = sorted(grouped(rows, "label").items(), key=lambda item: -means[item[0]])
-    for place, (label, group) in enumerate(groups):
+    groups = sorted(grouped(rows, "label").items(), key=lambda item: -float(numbers(item[1], "error").mean()))
+    far = _FAR * median(100 * float(numbers(group, "error").mean()) for _, group in groups)
+    for place, (_, group) in enumerate(groups):
         errors = 100 * numbers(group, "error")
-        if means[label] > _FAR * median(means.values()):
+        if errors.mean() > far:
             at = axes.get_yaxis_transform()
-            axes.text(0.99, place, f"{means[label]:.1f} →", ha="right", va="center", color=MUTED, transform=at)
+            axes.text(0.99, place, f"{errors.mean():.1f} →", ha="right", va="center", color=MUTED, transform=at)
             continue
         if any(row.get("published") for row in group):
             axes.plot(errors, [place] * len(errors), "D", markersize=7, mfc=CARD, mec=MUTED, zorder=3)

@@ -93,12 +93,11 @@ def attach_gates(
     maps = gate_maps(model, groups, gates)
     if per_example:
         check_readers(model, groups)
-        twin, twin_gates = private_copy(model), copy.deepcopy(gates)
-        _register(twin, maps, twin_gates)
+    twin, twin_gates = private_copy(model), copy.deepcopy(gates)
+    _register(twin, maps, twin_gates)
+    check_unnoticed(twin, twin_gates, model, plan)
+    if per_example:
         check_products(twin, twin_gates, plan)
-    gated, gated_by = private_copy(model), copy.deepcopy(gates)
-    _register(gated, maps, gated_by)
-    check_unnoticed(gated, gated_by, model, plan)
     inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.detach().clone())  # the batch may be reused
     gates.rescaled = rescale
     gates.plan = replace(plan, example_inputs=inputs)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lzero.structure.group import GateGroup, kept_positions
 
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # of relative differences, by dtype; the first that runs
 _FLOOR = 1e-6  # of what a difference is relative to: an output that is 0 but for rounding is no failure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from lzero.structure.grouping import owner
 from lzero.structure.labels import Reason
 from lzero.structure.tracer import Trace
 
-GRANULARITIES = ("unit", "input", "weight")
+Granularity = Literal["unit", "input", "weight"]
+GRANULARITIES = get_args(Granularity)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
-from lzero.structure.compare import relative_difference
+from lzero.structure.compare import TOLERANCES, relative_difference
 from lzero.structure.forward import map_tensors
 from lzero.structure.gated import gated_leaves
 from lzero.structure.group import GateGroup
@@ -29,7 +29,6 @@ _READ_AT = {  # exact types: a subclass may do with its input what it likes
     nn.ConvTranspose3d: 0,
 }
 _WAY_OUT = "pass it to ignore=, or attach gates with per_example=False"
-_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # of the largest output
 
 
 def check_readers(model: nn.Module, groups: Sequence[GateGroup]) -> None:
@@ -71,7 +70,7 @@ def check_products(model: nn.Module, gates: Gates, plan: Plan) -> None:
             f"per_example: {type(model).__name__} cannot be checked without example inputs; pass them instead of a Plan"
         )
     generator, problem = torch.Generator().manual_seed(0), ""
-    for dtype, tolerance in _TOLERANCES.items():
+    for dtype, tolerance in TOLERANCES.items():
         cast(model, dtype)
         for drawn in (True, False):
             randomise(model, generator)

@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from lzero.structure.closures import Closure, closures
-from lzero.structure.compare import comparable, predicted_parameters, relative_difference, share_with_slope
+from lzero.structure.compare import (
+    TOLERANCES,
+    comparable,
+    predicted_parameters,
+    relative_difference,
+    share_with_slope,
+)
 from lzero.structure.copies import linked_copy, private_copy
 from lzero.structure.forward import (
     ModulePath,
@@ -29,7 +35,6 @@ from lzero.structure.randomise import cast, draw_normal, randomise
 from lzero.structure.run import call
 from lzero.structure.shrink import find_tensor, scale_consumers, shrink
 
-_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}
 _INVISIBLE = Reason(
     "closing it changes no output, so that nothing can be proved",
     "what it makes may be unused, or multiplied by zero; if not, pass example inputs on which it matters",
@@ -210,7 +215,7 @@ class Proof:
     def _prepare(self, example_inputs: Any) -> Reason | None:
         """Set dtype, weights and inputs for the proof; why nothing can be proved, None where all is well."""
         problem, self._example_inputs = "", example_inputs
-        for dtype, tolerance in _TOLERANCES.items():
+        for dtype, tolerance in TOLERANCES.items():
             self._tolerance = tolerance
             cast(self._model, dtype)
             for random_inputs in (True, False):
@@ -225,8 +230,8 @@ class Proof:
                     problem = self._failed_at(error)
                     continue
                 self._calls = 1 if same_state(before, state_of(trial)) else 2
-                self._trains_more = self._runs_more_in_training()
                 if comparable(self._dense):
+                    self._trains_more = self._runs_more_in_training()
                     if dtype is not torch.float64:
                         warnings.warn(
                             f"{type(self._model).__name__} does not run in float64: its groups are proved in float32, "

@@ -7,14 +7,13 @@ from torch import nn
 
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
-from lzero.structure.compare import comparable, relative_difference
+from lzero.structure.compare import TOLERANCES, comparable, relative_difference
 from lzero.structure.copies import private_copy
 from lzero.structure.forward import map_tensors
 from lzero.structure.plan import Plan
 from lzero.structure.run import run
 from lzero.structure.shrink import scale_consumers
 
-_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}
 _LOW_PRECISION = 5e-2
 
 
@@ -43,7 +42,7 @@ def check_unnoticed(gated: nn.Module, gates: Gates, model: nn.Module, plan: Plan
     if not comparable(expected):  # inputs or weights that are not finite are for the training loop to tell of
         return
     del scaled
-    tolerance = max(_TOLERANCES.get(p.dtype, _LOW_PRECISION) for p in gated.parameters() if p.is_floating_point())
+    tolerance = max(TOLERANCES.get(p.dtype, _LOW_PRECISION) for p in gated.parameters() if p.is_floating_point())
     try:
         with gates.fixed(z):
             difference = relative_difference(expected, run(gated, inputs))
