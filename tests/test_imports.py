@@ -12,6 +12,7 @@ ROOT = Path(lzero.errors.__file__).parent
 # Lowest first. Modules of one layer may import each other.
 LAYERS = [
     {"errors"},
+    {"checks"},
     {"recorder"},
     {"gates"},
     {"structure"},
@@ -30,7 +31,7 @@ HOMES = {
     "matplotlib": {"plots"},
     "cooper": {"constraints", "solver"},
 }
-WITHOUT_TORCH = {"errors", "recorder", "plots"}
+WITHOUT_TORCH = {"errors", "checks", "recorder", "plots"}
 
 
 def imported(source, package):

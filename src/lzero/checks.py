@@ -1,0 +1,88 @@
+"""One validator for the numbers and choices that callers pass: expected and found, in every message."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+
+from lzero.errors import LzeroError
+
+
+def real(
+    name: str,
+    value: object,
+    *,
+    expected: str,
+    error: type[LzeroError],
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+) -> float:
+    """``value`` as a finite float with least <= value <= most and above < value < below.
+
+    Numbers of NumPy and 0-dim tensors of one element are not special: what is a :class:`numbers.Real` is taken.
+
+    Raises:
+        LzeroError: of type ``error``: anything else, booleans and integers beyond the range of a float included.
+    """
+    if isinstance(value, Real) and not _boolean(value):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number) and least <= number <= most and above < number < below:
+            return number
+    raise error(f"{name}: expected {expected}, found {shown(value)}")
+
+
+def whole(
+    name: str, value: object, *, least: int, expected: str, error: type[LzeroError], most: int = 2**63 - 1
+) -> int:
+    """``value`` as an int in [least, most]; integers of NumPy count.
+
+    Raises:
+        LzeroError: of type ``error``: anything else, booleans included.
+    """
+    if isinstance(value, Integral) and not _boolean(value) and least <= int(value) <= most:
+        return int(value)
+    raise error(f"{name}: expected {expected}, found {shown(value)}")
+
+
+def flag(name: str, value: object, *, error: type[LzeroError]) -> bool:
+    """``value`` where it is True or False.
+
+    Raises:
+        LzeroError: of type ``error``: anything else.
+    """
+    if isinstance(value, bool):
+        return value
+    raise error(f"{name}: expected True or False, found {shown(value)}")
+
+
+def choice(name: str, value: object, known: Iterable[str], *, error: type[LzeroError]) -> str:
+    """``value`` where it is one of the words ``known``.
+
+    Raises:
+        LzeroError: of type ``error``: anything else.
+    """
+    words = tuple(known)
+    if isinstance(value, str) and value in words:
+        return value
+    raise error(f"{name}: expected one of {', '.join(map(repr, words))}, found {shown(value)}")
+
+
+def shown(value: object, length: int = 80) -> str:
+    """``repr(value)`` on one line of at most ``length`` characters, whatever the object's own repr does."""
+    if isinstance(value, int) and value.bit_length() > 256:  # Python refuses to print the largest
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = " ".join(repr(value).split())
+    except Exception as problem:
+        text = f"<{type(value).__name__}, whose repr raises {type(problem).__name__}>"
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _boolean(value: object) -> bool:
+    return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
