@@ -1,22 +1,20 @@
-"""Budgets: what the user asks for, and the same bound to a model as a cooper constraint."""
+"""Budgets: what the user asks for, and the same bound to the gates of a model."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
-import cooper
 import torch
 from torch import Tensor
 
+from lzero.checks import choice, flag, real, shown
 from lzero.cost import MEASURES, Cost, Measure, check_paths, layers
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
-
-Scope = str | Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -24,109 +22,103 @@ class Constraint:
     """One budget: deployed cost <= ``target`` times the cost with every gate open.
 
     Attributes:
-        target: density in (0, 1]; leave it out where ``scope`` is a mapping.
+        target: density in (0, 1].
         measure: ``"params"``, ``"macs"`` or ``"gates"``.
-        scope: ``"model"``; ``"layer"``, for every gated layer on its own; or a mapping from module path (a layer, or
-            a block with all below it) to its own target.
+        within: path of the module that the budget holds for, a layer or a block with all below it; None for the whole
+            model.
+        each_layer: hold for every gated layer on its own, of the whole model or of what lies ``within``.
 
     Raises:
-        BudgetError: a target outside (0, 1], or not a number; an unknown measure or scope.
+        BudgetError: a target outside (0, 1], or not a number; an unknown measure; a path that is no word.
     """
 
-    target: float | None = None
+    target: float
     measure: Measure = "params"
-    scope: Scope = "model"
+    within: str | None = None
+    each_layer: bool = False
 
     def __post_init__(self) -> None:
-        if self.measure not in MEASURES:
-            raise BudgetError(f"measure: expected one of {', '.join(MEASURES)}, found {self.measure!r}")
-        if isinstance(self.scope, Mapping):
-            if self.target is not None:
-                raise BudgetError("target: a scope that is a mapping names its own targets; leave target out")
-            if not self.scope:
-                raise BudgetError("scope: expected at least one module path, found an empty mapping")
-            for path, target in self.scope.items():
-                _check_target(target, f"scope[{path!r}]")
-        elif self.scope in ("model", "layer"):
-            _check_target(self.target, "target")
-        else:
-            raise BudgetError(f"scope: expected 'model', 'layer' or a mapping of module paths, found {self.scope!r}")
+        expected = "a density in (0, 1], such as 0.1 for a tenth"
+        object.__setattr__(
+            self, "target", real("target", self.target, above=0, most=1, expected=expected, error=BudgetError)
+        )
+        choice("measure", self.measure, MEASURES, error=BudgetError)
+        flag("each_layer", self.each_layer, error=BudgetError)
+        if self.within is not None and not (isinstance(self.within, str) and self.within):
+            raise BudgetError(
+                f"within: expected the path of a module, such as 'backbone.layer4', or None, found {shown(self.within)}"
+            )
 
     def parts(self, gates: Gates) -> dict[str, float]:
-        """Module path -> target density of every part that this budget holds for; ``""`` is the whole model."""
-        if self.scope == "model":
-            return {"": _number(self.target)}
+        """Module path -> target density of every part that this budget holds for; ``""`` is the whole model.
+
+        Raises:
+            BudgetError: nothing gated lies ``within``.
+        """
         consumers = self.measure == "gates"
-        if self.scope == "layer":
-            return {path: _number(self.target) for path in layers(gates.plan, consumers=consumers)}
-        parts = {path: float(target) for path, target in dict(self.scope).items()}  # type: ignore[arg-type]
-        check_paths("scope", parts, gates.plan, consumers=consumers)
-        return parts
+        if self.within is not None:
+            check_paths("within", [self.within], gates.plan, consumers=consumers)
+        if not self.each_layer:
+            return {self.within or "": self.target}
+        return dict.fromkeys(layers(gates.plan, consumers=consumers, within=self.within or ""), self.target)
 
 
-class Budget:
-    """A :class:`Constraint` bound to attached gates: its costs, its targets and its cooper constraint.
+class Budgets:
+    """Constraints bound to attached gates: the K parts that they hold for, their costs and their targets.
 
     Args:
-        constraint: what was asked for.
+        constraints: what was asked for.
         gates: attached gates.
-        augmentation: coefficient of the augmented Lagrangian; 0 is the plain one.
-        two_sided: hold the density from both sides: lambda may be negative, below the target.
+        who: the beginning of messages.
 
     Attributes:
-        names: one readable name a part, K of them, such as ``"params"`` or ``"macs/conv1"``.
+        constraints: what was asked for.
+        names: one readable name a part, such as ``"params"`` or ``"macs/conv1"``.
         cost: the costs of the K parts.
         targets: float64 [K].
-        constraint: the cooper constraint, with one multiplier a part.
 
     Raises:
-        BudgetError: no choice of gates meets a target; the message has the smallest that one does.
+        BudgetError: no choice of gates meets a target (the message has the smallest that one does), nothing in a part
+            counts, or two budgets hold for the same part and measure.
     """
 
-    def __init__(
-        self, constraint: Constraint, gates: Gates, augmentation: float = 0.0, two_sided: bool = False
-    ) -> None:
-        parts = constraint.parts(gates)
+    def __init__(self, constraints: Sequence[Constraint], gates: Gates, who: str = "constraints") -> None:
+        self.constraints = _checked(who, constraints)
+        parts = [
+            (constraint.measure, path, target)
+            for constraint in self.constraints
+            for path, target in constraint.parts(gates).items()
+        ]
+        self.names = [f"{measure}/{path}" if path else measure for measure, path, _ in parts]
+        if len(set(self.names)) < len(self.names):
+            raise BudgetError(f"{who}: two budgets hold for the same part and measure: {', '.join(self.names)}")
         device = gates.log_alpha.device
-        self.names, self.cost = named_cost(gates, constraint.measure, parts)
-        self.targets = torch.tensor(list(parts.values()), dtype=torch.float64, device=device)
-        smallest = self.cost.fraction(gates.floor())
-        for name, target, least in zip(self.names, self.targets.tolist(), smallest.tolist(), strict=True):
+        self.targets = torch.tensor([target for *_, target in parts], dtype=torch.float64, device=device)
+        self.cost = Cost(gates, [measure for measure, *_ in parts], [(path,) for _, path, _ in parts])
+        smallest = self.cost.fraction(gates.floor()).tolist()
+        for name, total, target, least in zip(
+            self.names, self.cost.total.tolist(), self.targets.tolist(), smallest, strict=True
+        ):
+            if not total:
+                raise BudgetError(f"{name}: nothing there counts towards it; ask for another measure or module")
             if target < least:
                 raise BudgetError(
                     f"{name}: a density of {target:.6g} cannot be met: what is not gated, and one unit of every gated "
                     f"layer, already cost {least:.6g}; ask for at least {math.ceil(least * 1e6) / 1e6:.6f}"
                 )
-        self._multiplier = cooper.multipliers.DenseMultiplier(len(parts), device=device, dtype=torch.float64)
-        self.constraint = cooper.Constraint(
-            constraint_type=cooper.ConstraintType.EQUALITY if two_sided else cooper.ConstraintType.INEQUALITY,
-            multiplier=self._multiplier,
-            **_formulation(augmentation, len(parts), device),
-        )
 
-    @property
-    def multiplier(self) -> Tensor:
-        """lambda, float64 [K]; the parameter that the dual optimizer moves."""
-        return self._multiplier.weight
+    def to(self, device: torch.device) -> None:
+        """Move to ``device``, in place."""
+        self.targets = self.targets.to(device)
+        self.cost.to(device)
 
-    def project(self) -> None:
-        """Put a one-sided lambda back on lambda >= 0, after a step of the dual optimizer."""
-        self._multiplier.post_step_()
+    def named(self, values: Tensor) -> dict[str, float]:
+        """``values`` [K] as name -> float."""
+        return dict(zip(self.names, values.tolist(), strict=True))
 
-
-def named_cost(gates: Gates, measure: Measure, paths: Iterable[str]) -> tuple[list[str], Cost]:
-    """The parts of a model at module ``paths``: a readable name for each, such as ``"macs/conv1"``, and their costs.
-
-    Raises:
-        BudgetError: nothing in a part counts towards the measure.
-    """
-    paths = list(paths)
-    names = [f"{measure}/{path}" if path else measure for path in paths]
-    cost = Cost(gates, measure, [(path,) for path in paths])
-    empty = [name for name, total in zip(names, cost.total.tolist(), strict=True) if not total]
-    if empty:
-        raise BudgetError(f"{empty[0]}: nothing there counts towards {measure}; leave it out of scope")
-    return names, cost
+    def met(self, open_: Tensor, targets: Tensor | None = None) -> bool:
+        """Whether the deployed set ``open_`` [G] meets every budget, or other ``targets`` [K]."""
+        return bool((self.cost.fraction(open_) <= (self.targets if targets is None else targets)).all())
 
 
 def asked_for(
@@ -135,48 +127,48 @@ def asked_for(
     """The constraints that a seam called ``who`` was given, ``target_density`` being the shorthand for a single one.
 
     Raises:
-        BudgetError: both or neither were given, or no constraint.
+        BudgetError: both or neither were given, or what was given is no sequence of constraints.
     """
     if (target_density is None) == (constraints is None):
         raise BudgetError(f"{who}: give either target_density or constraints")
     if constraints is None:
-        return (Constraint(target_density, measure),)
+        return (Constraint(target_density, measure),)  # type: ignore[arg-type]
     if measure != "params":
         raise BudgetError(f"{who}: measure belongs to target_density; give it to each Constraint instead")
-    if not constraints:
-        raise BudgetError(f"{who}: constraints is empty; give at least one lzero.Constraint")
+    return _checked(who, constraints)
+
+
+def _checked(who: str, constraints: object) -> tuple[Constraint, ...]:
+    expected = f"{who}: expected constraints=[lzero.Constraint(0.1), ...]"
+    if isinstance(constraints, Constraint):
+        return (constraints,)
+    if not isinstance(constraints, Sequence) or isinstance(constraints, str):
+        raise BudgetError(f"{expected}, found {shown(constraints)}")
+    wrong = [constraint for constraint in constraints if not isinstance(constraint, Constraint)]
+    if wrong or not constraints:
+        raise BudgetError(f"{expected}, found {shown(wrong[0]) if wrong else 'none'}")
     return tuple(constraints)
 
 
-def part_names(who: str, budgets: Sequence[Budget]) -> list[str]:
-    """The names of all parts of ``budgets``, in order.
+def to_json(constraints: Sequence[Constraint]) -> list[dict[str, Any]]:
+    """Constraints as plain values."""
+    return [vars(constraint).copy() for constraint in constraints]
+
+
+def from_tensor(asked: Tensor) -> dict[str, Any]:
+    """What :func:`to_tensor` made of a description; ``constraints`` are :class:`Constraint` again.
 
     Raises:
-        BudgetError: two of them are the same.
+        BudgetError: bytes that are none of that.
     """
-    names = [name for budget in budgets for name in budget.names]
-    if len(set(names)) < len(names):
-        raise BudgetError(f"{who}: two budgets hold for the same part and measure: {', '.join(names)}")
-    return names
+    try:
+        found: dict[str, Any] = json.loads(bytes(asked.cpu().to(torch.uint8).tolist()).decode())
+        return {**found, "constraints": tuple(Constraint(**entry) for entry in found["constraints"])}
+    except (BudgetError, KeyError, RuntimeError, TypeError, ValueError, RecursionError) as problem:
+        raise BudgetError(f"the saved description of the budgets cannot be read: {problem}") from problem
 
 
-def _formulation(augmentation: float, parts: int, device: torch.device) -> dict[str, Any]:
-    if isinstance(augmentation, bool) or not isinstance(augmentation, Real) or not 0 <= augmentation < math.inf:
-        raise BudgetError(f"augmentation: expected a finite number >= 0, found {augmentation!r}")
-    if not augmentation:
-        return {"formulation_type": cooper.formulations.Lagrangian}
-    return {
-        "formulation_type": cooper.formulations.AugmentedLagrangian,
-        "penalty_coefficient": cooper.penalty_coefficients.DensePenaltyCoefficient(
-            torch.full((parts,), augmentation, dtype=torch.float64, device=device)
-        ),
-    }
-
-
-def _check_target(target: object, where: str) -> None:
-    if isinstance(target, bool) or not isinstance(target, Real) or not 0 < float(target) <= 1:
-        raise BudgetError(f"{where}: expected a density in (0, 1], such as 0.1 for a tenth, found {target!r}")
-
-
-def _number(target: float | None) -> float:
-    return float(target) if target is not None else math.nan
+def to_tensor(asked: dict[str, Any]) -> Tensor:
+    """A description of what was asked, as the bytes of its JSON, uint8: state dicts hold tensors and nothing else."""
+    plain = {**asked, "constraints": to_json(asked["constraints"])}
+    return torch.tensor(list(json.dumps(plain, sort_keys=True).encode()), dtype=torch.uint8)

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lzero.errors import StructureError
-from lzero.structure.gated import gated_leaves, gates_of
+from lzero.structure.gated import gated_leaves, require_gates
 
 
 def expected_l2(model: nn.Module) -> Tensor:
@@ -19,7 +18,7 @@ def expected_l2(model: nn.Module) -> Tensor:
     over all parameters, where p_j is the product of P(z != 0) of the gates that multiply the weight w_j, and 1 where
     none does: on what only makes a unit, on biases, on normalisation. What a gate has closed is so not pulled to zero,
     and keeps the weights that it would open with. The gates are data: they get no gradient, and the gradient of w_j
-    is p_j w_j. Tied parameters count once, the gates' own never.
+    is p_j w_j. Tied parameters count once.
 
     Args:
         model: a model with gates attached.
@@ -38,12 +37,10 @@ def expected_l2(model: nn.Module) -> Tensor:
     Source: Louizos, Welling, Kingma, arXiv 1712.01312 (the L0 norm combined with others; biases in full, as in their
     code); with the gates as data, as in the code of Li, Ji, arXiv 1904.04432.
     """
-    gates = gates_of(model)
-    if gates is None:
-        raise StructureError(f"{type(model).__name__}: no gates attached; call lzero.attach_gates(model, inputs) first")
+    gates = require_gates(model)
     probability = gates.probability().detach()
     total: Tensor = torch.zeros((), device=probability.device, dtype=probability.dtype)
-    seen: set[int] = {id(gates.log_alpha)}
+    seen: set[int] = set()
     for module in model.modules():
         for leaf in gated_leaves(module):
             steps: Any = module.parametrizations[leaf]  # type: ignore[index]

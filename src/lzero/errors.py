@@ -20,8 +20,12 @@ class SolverError(LzeroError, RuntimeError):
 
 
 class NonFiniteError(SolverError):
-    """A loss gradient on the gates that is NaN or infinite."""
+    """Loss gradients on the gates that are NaN or infinite, many times in a row."""
 
 
 class DataError(LzeroError, ValueError):
     """A file that is missing, truncated or not what its name says."""
+
+
+class LzeroWarning(UserWarning):
+    """What a user should know before trusting a result: a training too short for its budget, a purge without one."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lzero.constraints import Budget
+from lzero.constraints import Budgets
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
 
@@ -21,16 +20,24 @@ class Settled:
         open: bool [G], the gates to keep.
         threshold: tau, the highest P(z != 0) of a gate that stays closed (no higher than its owner's); 1/2 where
             settling changed nothing. Near 1/2 says that training had converged on the budget.
-        moved: number of gates that the median gates and this set decide differently.
+        moved: number of gates that the trained gates and this set decide differently.
+        trained: bool [G], the gates that were open before.
     """
 
     open: Tensor
     threshold: float
     moved: int
+    trained: Tensor
+
+    def hold(self, gates: Gates, budgets: Budgets) -> None:
+        """Let ``gates`` hold this set from now on, and keep in their ledger what the certificate will say of it."""
+        found = [*budgets.cost.fraction(self.trained).tolist(), self.threshold, float(self.moved)]
+        gates.hold(self.open)
+        gates.ledger["settled"] = torch.tensor(found, dtype=torch.float64)
 
 
 @torch.no_grad()
-def settle(gates: Gates, budgets: Sequence[Budget]) -> Settled:
+def settle(gates: Gates, budgets: Budgets | None, targets: Tensor | None = None) -> Settled:
     """The largest deployed set that meets every budget, likeliest gates first.
 
     Gates are opened in the order of P(z != 0), each one that still fits, starting from one gate a group. What results
@@ -38,58 +45,69 @@ def settle(gates: Gates, budgets: Sequence[Budget]) -> Settled:
     less than one unit to spare. Opening only ever raises a cost and the price of the next gate, so that a gate
     refused once is refused for good, and runs of gates are accepted by bisection.
 
+    Args:
+        gates: attached gates.
+        budgets: what to meet; None changes nothing.
+        targets: other targets than those of ``budgets``, [K].
+
     Raises:
         BudgetError: one gate a group already costs more than a budget allows.
     """
     trained = gates.open_mask()
-    if not budgets:
-        return Settled(trained, 0.5, 0)
+    if budgets is None:
+        return Settled(trained, 0.5, 0, trained)
+    targets = budgets.targets if targets is None else targets
     probability = gates.probability()
     open_ = gates.floor()
-    if not _fits(budgets, open_):
+    if not budgets.met(open_, targets):
         raise BudgetError("settle: one unit of every layer already exceeds a budget; give the Solver a larger target")
-    owner = gates.owners.clamp_min(0)
     owned = gates.owners >= 0
-    rank = torch.where(owned, torch.minimum(probability, probability[owner]), probability)
+    rank = probability
+    if gates.owned:
+        rank = torch.where(owned, torch.minimum(probability, probability[gates.owners.clamp_min(0)]), probability)
     order = torch.argsort(owned.int(), stable=True)
     order = order[torch.argsort(rank[order], descending=True, stable=True)]  # owners first among equals
     order = order[~open_[order]]
     while len(order):
-        order = order[~_hopeless(gates, budgets, open_, order)[order]]
-        length = _longest_run(budgets, open_, order)
+        order = order[~_hopeless(gates, budgets, targets, open_, order)[order]]
+        length = _longest_run(budgets, targets, open_, order)
         open_[order[:length]] = True
         order = order[max(length, 1) :]
     open_ = gates.alive(open_)  # a feature of a closed channel is closed too
     moved = int((open_ != trained).sum())
     closed = rank[~open_]
     threshold = 0.5 if moved == 0 else float(closed.max()) if len(closed) else 0.0
-    return Settled(open_, threshold, moved)
+    return Settled(open_, threshold, moved, trained)
 
 
-def _fits(budgets: Sequence[Budget], open_: Tensor) -> bool:
-    return all(bool((budget.cost.fraction(open_) <= budget.targets).all()) for budget in budgets)
-
-
-def _hopeless(gates: Gates, budgets: Sequence[Budget], open_: Tensor, order: Tensor) -> Tensor:
-    """bool [G]: gates that break a budget when opened alone, or whose owner stays closed for good."""
+def breaking(budgets: Budgets, open_: Tensor, targets: Tensor | None = None) -> Tensor:
+    """bool [G]: gates that break a budget when opened alone beside ``open_`` [G]; prices are exact."""
+    targets = budgets.targets if targets is None else targets
+    value, total = budgets.cost.value(open_), budgets.cost.total
     out = torch.zeros_like(open_)
-    for budget in budgets:
-        value = budget.cost.value(open_)
-        price = budget.cost.gradient(open_)
-        breaks = (value[price.part] + price.values) / budget.cost.total[price.part] > budget.targets[price.part]
-        out[price.gate[breaks]] = True
+    for part in range(len(total)):
+        price = budgets.cost.gradient(open_, part)
+        out |= ((value[part] + price) / total[part] > targets[part]) & (price > 0)
+    return out
+
+
+def _hopeless(gates: Gates, budgets: Budgets, targets: Tensor, open_: Tensor, order: Tensor) -> Tensor:
+    """bool [G]: gates that break a budget when opened alone, or whose owner stays closed for good."""
+    out = breaking(budgets, open_, targets)
+    if not gates.owned:
+        return out
     waiting = torch.zeros_like(open_)
     waiting[order] = True
     possible = open_ | (waiting & ~out)
     return out | ((gates.owners >= 0) & ~possible[gates.owners])
 
 
-def _longest_run(budgets: Sequence[Budget], open_: Tensor, order: Tensor) -> int:
+def _longest_run(budgets: Budgets, targets: Tensor, open_: Tensor, order: Tensor) -> int:
     """How many gates of ``order``, from its start, can be opened together."""
     low, high = 0, len(order)
     while low < high:
         middle = (low + high + 1) // 2
         trial = open_.clone()
         trial[order[:middle]] = True
-        low, high = (middle, high) if _fits(budgets, trial) else (low, middle - 1)
+        low, high = (middle, high) if budgets.met(trial, targets) else (low, middle - 1)
     return low

@@ -2,6 +2,5 @@
 
 from lzero.cost.cost import MEASURES, Cost, Measure
 from lzero.cost.parts import check_paths, covers, layers
-from lzero.cost.sparse import SparseRows
 
-__all__ = ["MEASURES", "Cost", "Measure", "SparseRows", "check_paths", "covers", "layers"]
+__all__ = ["MEASURES", "Cost", "Measure", "check_paths", "covers", "layers"]

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from lzero.cost.parts import covers
-from lzero.cost.sparse import SparseRows
-from lzero.cost.terms import Terms
+from lzero.cost.point import Point, Shape
+from lzero.cost.table import Axis, Entry, Run, entries_of, runs_of
 from lzero.gates.gates import Gates
-from lzero.structure.plan import Plan
+from lzero.gates.segments import Segments
 
 Measure = Literal["params", "macs", "gates"]
 MEASURES: tuple[Measure, ...] = ("params", "macs", "gates")
@@ -34,7 +34,7 @@ class Cost:
     Args:
         gates: attached gates; their flat order is that of p.
         measure: ``"params"`` counts parameters; ``"macs"`` multiply-accumulates of matrix products and convolutions in
-            one forward of the example inputs; ``"gates"`` the gates themselves.
+            one forward of the example inputs; ``"gates"`` the gates that are alive. One for all parts, or one a part.
         parts: for each part its module paths (a path covers what is below it); ``[("",)]`` is the whole model.
 
     Attributes:
@@ -43,152 +43,119 @@ class Cost:
 
     total: Tensor
 
-    def __init__(self, gates: Gates, measure: Measure = "params", parts: Sequence[Iterable[str]] = (("",),)) -> None:
-        self._shape = (len(parts), len(gates))
-        self._share: Tensor | None = None
+    def __init__(
+        self, gates: Gates, measure: Measure | Sequence[Measure] = "params", parts: Sequence[Iterable[str]] = (("",),)
+    ) -> None:
         paths = [tuple(part) for part in parts]
-        if measure == "gates":
-            self._share = _gate_share(gates, paths)
-        else:
-            terms = Terms(gates.plan, gates)
-            self._compile(terms, _tensor_weight(terms.names, gates.plan, measure, paths))
-        for name, value in list(vars(self).items()):
-            if isinstance(value, Tensor):
-                setattr(self, name, value.to(gates.log_alpha.device))
+        measures = [measure] * len(paths) if isinstance(measure, str) else list(measure)
+        runs = runs_of(gates)
+        self._shape = _shape(gates, runs, list(zip(measures, paths, strict=True)))
+        self.total = torch.ones(())
+        self.to(gates.log_alpha.device)
         self.total = self.value(gates.log_alpha.new_ones(len(gates)))
+
+    def to(self, device: torch.device) -> None:
+        """Move the tables to ``device``, in place."""
+        self._shape.to(device)
+        self.total = self.total.to(device)
 
     def value(self, probability: Tensor) -> Tensor:
         """Cost of every part at p (or an open mask) [G], float64 [K], without a graph."""
-        if self._share is not None:
-            return self._share @ probability.detach().double()
-        return self._value(*self._live(probability))
+        return self.at(probability).value
 
     def fraction(self, probability: Tensor) -> Tensor:
         """Cost of every part relative to all gates open, float64 [K], without a graph."""
         return self.value(probability) / self.total
 
-    def gradient(self, probability: Tensor) -> SparseRows:
-        """d value / d p at p [G]; at an open mask it is what toggling each gate alone changes, exactly."""
-        if self._share is not None:
-            part, gate = self._share.nonzero(as_tuple=True)
-            return SparseRows(part, gate, self._share[part, gate], self._shape)
-        return self._gradient(*self._live(probability))
+    def at(self, probability: Tensor) -> Point:
+        """The costs at p [G], with their gradient."""
+        return self._shape.point(probability.detach().double())
 
-    def linearise(self, probability: Tensor) -> tuple[Tensor, SparseRows]:
-        """Fractions [K], differentiable in ``probability`` [G], and their gradient as rows; one evaluation for both."""
-        if self._share is not None:
-            value, rows = self.value(probability), self.gradient(probability)
-        else:
-            p, sides = self._live(probability)
-            value, rows = self._value(p, sides), self._gradient(p, sides)
-        rows = SparseRows(rows.part, rows.gate, rows.values / self.total[rows.part], rows.shape)
-        fraction: Tensor = _Linear.apply(probability, value / self.total, rows)  # type: ignore[no-untyped-call]
-        return fraction, rows
+    def beside(self, p: Tensor, gates: Gates) -> Point:
+        """The costs at p, float64 [G], and ``deployed`` those of the set that ``gates`` would ship at this p."""
+        runs = self._shape.runs
+        if gates.owned:
+            return self._shape.point(p, runs.sums(gates.open_mask().double()))
+        return self._shape.point(p, runs.sums(p.round()).clamp_min(1.0))  # P > 1/2, and at least one a group
 
-    def _value(self, p: Tensor, sides: Tensor) -> Tensor:
-        """Cost of every part, [K], from the probabilities [G + 1] and the live positions of the axes [A]."""
-        out = p.new_zeros(self._shape[0])
-        out.index_add_(0, self._part, self._rest * sides[self._rows] * sides[self._cols])
-        if len(self._both_gate) == 0:
-            return out
-        mine = p[self._both_gate]
-        return out.index_add_(0, self._both_part, self._both_amount * mine * (1 - mine) * p[self._both_other])
+    @property
+    def everywhere(self) -> bool:
+        """Whether there is a single part, and it depends on every gate."""
+        return self._shape.everywhere
 
-    def _gradient(self, p: Tensor, sides: Tensor) -> SparseRows:
-        """The gradient of :meth:`_value` with respect to p."""
-        per_pair = p.new_zeros(self._pairs)  # d cost / d axis, for every (part, axis)
-        per_pair.index_add_(0, self._row_pair, self._rest * sides[self._cols])
-        per_pair.index_add_(0, self._col_pair, self._rest * sides[self._rows])
-        share = per_pair[self._entry_pair] * self._entry_amount
-        values = p.new_zeros(self._slots)
-        values.index_add_(0, self._slot_first, share * p[self._entry_second])
-        values.index_add_(0, self._slot_second, share * p[self._entry_first])
-        if len(self._both_gate):
-            mine, other = p[self._both_gate], p[self._both_other]
-            values.index_add_(0, self._slot_both, self._both_amount * (1 - 2 * mine) * other)
-            values.index_add_(0, self._slot_other, self._both_amount * mine * (1 - mine))
-        return SparseRows(self._slot_part, self._slot_gate, values[self._real], self._shape)
+    def gradient(self, probability: Tensor, part: int) -> Tensor:
+        """d value / d p of one part at p [G], float64 [G].
 
-    def _live(self, probability: Tensor) -> tuple[Tensor, Tensor]:
-        """p with a last entry 1 for "no gate", [G + 1], and the live positions of every axis, [A]; float64."""
-        p = probability.detach().double()
-        p = torch.cat([p, p.new_ones(1)])
-        return p, self._base.index_add(0, self._axis, self._amount * p[self._first] * p[self._second])
+        At an open mask it is what toggling each gate alone changes, exactly.
+        """
+        chosen = torch.zeros_like(self.total)
+        chosen[part] = 1.0
+        return self.at(probability).pull(chosen)
 
-    def _compile(self, terms: Terms, weight: Tensor) -> None:
-        """Flat tables for ``value`` and ``gradient``; ``weight`` [K, T] says how much of a tensor a part counts."""
-        axes, gates = len(terms.base), self._shape[1]
-        self._base, self._amount = terms.base, terms.amount
-        self._axis, self._first, self._second = terms.axis, terms.first, terms.second
-        # Q counted (part, tensor) pairs, each rest * S[row] * S[col]
-        self._part, tensor = weight.nonzero(as_tuple=True)
-        self._rest = terms.rest[tensor] * weight[self._part, tensor]
-        self._rows, self._cols = terms.sides[tensor].unbind(1)
-        # (part, axis) pairs, and an entry for each term of each pair
-        keys = torch.cat([self._part * axes + self._rows, self._part * axes + self._cols])
-        pairs, where = torch.unique(keys, return_inverse=True)
-        self._row_pair, self._col_pair = where.chunk(2)
-        self._pairs = len(pairs)
-        self._entry_pair, entry_term = _expand(pairs % axes, terms.axis, axes)
-        self._entry_amount = terms.amount[entry_term]
-        self._entry_first, self._entry_second = terms.first[entry_term], terms.second[entry_term]
-        # gates on both dims of a tensor, for each counted pair
-        pair, row = _expand(tensor, terms.both[:, 0].long(), len(terms.names))
-        self._both_part = self._part[pair]
-        self._both_gate, self._both_other = terms.both[row, 1].long(), terms.both[row, 2].long()
-        self._both_amount = terms.both[row, 3] * self._rest[pair]
-        # one slot for each (part, gate) that can have a gradient; gate G takes what goes to no gate
-        entry_part = (pairs // axes)[self._entry_pair]
-        targets = [(entry_part, self._entry_first), (entry_part, self._entry_second)]
-        targets += [(self._both_part, self._both_gate), (self._both_part, self._both_other)]
-        keys = torch.cat([part * (gates + 1) + gate for part, gate in targets])
-        slots, where = torch.unique(keys, return_inverse=True)
-        self._slots = len(slots)
-        part, gate = slots // (gates + 1), slots % (gates + 1)
-        self._real = (gate < gates).nonzero().squeeze(1)
-        self._slot_part, self._slot_gate = part[self._real], gate[self._real]
-        lengths = [len(part) for part, _ in targets]
-        self._slot_first, self._slot_second, self._slot_both, self._slot_other = where.split(lengths)
+    def expected(self, probability: Tensor) -> Tensor:
+        """Fractions [K], differentiable in ``probability`` [G] by the closed form."""
+        fraction: Tensor = _Closed.apply(probability, self.at(probability), self.total)  # type: ignore[no-untyped-call]
+        return fraction
 
 
-class _Linear(torch.autograd.Function):
-    """A precomputed value with a precomputed gradient."""
+class _Closed(torch.autograd.Function):
+    """A point's fractions with its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, probability: Tensor, value: Tensor, rows: SparseRows) -> Tensor:
-        ctx.rows, ctx.dtype = rows, probability.dtype
-        return value.clone()
+    def forward(ctx: Any, probability: Tensor, point: Point, total: Tensor) -> Tensor:
+        ctx.point, ctx.total, ctx.dtype = point, total, probability.dtype
+        return point.value / total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.rows.pull(grad).to(ctx.dtype), None, None
+        return ctx.point.pull(grad / ctx.total).to(ctx.dtype), None, None
 
 
-def _tensor_weight(names: Sequence[str], plan: Plan, measure: Measure, parts: Sequence[tuple[str, ...]]) -> Tensor:
-    """[K, T]: how much one element of each tensor costs each part."""
-    uses = [1.0 if measure == "params" else float(plan.positions.get(n, 0)) for n in names]
-    each = torch.tensor(uses, dtype=torch.float64)
-    inside = torch.tensor([[any(covers(path, n) for path in part) for n in names] for part in parts])
-    return inside * each.double()
+def _shape(gates: Gates, runs: Sequence[Run], parts: Sequence[tuple[str, tuple[str, ...]]]) -> Shape:
+    """Pairs of axes with what each part counts of them; tensors on the same axes are one pair."""
+    entries = entries_of(gates.plan, runs)
+    pairs: dict[tuple[Axis, Axis], int] = {}
+    weights: list[tuple[int, int, float]] = []  # part, pair, how much
+    meetings: list[tuple[int, int, float]] = []  # part, run, how much
+    for number, (measure, paths) in enumerate(parts):
+        counted = _gate_entries(gates, runs, paths) if measure == "gates" else _inside(entries, paths)
+        for entry in counted:
+            uses = float(gates.plan.positions.get(entry.name, 0)) if measure == "macs" else 1.0
+            if uses:
+                weights.append((number, pairs.setdefault(entry.sides, len(pairs)), uses * entry.rest))
+                meetings += [(number, run, uses * entry.rest * both) for run, both in entry.meeting(runs).items()]
+    axes = list(dict.fromkeys(axis for pair in pairs for axis in pair)) or [(0.0, ())]
+    place = {axis: position for position, axis in enumerate(axes)}
+    base = torch.tensor([axis[0] for axis in axes], dtype=torch.float64)
+    matrix = torch.zeros(len(axes), len(runs), dtype=torch.float64)
+    for position, (_, terms) in enumerate(axes):
+        for run, amount in terms:
+            matrix[position, run] = amount
+    sides = torch.tensor([[place[row], place[column]] for row, column in pairs] or [[0, 0]])  # [P, 2]
+    weight = _dense(weights, (len(parts), max(len(pairs), 1)))
+    both = _dense(meetings, (len(parts), len(runs))) if meetings else None
+    owner = gates.owners if gates.owned else None
+    return Shape(Segments([run.stop - run.start for run in runs]), base, matrix, sides, weight, both, owner)
 
 
-def _gate_share(gates: Gates, parts: Sequence[tuple[str, ...]]) -> Tensor:
-    """[K, G]: 1 where a gate multiplies a tensor of the part."""
-    share = torch.zeros(len(parts), len(gates), dtype=torch.float64)
-    for group in gates.plan.groups:
-        for row, part in enumerate(parts):
-            if any(covers(path, member.tensor) for member in group.consumers for path in part):
-                share[row, gates.slices[group.name]] = 1.0
-    return share
+def _inside(entries: Sequence[Entry], paths: tuple[str, ...]) -> list[Entry]:
+    return [entry for entry in entries if any(covers(path, entry.name) for path in paths)]
 
 
-def _expand(wanted: Tensor, keys: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """All (i, j) with ``wanted[i] == keys[j]``, both in [0, size), as two index vectors."""
-    order = torch.argsort(keys, stable=True)
-    counts = torch.bincount(keys, minlength=size)
-    starts = counts.cumsum(0) - counts
-    repeats = counts[wanted]
-    i = torch.repeat_interleave(torch.arange(len(wanted)), repeats)
-    offset = torch.arange(len(i)) - (repeats.cumsum(0) - repeats)[i]
-    return i, order[starts[wanted][i] + offset]
+def _gate_entries(gates: Gates, runs: Sequence[Run], paths: tuple[str, ...]) -> list[Entry]:
+    """One entry for the gates that multiply a tensor of the part, each of which counts 1."""
+    names = {
+        group.name
+        for group in gates.plan.groups
+        if any(covers(path, member.tensor) for member in group.consumers for path in paths)
+    }
+    terms = tuple((number, 1.0) for number, run in enumerate(runs) if run.group in names)
+    return [Entry("", 1.0, ((0.0, terms), (1.0, ())))]
+
+
+def _dense(entries: Sequence[tuple[int, int, float]], shape: tuple[int, int]) -> Tensor:
+    made = torch.zeros(shape, dtype=torch.float64)
+    for row, column, amount in entries:
+        made[row, column] += amount
+    return made

@@ -13,14 +13,15 @@ def covers(path: str, tensor: str) -> bool:
     return not path or tensor == path or tensor.startswith(f"{path}.")
 
 
-def layers(plan: Plan, *, consumers: bool = False) -> list[str]:
+def layers(plan: Plan, *, consumers: bool = False, within: str = "") -> list[str]:
     """Paths of the modules whose weight a product or convolution reads and that gates can shrink, in model order.
 
     With ``consumers`` only those whose weights gates multiply: the layers that have gates of their own to count.
+    Only those at or below the module ``within``.
     """
     gated = {m.tensor for group in plan.groups for m in (group.consumers if consumers else group.members)}
     paths = [name.rpartition(".")[0] for name in plan.shapes if name in plan.positions and name in gated]
-    return list(dict.fromkeys(paths))
+    return [path for path in dict.fromkeys(paths) if covers(within, path)]
 
 
 def check_paths(what: str, paths: Iterable[str], plan: Plan, *, consumers: bool = False) -> None:

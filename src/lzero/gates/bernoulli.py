@@ -6,15 +6,15 @@ hard sigmoid g(phi) = clamp(k phi + 1/2, 0, 1). Both satisfy g(phi) + g(-phi) = 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from lzero.checks import choice, real
 from lzero.errors import StructureError
-from lzero.gates.estimator import Estimator, logit
+from lzero.gates.estimator import Estimator, Evaluation, logit
 
 _TINY = 1e-12
 
@@ -23,13 +23,13 @@ _TINY = 1e-12
 class _Bernoulli(Estimator):
     scale: float = 1.0
     link: Literal["sigmoid", "hard_sigmoid"] = "sigmoid"
+    evaluate: Evaluation = "mean"
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale < math.inf or self.link not in ("sigmoid", "hard_sigmoid"):
-            raise StructureError(
-                f"{type(self).__name__}: expected scale > 0 and link 'sigmoid' or 'hard_sigmoid', found "
-                f"scale={self.scale!r}, link={self.link!r}"
-            )
+        kind = type(self).__name__
+        real(f"{kind}: scale", self.scale, above=0, expected="a number > 0", error=StructureError)
+        choice(f"{kind}: link", self.link, ("sigmoid", "hard_sigmoid"), error=StructureError)
+        choice(f"{kind}: evaluate", self.evaluate, get_args(Evaluation), error=StructureError)
 
     def probability(self, log_alpha: Tensor) -> Tensor:
         """g(phi), shaped as ``log_alpha``."""
@@ -50,7 +50,9 @@ class _Bernoulli(Estimator):
         return z, torch.zeros_like(z)
 
     def evaluation(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """The likelier value: 1 where g(phi) > 1/2, else 0; without a slope."""
+        """E[z] = g(phi) and g'(phi); or the median: 1 where g(phi) > 1/2, else 0, without a slope."""
+        if self.evaluate == "mean":
+            return self.probability(log_alpha), self.probability_slope(log_alpha)
         z = (self.probability(log_alpha) > 0.5).to(log_alpha.dtype)
         return z, torch.zeros_like(z)
 
@@ -71,6 +73,7 @@ class StraightThrough(_Bernoulli):
     Attributes:
         scale: k > 0.
         link: ``"sigmoid"`` or ``"hard_sigmoid"``.
+        evaluate: an open gate in eval mode: ``"mean"``, or ``"median"``, which is 1.
 
     Raises:
         StructureError: other values.
@@ -95,6 +98,7 @@ class AR(_Bernoulli):
     Attributes:
         scale: k > 0.
         link: ``"sigmoid"`` or ``"hard_sigmoid"``.
+        evaluate: an open gate in eval mode: ``"mean"``, or ``"median"``, which is 1.
 
     Raises:
         StructureError: other values.
@@ -129,6 +133,7 @@ class ARM(AR):
     Attributes:
         scale: k > 0.
         link: ``"sigmoid"`` or ``"hard_sigmoid"``.
+        evaluate: an open gate in eval mode: ``"mean"``, or ``"median"``, which is 1.
 
     Raises:
         StructureError: other values.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from numbers import Real
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from lzero.checks import real
 from lzero.errors import StructureError
+
+Evaluation = Literal["mean", "median"]
 
 
 class Estimator(ABC):
@@ -24,10 +26,14 @@ class Estimator(ABC):
     - the score: z is exactly binary, its slope is 0, and :meth:`score` turns values of the loss into a gradient
       (augment-REINFORCE-merge). ``losses`` says how many it needs: 1, of the forward that was drawn, or 2, also of
       the forward with the opposite noise. See :meth:`lzero.Gates.score`.
+
+    In eval mode an open gate is :meth:`evaluation`: its mean, which is the scale that the network has seen in training.
+    With weights divided by E[z] at attachment a network just gated then gives what it gave before.
     """
 
     coordinates: ClassVar[int] = 1  # C, parameters a gate
     losses: ClassVar[int] = 0  # values of the loss that score() needs
+    trained: ClassVar[bool] = True  # whether gates move by gradients at all
 
     def noise(self, like: Tensor) -> Tensor:
         """Uniform noise on [0, 1), shaped as ``like``, from the device's default generator."""
@@ -48,6 +54,12 @@ class Estimator(ABC):
     @abstractmethod
     def probability_slope(self, log_alpha: Tensor) -> Tensor:
         """dP(z != 0) / d log_alpha, shaped as ``log_alpha``."""
+
+    def probability_with_slope(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`probability` [G] in float64 and :meth:`probability_slope`, without a graph, for the solver's step."""
+        with torch.no_grad():
+            exact = log_alpha.double()
+            return self.probability(exact), self.probability_slope(exact)
 
     @abstractmethod
     def evaluation(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,6 +84,7 @@ def logit(open_probability: float) -> float:
     Raises:
         StructureError: anything else.
     """
-    if not isinstance(open_probability, Real) or not 0 < open_probability < 1:
-        raise StructureError(f"open_probability: expected a number in (0, 1), found {open_probability!r}")
-    return math.log(open_probability) - math.log1p(-open_probability)
+    p = real(
+        "open_probability", open_probability, above=0, below=1, expected="a number in (0, 1)", error=StructureError
+    )
+    return math.log(p) - math.log1p(-p)

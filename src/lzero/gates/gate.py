@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lzero.errors import StructureError
-from lzero.gates.gates import Gates
+from lzero.errors import SolverError, StructureError
+from lzero.gates.gates import REDRAWN, Gates
+from lzero.gates.layout import Layout
 
 
 class Gate(nn.Module):
@@ -24,31 +25,35 @@ class Gate(nn.Module):
         index: long, [n]: the gate of each position of ``dim``, G for an ungated one.
         dim: the dim gated; -1 for one gate an element of the flattened tensor.
         owner: register ``gates`` here; exactly one Gate of a model does.
+        siblings: names of all parameters of the module that the tensor belongs to, in order.
     """
 
-    index: Tensor
-
-    def __init__(self, gates: Gates, index: Tensor, dim: int, owner: bool = False) -> None:
+    def __init__(
+        self, gates: Gates, index: Tensor, dim: int, owner: bool = False, siblings: tuple[str, ...] = ()
+    ) -> None:
         super().__init__()
-        self._gates: Sequence[Gates] = (gates,)  # in a tuple, so that its parameter is not registered twice
+        self.siblings = siblings
+        self._gates: Sequence[Gates] = (gates,)  # in a tuple, so that its state is not registered twice
         if owner:
             self.gates = gates
         self.dim = dim
-        self.register_buffer("index", index.to(gates.log_alpha.device), persistent=False)
+        self._layout = Layout(index, gates.sizes)
 
     def factor(self, values: Tensor, like: Tensor) -> Tensor:
         """``values`` [G] at the positions of this tensor, 1 where ungated, shaped to broadcast against ``like``."""
-        table = torch.cat([values, values.new_ones(1)]).to(like)
-        at = table[self.index.to(like.device)]
-        return at.view_as(like) if self.dim < 0 else at.view([-1 if d == self.dim else 1 for d in range(like.dim())])
+        return self._shaped(self._layout.expand(self._gates[0].pieces(values.to(like))), like)
 
     def forward(self, weight: Tensor) -> Tensor:
         """``weight`` times its gates, of the same shape."""
         gates = self._gates[0]
         if gates.by_example:
             return weight
-        z, slope = gates.values()
-        return _Multiply.apply(weight, gates.log_alpha, z, slope, self.index, self.dim)  # type: ignore[no-any-return,no-untyped-call]
+        draw = gates.current()
+        factor = self._shaped(self._layout.expand(draw.pieces(gates.log_alpha, gates.reached)), weight)
+        if torch.compiler.is_compiling():
+            return weight * factor.to(weight.dtype)
+        gates.check_recomputation()
+        return _Multiply.apply(weight, factor, draw.number)  # type: ignore[no-any-return,no-untyped-call]
 
     def read(
         self, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
@@ -68,67 +73,37 @@ class Gate(nn.Module):
                 f"{type(layer).__name__.removeprefix('Parametrized')}: gates for each example need a batch, found an "
                 f"input {tuple(x.shape)}; attach gates with per_example=False"
             )
-        z, slope = gates.values(len(x))
+        z = self._layout.expand(gates.current(len(x)).pieces(gates.log_alpha, gates.reached))  # [B, n]
         channel = x.dim() - 1 if linear else 1
-        gated = _MultiplyExamples.apply(x, gates.log_alpha, z, slope, self.index, channel)  # type: ignore[no-untyped-call]
-        return (gated, *rest), {name: value for name, value in named.items() if name != "input"}
+        factor = z.view([len(x), *(-1 if d == channel else 1 for d in range(1, x.dim()))])
+        gates.check_recomputation()
+        named = {name: value for name, value in named.items() if name != "input"}
+        return (x * factor.to(x.dtype), *rest), named
+
+    def _shaped(self, z: Tensor, like: Tensor) -> Tensor:
+        return z.view(like.shape) if self.dim < 0 else z.view([-1 if d == self.dim else 1 for d in range(like.dim())])
 
 
 class _Multiply(torch.autograd.Function):
-    """weight * z along a dim, with the gates' closed-form gradient; z is data, so recomputation sees the same draw."""
+    """weight * factor, where what the backward finds saved must come from the draw that the forward saw."""
 
     @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, log_alpha: Tensor, z: Tensor, slope: Tensor, index: Tensor, dim: int
-    ) -> Tensor:
-        factor = z[index].to(weight.dtype)
-        factor = (
-            factor.view_as(weight) if dim < 0 else factor.view([-1 if d == dim else 1 for d in range(weight.dim())])
-        )
-        ctx.save_for_backward(weight, factor, slope, index)
-        ctx.dim = dim
-        return weight * factor
+    def forward(ctx: Any, weight: Tensor, factor: Tensor, number: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, factor, number)
+        ctx.number = number
+        return weight * factor.to(weight.dtype)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, factor, slope, index = ctx.saved_tensors
-        grad_weight = grad * factor if ctx.needs_input_grad[0] else None
-        grad_gates = None
+        weight, factor, number = ctx.saved_tensors
+        if number.data_ptr() != ctx.number.data_ptr():  # activation checkpointing has run the layer again
+            raise SolverError(REDRAWN)
+        grad_weight = grad * factor.to(grad.dtype) if ctx.needs_input_grad[0] else None
+        grad_factor = None
         if ctx.needs_input_grad[1]:
             product = grad * weight
-            others = [d for d in range(weight.dim()) if d != ctx.dim]
-            per_position = product.flatten() if ctx.dim < 0 else product
-            if ctx.dim >= 0 and others:
-                per_position = product.sum(others, dtype=slope.dtype)
-            flat = slope.new_zeros(slope.shape[-1])
-            grad_gates = (flat.index_add_(0, index, per_position.to(slope.dtype)) * slope)[..., :-1]
-        return grad_weight, grad_gates, None, None, None, None
+            broadcast = [d for d, size in enumerate(factor.shape) if size != product.shape[d]]
+            grad_factor = product.sum(broadcast, keepdim=True, dtype=factor.dtype) if broadcast else product
+            grad_factor = grad_factor.to(factor.dtype)
+        return grad_weight, grad_factor, None
 
-
-class _MultiplyExamples(torch.autograd.Function):
-    """x * z along the channels, with gates [B, G + 1] for each example, and their closed-form gradient."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, log_alpha: Tensor, z: Tensor, slope: Tensor, index: Tensor, channel: int
-    ) -> Tensor:
-        factor = z[:, index].to(x.dtype)  # [B, n]
-        factor = factor.view([len(x), *(-1 if d == channel else 1 for d in range(1, x.dim()))])
-        ctx.save_for_backward(x, factor, slope, index)
-        ctx.channel = channel
-        return x * factor
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, factor, slope, index = ctx.saved_tensors
-        grad_x = grad * factor if ctx.needs_input_grad[0] else None
-        grad_gates = None
-        if ctx.needs_input_grad[1]:
-            product = grad * x
-            others = [d for d in range(1, x.dim()) if d != ctx.channel]
-            per_position = product.sum(others, dtype=slope.dtype) if others else product.to(slope.dtype)  # [B, n]
-            flat = slope.new_zeros(len(x), slope.shape[-1])
-            grad_gates = (flat.index_add_(1, index, per_position) * slope).sum(-2)[..., :-1]
-        return grad_x, grad_gates, None, None, None, None

@@ -1,4 +1,4 @@
-"""All gates of a model: one flat parameter, one draw a forward, groups as slices of it."""
+"""All gates of a model: one flat tensor of parameters, one draw a forward, groups as slices of it."""
 
 from __future__ import annotations
 
@@ -7,37 +7,51 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
-from lzero.errors import StructureError
+from lzero.errors import SolverError, StructureError
+from lzero.gates.draw import Draw
 from lzero.gates.estimator import Estimator
 from lzero.gates.hard_concrete import HardConcrete
+from lzero.gates.history import History
+from lzero.gates.segments import Segments
+
+REDRAWN = (
+    "activation checkpointing runs a gated layer again within backward, after the gates have been drawn for another "
+    "forward: its gradient would be that of other gates. Run one forward and its backward at a time (loss.backward() "
+    "before the model is called again), or call the model once on both batches"
+)
 
 
 class Gates(nn.Module):
     """The random gates of one model, as one flat ``log_alpha`` with a named slice for each group.
 
-    ``log_alpha`` is [G], or [C, G] where the estimator has C parameters a gate.
+    ``log_alpha`` is [G], or [C, G] where the estimator has C parameters a gate. It is a buffer that requires grad, and
+    no Parameter: ``loss.backward()`` gives it a gradient, and the solver alone moves it. Optimizers, weight decay,
+    gradient clipping, DistributedDataParallel and FSDP never see it; state dicts do.
 
     A pre-hook on the model draws the noise once a forward; every gated tensor of that forward, and of its backward,
-    sees the same draw. In eval mode the gates are the median gates: 0 exactly where P(z != 0) <= 1/2. So that no layer
-    dies, the likeliest gate of a group counts as open even below 1/2, at its mean.
+    sees the same draw. In eval mode a gate is 0 exactly where P(z != 0) <= 1/2, and the estimator's evaluation gate
+    (E[z]) elsewhere. So that no layer dies, the likeliest gate of a group counts as open even below 1/2.
 
     Args:
         sizes: group name -> number of gates, in order.
         owners: long, [G]: for a gate that is only alive where another one is open (a feature of a gated channel),
-            the index of that other gate; -1 elsewhere. Owners' groups come before those of the gates they own.
+            the index of that other gate; -1 elsewhere. Owners' groups come before those of the gates they own, and
+            owners have no owners.
         estimator: the distribution of one gate.
         per_example: draw every gate anew for each example of a batch; gated inputs are then multiplied, not weights.
+
+    Attributes:
+        ledger: what a seam keeps with the gates, by name: it rides in the model's state dict, and copies have a copy.
+        restored: what a state dict brought for the seam that trains these gates, until that takes it up.
+        held: the gates [G] of a training that has settled already; None while they are drawn.
+        holder: what the seam that trains these gates is known by; None on a copy.
     """
 
-    log_alpha: nn.Parameter  # [G] or [C, G]
-    group_of: Tensor  # long, [G]
-    owners: Tensor  # long, [G]
+    log_alpha: Tensor  # [G] or [C, G]
     plan: Any  # the structure.Plan that the gates were attached by
     rescaled: bool  # whether gated weights were divided by E[z]
-    scored: bool  # whether score() has been called since the last step of a seam
-    budgets: Sequence[Any]  # the constraints.Budget list of the Solver that was last built on these gates
 
     def __init__(
         self,
@@ -60,19 +74,23 @@ class Gates(nn.Module):
         for name, size in sizes.items():
             self.slices[name] = slice(start, start + size)
             start += size
-        group_of = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(list(sizes.values())))
-        self.register_buffer("group_of", group_of, persistent=False)
-        self.register_buffer("owners", torch.full((start,), -1) if owners is None else owners, persistent=False)
+        self.sizes = tuple(sizes.values())
         coordinates = self.estimator.coordinates
-        self.log_alpha = nn.Parameter(torch.zeros((coordinates, start) if coordinates > 1 else start))
-        self._owned = owners is not None and bool((owners >= 0).any())
-        self.plan, self.budgets, self.rescaled = None, (), False
+        log_alpha = torch.zeros((coordinates, start) if coordinates > 1 else start)
+        self.register_buffer("log_alpha", log_alpha.requires_grad_())
+        self._groups = Segments(self.sizes)
+        owned = owners is not None and bool((owners >= 0).any())
+        self._owners = owners if owned else None
+        self.plan, self.rescaled = None, False
         self.per_example = per_example
-        self.scored = False
-        self._noise: Tensor | None = None
-        self._held: tuple[Tensor, Tensor] | None = None
-        self._held_key: tuple[bool, int] = (False, -1)
-        self._fixed: tuple[Tensor, Tensor] | None = None
+        self.ledger: dict[str, Tensor] = {}
+        self.restored: dict[str, Tensor] | None = None
+        self.held: Tensor | None = None
+        self.holder: object | None = None
+        self.history = History()
+        self._draw: Draw | None = None
+        self._draw_key: tuple[bool, int] = (False, -1)
+        self._fixed: Draw | None = None
 
     def __len__(self) -> int:
         return self.log_alpha.shape[-1]
@@ -84,6 +102,20 @@ class Gates(nn.Module):
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """``flat`` [G] as group name -> [k]."""
         return {name: flat[where] for name, where in self.slices.items()}
+
+    def pieces(self, flat: Tensor) -> tuple[Tensor, ...]:
+        """``flat`` [..., G] as one [..., k] a group."""
+        return flat.split(list(self.sizes), -1)
+
+    @property
+    def owners(self) -> Tensor:
+        """For each gate the index of the gate that owns it, -1 where none does; long [G]."""
+        return self.log_alpha.new_full((1,), -1, dtype=torch.long).expand(len(self)) if self._owners is None else self._owners
+
+    @property
+    def owned(self) -> bool:
+        """Whether any gate is owned by another."""
+        return self._owners is not None
 
     def probability(self) -> Tensor:
         """P(z != 0) of every gate, [G], differentiable."""
@@ -101,36 +133,37 @@ class Gates(nn.Module):
 
     @torch.no_grad()
     def open_mask(self) -> Tensor:
-        """The gates that are deployed, bool [G]: P(z != 0) > 1/2 and an open owner, and at least one a group."""
+        """The gates that are deployed, bool [G]: P(z != 0) > 1/2 and an open owner, and at least one a group.
+
+        Of a training that has settled, those that it holds open.
+        """
+        if self.held is not None:
+            return self.held != 0
         return self.alive(self.with_floor(self.probability() > 0.5))
 
     def alive(self, open_: Tensor) -> Tensor:
         """``open_`` [G] without the gates whose owner is closed."""
-        return open_ & ((self.owners < 0) | open_[self.owners]) if self._owned else open_
+        return open_ if self._owners is None else open_ & ((self._owners < 0) | open_[self._owners])
 
     @torch.no_grad()
     def with_floor(self, open_: Tensor) -> Tensor:
         """``open_`` [G] with the likeliest gate opened in every group that has none alive."""
-        empty = self._empty_groups(open_)
-        if not empty.any():
-            return open_
-        open_ = open_.clone()
-        score = self.probability()
-        for position in range(len(self.slices)):  # in order: owners first
-            if self._empty_groups(open_)[position]:
-                inside = (self.group_of == position).nonzero().squeeze(1)
-                alive = (self.owners[inside] < 0) | open_[self.owners[inside]]
-                inside = inside[alive] if alive.any() else inside
-                open_[inside[score[inside].argmax()]] = True
-        return open_
+        score = self.probability().double()
+        if self._owners is None:
+            empty = self._groups.sums(open_.double()) == 0
+            return open_ | (self._groups.first_largest(score) & self._groups.expand(empty))
+        owned = self._owners >= 0  # owners first: what they own depends on them
+        open_ = torch.where(owned, open_, self._floored(open_, score, ~owned))
+        waking = ~owned | open_[self._owners]
+        return self._floored(open_, score + 2.0 * waking, waking)
+
+    def _floored(self, open_: Tensor, score: Tensor, alive: Tensor) -> Tensor:
+        empty = self._groups.sums((open_ & alive).double()) == 0
+        return open_ | (self._groups.first_largest(score) & self._groups.expand(empty))
 
     def floor(self) -> Tensor:
         """The smallest deployable set, bool [G]: the likeliest gate of every group alone."""
         return self.with_floor(torch.zeros(len(self), dtype=torch.bool, device=self.log_alpha.device))
-
-    def _empty_groups(self, open_: Tensor) -> Tensor:
-        counts = torch.zeros(len(self.slices), dtype=torch.long, device=open_.device)
-        return counts.index_add_(0, self.group_of, self.alive(open_).long()) == 0
 
     @torch.no_grad()
     def evaluate(self, open_: Tensor) -> Tensor:
@@ -139,71 +172,101 @@ class Gates(nn.Module):
         The mean stands in where a gate is open against its median (settling, the last gate of a group): it is what
         the network has seen of that gate in training, on average.
         """
+        if self.held is not None and torch.equal(open_, self.held != 0):
+            return self.held
         z = self.estimator.evaluation(self.log_alpha)[0]
-        revived = open_ & (z == 0)
-        if revived.any():
-            z = torch.where(revived, self.estimator.mean(self.log_alpha), z)
-        return z * open_
+        return torch.where(z == 0, self.estimator.mean(self.log_alpha), z) * open_
+
+    @torch.no_grad()
+    def hold(self, open_: Tensor | None) -> None:
+        """From now on every forward, in train mode too, has the evaluation gates of ``open_`` [G]; None draws again."""
+        self.held = None
+        self.held = None if open_ is None else self.evaluate(open_).clone()
+        self._draw = None
 
     def draw(self, model: nn.Module | None = None, *_: Any) -> None:
         """Gates for the next forward: a new draw in training mode, the evaluation gates in eval mode.
 
         As a pre-hook it follows the mode of ``model``, whichever of its layers the user has frozen. Draws for each
-        example wait for the first gated layer, which knows how many examples there are.
+        example wait for the first gated layer, which knows how many examples there are. Evaluation gates stay as long
+        as nothing has changed.
         """
-        if model is not None:
+        if model is not None and self.training is not model.training:
             self.training = model.training
         if self._fixed is not None:
             return
-        self._held = self._noise = None
-        if not self.by_example:
-            self._hold(None)
+        if torch.compiler.is_compiling():
+            self._draw = self._sampled(None)
+            return
+        self.history.forward(self.training)
+        if self.training or not self._is_current():
+            self._draw = None
+            if not self.by_example:
+                self._make(None)
 
-    def _hold(self, examples: int | None) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode(False), torch.no_grad():  # what is held must serve a later forward with gradients
-            like = self.group_of if examples is None else self.group_of.expand(examples, -1)
-            if self.training:
-                self._noise = self.estimator.noise(like.to(self.log_alpha.dtype))
-                z, slope = self.estimator.sample(self.log_alpha, self._noise)
+    def current(self, examples: int | None = None) -> Draw:
+        """The draw of the current forward, for a number of ``examples`` where each has gates of its own.
+
+        The model's forward draws; where its layers are called by another method, the last draw holds until log_alpha
+        has changed or the model is in another mode.
+
+        Raises:
+            StructureError: a gated layer sees another number of examples than the draw was made for.
+        """
+        draw = self._fixed if self._fixed is not None else self._draw
+        if draw is None or (self._fixed is None and not torch.compiler.is_compiling() and not self._is_current()):
+            draw = self._make(examples)
+        if examples is not None and draw.examples != examples:
+            raise StructureError(
+                f"Gates: a gated layer reads {examples} examples, the last draw has gates for {draw.examples}: the "
+                "batch must be the first dim of the model's inputs and of what every gated layer reads, and only the "
+                "model's forward draws for another batch; attach gates with per_example=False, or pass the layer to "
+                "ignore="
+            )
+        return draw
+
+    def _is_current(self) -> bool:
+        key = (self.training, self.log_alpha._version)
+        return self._draw is not None and self._draw_key == key and self._draw.z.device == self.log_alpha.device
+
+    def _make(self, examples: int | None) -> Draw:
+        with torch.inference_mode(False):  # what is held must serve a later forward with gradients
+            self._draw, self._draw_key = self._sampled(examples), (self.training, self.log_alpha._version)
+        return self._draw
+
+    def _sampled(self, examples: int | None) -> Draw:
+        with torch.no_grad():
+            noise = None
+            if self.held is not None:
+                z, slope = self.held if examples is None else self.held.expand(examples, -1), None
+            elif self.training:
+                like = self.log_alpha if self.log_alpha.dim() == 1 else self.log_alpha[0]
+                noise = self.estimator.noise(like if examples is None else like.expand(examples, -1))
+                z, slope = self.estimator.sample(self.log_alpha, noise)
             else:
                 open_ = self.open_mask()
-                z = self.evaluate(open_)
-                slope = self.estimator.evaluation(self.log_alpha)[1] * open_
-            held = _with_ungated(z, slope)
-        self._held, self._held_key = held, (self.training, self.log_alpha._version)
-        return held
+                z, slope = self.evaluate(open_), self.estimator.evaluation(self.log_alpha)[1] * open_
+            return Draw(z, slope, self.sizes, noise if self.estimator.losses else None)
 
     @property
     def by_example(self) -> bool:
         """Whether the current forward has gates for each example, which multiply inputs instead of weights."""
         if self._fixed is not None:
-            return self._fixed[0].dim() > 1
-        return self.per_example and self.training
+            return self._fixed.examples is not None
+        return self.per_example and self.training and self.held is None
 
-    # Its key has log_alpha's version, another number every step, for which torch.compile would compile it anew.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def values(self, examples: int | None = None) -> tuple[Tensor, Tensor]:
-        """Gates of the current forward, [G + 1], and their slopes; the last entry (1, 0) serves ungated positions.
+    def reached(self) -> None:
+        """Take note that a backward has come to the gates."""
+        self.history.backward()
 
-        With a number of ``examples`` B the gates are [B, G + 1]. The model's forward draws; where its layers are called
-        by another method, the last draw holds until log_alpha has changed or the model is in another mode.
+    def check_recomputation(self) -> None:
+        """Raise where activation checkpointing runs a layer again, and the draw of its forward is gone.
 
         Raises:
-            StructureError: a gated layer sees another number of examples than the draw was made for.
+            SolverError: another forward has come between a checkpointed one and its backward.
         """
-        key, held = (self.training, self.log_alpha._version), self._held
-        if self._fixed is not None:
-            held = self._fixed
-        elif held is None or held[0].device != self.log_alpha.device or self._held_key != key:
-            held = self._hold(examples)
-        if examples is not None and len(held[0]) != examples:
-            raise StructureError(
-                f"Gates: a gated layer reads {examples} examples, the last draw has gates for {len(held[0])}: the "
-                "batch must be the first dim of the model's inputs and of what every gated layer reads, and only the "
-                "model's forward draws for another batch; attach gates with per_example=False, or pass the layer to "
-                "ignore="
-            )
-        return held
+        if self._fixed is None and self.held is None and self.training and self.history.recomputes_another_draw():
+            raise SolverError(REDRAWN)
 
     @contextmanager
     def opposite(self) -> Iterator[None]:
@@ -212,10 +275,11 @@ class Gates(nn.Module):
         Raises:
             StructureError: nothing was drawn yet, or the last forward was in eval mode.
         """
-        if self._noise is None or not self.training:
+        noise = None if self._draw is None else self._draw.noise
+        if noise is None or not self.training:
             raise StructureError("Gates: no draw to take the opposite of; run the model's forward in train mode first")
         with torch.no_grad():
-            z, _ = self.estimator.sample(self.log_alpha, self.estimator.opposite(self._noise))
+            z, _ = self.estimator.sample(self.log_alpha, self.estimator.opposite(noise))
         with self.fixed(z):
             yield
 
@@ -224,15 +288,11 @@ class Gates(nn.Module):
         """Add the score-function gradient of the last forward to ``log_alpha.grad``, where the estimator needs one.
 
         Solver, Penalty and Elbo do this in ``step(loss, closure)``; where gradients are accumulated over several
-        forwards, call it after each backward, and ``step()`` without arguments at the end. The gradient is as large as
-        ``loss``: before ``scaler.unscale_(optimizer)`` of a GradScaler pass ``scaler.scale(loss)``, and a closure that
-        scales too.
+        forwards, call it after each backward, and ``step()`` without arguments at the end. Pass the loss as it is, not
+        one that a GradScaler has scaled.
 
         Only the last draw is scored: a loss of two train-mode forwards gets a biased gradient, which nothing warns of.
         Put both batches through one forward, or call backward and score for each.
-
-        Where ``torch.distributed`` is initialised, the gradient is the mean over the processes of the default group, as
-        DistributedDataParallel makes that of the weights: every one of them must call this.
 
         Args:
             loss: the loss of the last forward, whose gates were drawn in train mode.
@@ -253,15 +313,16 @@ class Gates(nn.Module):
                 f"{kind} gates get their gradient from {needed} values of the loss: call {call} with the loss of this "
                 "forward" + (" and a function that computes it anew" if needed == 2 else "")
             )
-        if self._noise is None:
+        noise = None if self._draw is None else self._draw.noise
+        if noise is None:
             raise StructureError(f"{kind} gates: no draw to score; run the model's forward in train mode first")
         other = None
         if needed == 2 and closure is not None:
             with self.opposite():
                 other = float(closure())
-        gradient = _mean_over_processes(self.estimator.score(self.log_alpha, self._noise, float(loss), other))
+        gradient = self.estimator.score(self.log_alpha, noise, float(loss), other)
         self.log_alpha.grad = gradient if self.log_alpha.grad is None else self.log_alpha.grad + gradient
-        self.scored = True
+        self.history.scored = True
 
     @contextmanager
     def fixed(self, z: Tensor) -> Iterator[None]:
@@ -279,38 +340,78 @@ class Gates(nn.Module):
                 "them for each example"
             )
         before = self._fixed
-        z = z.detach().to(self.log_alpha)
-        self._fixed = _with_ungated(z, z.new_zeros(*self.log_alpha.shape[:-1], *z.shape))
+        self._fixed = Draw(z.detach().to(self.log_alpha), None, self.sizes)
         try:
             yield
         finally:
             self._fixed = before
 
+    def training_state(self) -> dict[str, Tensor]:
+        """What a state dict has of the training of these gates, beside ``log_alpha``, by name."""
+        state = dict(self.ledger if self.restored is None else self.restored)
+        return state if self.held is None else {**state, "held": self.held}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take in what :meth:`training_state` returned, for the seam to go on with; nothing changes where it does not fit.
+
+        Raises:
+            SolverError: the gates are being trained for something else.
+        """
+        wrong = [name for name, value in state.items() if not isinstance(value, Tensor)]
+        held = state.get("held")
+        if wrong or (held is not None and held.shape != (len(self),)):
+            raise SolverError(f"the saved state of the training: {', '.join(wrong) or 'held'} is not as it was saved")
+        asked, mine = state.get("asked"), self.ledger.get("asked")
+        if self.holder is not None and asked is not None and mine is not None and not torch.equal(asked.cpu(), mine):
+            raise SolverError(
+                f"the saved gates were trained for {bytes(asked.tolist()).decode(errors='replace')}, these are trained "
+                f"for {bytes(mine.tolist()).decode(errors='replace')}; build the Solver as it was, or load before it is "
+                "built and give it fresh=True"
+            )
+        self.held = None if held is None else held.to(self.log_alpha).clone()
+        self._draw = None
+        rest = {name: value.detach().clone() for name, value in state.items() if name != "held"}
+        self.restored = rest or self.restored
+
+    def _load_from_state_dict(self, *args: Any, **named: Any) -> None:
+        """Load as any module, but keep ``log_alpha`` the tensor that its optimizer knows, also with ``assign=True``."""
+        log_alpha = self.log_alpha
+        super()._load_from_state_dict(*args, **named)
+        if self.log_alpha is not log_alpha:
+            with torch.no_grad():
+                log_alpha.data = self.log_alpha.detach().to(torch.promote_types(self.log_alpha.dtype, torch.float32))
+            self._buffers["log_alpha"] = log_alpha
+        self._draw = None
+
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Gates:
-        """Move or cast as any module, but keep ``log_alpha`` in at least single precision."""
-        exact = self.log_alpha.detach()
-        grad = None if self.log_alpha.grad is None else self.log_alpha.grad.detach()
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.log_alpha.dtype in (torch.bfloat16, torch.float16):
-            device, self.log_alpha.grad = self.log_alpha.device, None
-            self.log_alpha.data = exact.to(device)
-            self.log_alpha.grad = None if grad is None else grad.to(device)
+        """Move or cast as any module, but keep ``log_alpha`` one tensor, in at least single precision."""
+        log_alpha = self._buffers.pop("log_alpha")
+        try:
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        finally:
+            self._buffers["log_alpha"] = log_alpha
+        if log_alpha is None:
+            return self
+        with torch.no_grad():
+            exact, grad = log_alpha.detach(), log_alpha.grad
+            moved = fn(exact)
+            if moved.dtype in (torch.bfloat16, torch.float16):
+                moved = exact.to(moved.device)
+            log_alpha.grad = None
+            log_alpha.data = moved
+            log_alpha.grad = None if grad is None else grad.to(moved)
+            device = moved.device
+            self._groups.to(device)
+            self._owners = None if self._owners is None else self._owners.to(device)
+            self.held = None if self.held is None else self.held.to(moved)
+            self._draw = None
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state of a copy or a pickle: without the last draw, which may have a graph."""
+        return {**self.__dict__, "_draw": None, "_fixed": None, "holder": None, "history": History()}
 
     def extra_repr(self) -> str:
         """Groups with their sizes, for ``print(model)``."""
         return ", ".join(f"{name}: {s.stop - s.start}" for name, s in self.slices.items())
-
-
-def _mean_over_processes(gradient: Tensor) -> Tensor:
-    """``gradient`` itself outside of distributed training; else the mean, which backward() makes of its own part."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return gradient
-    distributed.all_reduce(gradient)
-    return gradient / distributed.get_world_size()
-
-
-def _with_ungated(z: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-    one = z.new_ones(*z.shape[:-1], 1)
-    none = slope.new_zeros(*slope.shape[:-1], 1)
-    return torch.cat([z, one], -1), torch.cat([slope, none], -1)

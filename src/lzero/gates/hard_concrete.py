@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lzero.checks import choice, real
 from lzero.errors import StructureError
-from lzero.gates.estimator import Estimator, logit
+from lzero.gates.estimator import Estimator, Evaluation, logit
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class HardConcrete(Estimator):
         temperature: beta > 0; smaller is closer to a Bernoulli gate.
         gamma: lower end of the stretch, < 0; the mass at exactly 0 comes from it.
         zeta: upper end of the stretch, > 1; the mass at exactly 1 comes from it.
+        evaluate: what an open gate is in eval mode and in the purged model: its ``"mean"`` E[z], or its ``"median"``
+            as in the papers. Networks with BatchNorm lose most of their accuracy by the median in short trainings:
+            their running statistics are those of sampled gates.
 
     Raises:
         StructureError: a value outside these ranges.
@@ -40,13 +46,14 @@ class HardConcrete(Estimator):
     temperature: float = 2 / 3
     gamma: float = -0.1
     zeta: float = 1.1
+    evaluate: Evaluation = "mean"
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and self.gamma < 0 and self.zeta > 1):
-            raise StructureError(
-                "HardConcrete: expected temperature > 0, gamma < 0 and zeta > 1, found "
-                f"temperature={self.temperature}, gamma={self.gamma}, zeta={self.zeta}"
-            )
+        ranges = {"temperature": ("> 0", {"above": 0}), "gamma": ("< 0", {"below": 0}), "zeta": ("> 1", {"above": 1})}
+        for name, (expected, bounds) in ranges.items():
+            value = getattr(self, name)
+            real(f"HardConcrete: {name}", value, expected=f"a number {expected}", error=StructureError, **bounds)
+        choice("HardConcrete: evaluate", self.evaluate, get_args(Evaluation), error=StructureError)
 
     @property
     def _shift(self) -> float:
@@ -81,6 +88,12 @@ class HardConcrete(Estimator):
         p = self.probability(log_alpha)
         return p * (1 - p)
 
+    def probability_with_slope(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """P(z != 0) and P (1 - P), [G] each, in float64, without a graph."""
+        with torch.no_grad():
+            p = torch.sigmoid(log_alpha.double() - self._shift)
+            return p, torch.addcmul(p, p, p, value=-1)
+
     def quantile(self, log_alpha: Tensor, level: float) -> Tensor:
         """The value that z stays below with probability ``level``; level 1/2 is the median gate.
 
@@ -95,11 +108,13 @@ class HardConcrete(Estimator):
 
     def median(self, log_alpha: Tensor) -> Tensor:
         """The median gate, shaped as ``log_alpha``: 0 exactly when P(z != 0) <= 1/2."""
-        return self.evaluation(log_alpha)[0]
+        return self.sample(log_alpha, torch.zeros_like(log_alpha))[0]
 
     def evaluation(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """The median gate and its derivative, each shaped as ``log_alpha``."""
-        return self.sample(log_alpha, torch.zeros_like(log_alpha))
+        """E[z], or the median gate, and its derivative, each shaped as ``log_alpha``."""
+        if self.evaluate == "median":
+            return self.sample(log_alpha, torch.zeros_like(log_alpha))
+        return self._integrate(log_alpha, slope=False), self._integrate(log_alpha, slope=True)
 
     def mean(self, log_alpha: Tensor) -> Tensor:
         """E[z], shaped as ``log_alpha``: the integral of P(z > t) over t in [0, 1], by Gauss-Legendre quadrature.
@@ -107,8 +122,16 @@ class HardConcrete(Estimator):
         P(z > t) = sigmoid(log_alpha - beta log((t - gamma) / (zeta - t))); with the default constants 48 nodes give
         1e-12 in float64.
         """
+        return self._integrate(log_alpha, slope=False)
+
+    def _integrate(self, log_alpha: Tensor, *, slope: bool) -> Tensor:
+        """E[z], or its derivative, shaped as ``log_alpha``; in pieces, since every gate is looked at 48 times."""
+        if len(log_alpha) > _PIECE:
+            return torch.cat([self._integrate(piece, slope=slope) for piece in log_alpha.split(_PIECE)])
         t = log_alpha.new_tensor((_NODES + 1) / 2)  # [48]
         survival = torch.sigmoid(log_alpha[..., None] - self.temperature * ((t - self.gamma) / (self.zeta - t)).log())
+        if slope:
+            survival = survival * (1 - survival)
         return (survival * log_alpha.new_tensor(_WEIGHTS / 2)).sum(-1)  # no matmul: autocast would round it
 
     def initial(self, open_probability: float) -> tuple[float]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from lzero.cost import Measure
-from lzero.errors import SolverError
+from lzero.checks import choice, real, whole
+from lzero.cost import MEASURES, Measure
+from lzero.errors import BudgetError, SolverError
 from lzero.gates.gates import Gates
-from lzero.solver.seam import Loss, Seam
+from lzero.solver.gate_optimizer import default_gate_lr
+from lzero.solver.schedule import step_count
+from lzero.solver.seam import Seam, checked_gates
 
 
 @runtime_checkable
@@ -31,68 +33,72 @@ class Elbo(Seam):
         examples: N >= 1, the size of the training set.
         warm_up_steps: optimizer steps until the prior has its full weight; 0 for all of the training.
         measure: what ``metrics()`` counts: ``"params"``, ``"macs"`` or ``"gates"``.
+        total_steps: of the training, where known, for the default of ``gate_lr``.
+        gate_lr, optimizer, fresh: as for :class:`lzero.Solver`.
 
     Raises:
         SolverError: gates without a prior, or numbers that are not whole or too small.
     """
 
-    def __init__(self, gates: Gates, examples: int, *, warm_up_steps: int = 0, measure: Measure = "params") -> None:
-        _check_whole("examples", examples, 1, "the size of the training set")
-        _check_whole("warm_up_steps", warm_up_steps, 0, "a number of optimizer steps")
-        super().__init__(gates, measure)
+    def __init__(
+        self,
+        gates: Gates,
+        examples: int,
+        *,
+        warm_up_steps: int = 0,
+        measure: Measure = "params",
+        total_steps: int | None = None,
+        gate_lr: float | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        fresh: bool = False,
+    ) -> None:
+        gates = checked_gates("Elbo", gates)
+        choice("measure", measure, MEASURES, error=BudgetError)
+        expected = "the size of the training set, a whole number >= 1"
+        count = whole("examples", examples, least=1, expected=expected, error=SolverError)
+        expected = "a number of optimizer steps, a whole number >= 0"
+        warm_up = whole("warm_up_steps", warm_up_steps, least=0, expected=expected, error=SolverError)
         if not isinstance(gates.estimator, _HasPrior):
             raise SolverError(
                 f"Elbo: {type(gates.estimator).__name__} gates have no divergence from a prior; attach gates with "
                 "estimator=LogNormal(), or use lzero.Penalty or lzero.Solver"
             )
+        steps = 10**9 if total_steps is None else step_count("total_steps", total_steps)
+        rate = default_gate_lr(steps) if gate_lr is None else gate_lr
+        super().__init__(
+            gates,
+            measure,
+            asked={"examples": count, "warm_up_steps": warm_up},
+            gate_lr=real("gate_lr", rate, above=0, expected="a positive number", error=SolverError),
+            optimizer=optimizer,
+            fresh=fresh,
+        )
         self._prior: _HasPrior = gates.estimator
-        self.examples = examples
-        self.warm_up_steps = warm_up_steps
-        gates.budgets = ()
+        self.examples, self.warm_up_steps = count, warm_up
+        self._begin()
 
     @property
     def weight(self) -> float:
         """w of the next step, in [0, 1]."""
         return min(self.steps / self.warm_up_steps, 1.0) if self.warm_up_steps else 1.0
 
-    def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> None:
-        """Add the prior's pull to the gates' gradient; between backward and step, and as ``Solver.step``."""
-        self.loss_gradient(loss, closure)
-        divergence = self._prior.divergence(self.gates.log_alpha).sum()
-        (self.weight / self.examples * divergence).backward()  # type: ignore[no-untyped-call]
-        self.steps += 1
+    def _pull(self, gradient: Tensor, norm: Tensor, finite: Tensor | None) -> None:
+        with torch.enable_grad():
+            log_alpha = self.gates.log_alpha.detach().requires_grad_()
+            (pull,) = torch.autograd.grad(self._prior.divergence(log_alpha).sum(), log_alpha)
+        gradient.add_(pull, alpha=self.weight / self.examples)
 
     def metrics(self) -> dict[str, float]:
         """Expected and deployed density; ``divergence``, summed over the gates, in nats; w as ``multiplier``.
 
         ``multiplier_loss_units`` is w / N.
         """
+        row = super().metrics()
         with torch.no_grad():
             divergence = float(self._prior.divergence(self.gates.log_alpha).double().sum())
         return {
-            **super().metrics(),
+            **row,
             "multiplier": self.weight,
             "multiplier_loss_units": self.weight / self.examples,
             "divergence": divergence,
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Steps, examples and warm-up."""
-        return {"steps": self.steps, "examples": self.examples, "warm_up_steps": self.warm_up_steps}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state``.
-
-        Raises:
-            SolverError: it is not an Elbo's. Nothing is changed then.
-        """
-        if not {"steps", "examples", "warm_up_steps"} <= state.keys():
-            raise SolverError(f"Elbo: expected the entries steps, examples and warm_up_steps, found {list(state)}")
-        self.steps = int(state["steps"])
-        self.examples = int(state["examples"])
-        self.warm_up_steps = int(state["warm_up_steps"])
-
-
-def _check_whole(name: str, value: object, smallest: int, what: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-        raise SolverError(f"{name}: expected {what}, a whole number >= {smallest}, found {value!r}")

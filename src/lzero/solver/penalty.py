@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from numbers import Real
-from typing import Any
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
-from lzero.constraints import named_cost
-from lzero.cost import Measure, check_paths
+from lzero.checks import choice, real, shown
+from lzero.cost import MEASURES, Cost, Measure, check_paths
 from lzero.errors import BudgetError, SolverError
 from lzero.gates.gates import Gates
-from lzero.solver.seam import Loss, Seam
+from lzero.solver.gate_optimizer import default_gate_lr
+from lzero.solver.schedule import step_count
+from lzero.solver.seam import Seam, checked_gates
 
 
 class Penalty(Seam):
@@ -28,31 +28,59 @@ class Penalty(Seam):
         coefficient: lambda >= 0, in units of the loss; or a mapping from module path (a layer, or a block with all
             below it) to one of its own.
         measure: ``"params"``, ``"macs"`` or ``"gates"``.
+        total_steps: of the training, where known, for the default of ``gate_lr``.
+        gate_lr, optimizer, fresh: as for :class:`lzero.Solver`.
 
     Attributes:
         coefficient: what was given, as plain numbers.
 
     Raises:
-        BudgetError: a coefficient that is negative or not a finite number, or a path without gated layers.
+        BudgetError: a coefficient that is negative or not a finite number, an unknown measure, or a path without gated
+            layers.
+        SolverError: other arguments that are malformed.
     """
 
     coefficient: float | dict[str, float]
 
-    def __init__(self, gates: Gates, coefficient: float | Mapping[str, float], *, measure: Measure = "params") -> None:
-        self.coefficient = _checked(coefficient)
-        super().__init__(gates, measure)
-        parts = _by_path(self.coefficient)
+    def __init__(
+        self,
+        gates: Gates,
+        coefficient: float | Mapping[str, float],
+        *,
+        measure: Measure = "params",
+        total_steps: int | None = None,
+        gate_lr: float | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        fresh: bool = False,
+    ) -> None:
+        gates = checked_gates("Penalty", gates)
+        choice("measure", measure, MEASURES, error=BudgetError)
+        values = _checked(coefficient)
+        parts = _by_path(values)
         check_paths("coefficient", parts, gates.plan, consumers=measure == "gates")
-        self._names, self._cost = named_cost(gates, measure, parts)
-        gates.budgets = ()
+        cost = Cost(gates, measure, [(path,) for path in parts])
+        names = [f"{measure}/{path}" if path else measure for path in parts]
+        empty = [name for name, total in zip(names, cost.total.tolist(), strict=True) if not total]
+        if empty:
+            raise BudgetError(f"{empty[0]}: nothing there counts towards {measure}; leave it out")
+        steps = 10**9 if total_steps is None else step_count("total_steps", total_steps)
+        rate = default_gate_lr(steps) if gate_lr is None else gate_lr
+        super().__init__(
+            gates,
+            measure,
+            asked={"coefficient": values, "measure": measure},
+            gate_lr=real("gate_lr", rate, above=0, expected="a positive number", error=SolverError),
+            optimizer=optimizer,
+            fresh=fresh,
+        )
+        self.coefficient = values
+        self._names, self._cost = names, cost
+        self._coefficients = cost.total.new_tensor(list(parts.values())) / cost.total
+        self._begin()
 
-    def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> None:
-        """Add the penalty's pull to the gates' gradient; between backward and step, and as ``Solver.step``."""
-        self.loss_gradient(loss, closure)
-        expected, _ = self._cost.linearise(self.gates.probability())  # [K]
-        coefficients = expected.new_tensor(list(_by_path(self.coefficient).values()))
-        torch.dot(coefficients, expected).backward()  # type: ignore[no-untyped-call]
-        self.steps += 1
+    def _pull(self, gradient: Tensor, norm: Tensor, finite: Tensor | None) -> None:
+        p, slope = self.gates.estimator.probability_with_slope(self.gates.log_alpha)
+        gradient.add_(self._cost.at(p).pull(self._coefficients) * slope)
 
     def metrics(self) -> dict[str, float]:
         """Expected and deployed density of the whole model, and the coefficient.
@@ -66,41 +94,22 @@ class Penalty(Seam):
                 row[column if len(self._names) == 1 else f"{name}:{column}"] = value
         return row
 
-    def state_dict(self) -> dict[str, Any]:
-        """Steps and coefficient."""
-        coefficient = self.coefficient
-        return {"steps": self.steps, "coefficient": dict(coefficient) if isinstance(coefficient, dict) else coefficient}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state``, with its coefficients.
-
-        Raises:
-            SolverError: it is not a Penalty's, or one's with other parts. Nothing is changed then.
-        """
-        if not {"steps", "coefficient"} <= state.keys():
-            raise SolverError(f"Penalty: expected the entries steps and coefficient, found {list(state)}")
-        saved, mine = _checked(state["coefficient"]), self.coefficient
-        if _by_path(saved).keys() != _by_path(mine).keys():
-            raise SolverError(
-                f"Penalty: the saved coefficient is {saved}, this one {mine}; build the Penalty as it was"
-            )
-        self.steps = int(state["steps"])
-        values = _by_path(saved)
-        self.coefficient = {path: values[path] for path in mine} if isinstance(mine, dict) else values[""]
+    def _move(self, device: torch.device) -> None:
+        super()._move(device)
+        self._cost.to(device)
+        self._coefficients = self._coefficients.to(device)
 
 
-def _checked(coefficient: float | Mapping[str, float]) -> float | dict[str, float]:
+def _checked(coefficient: object) -> float | dict[str, float]:
+    expected = "a finite number >= 0, such as 0.1"
     if not isinstance(coefficient, Mapping):
-        return _number(coefficient, "coefficient")
-    if not coefficient:
-        raise BudgetError("coefficient: expected at least one module path, found an empty mapping")
-    return {path: _number(value, f"coefficient[{path!r}]") for path, value in coefficient.items()}
-
-
-def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
-        raise BudgetError(f"{where}: expected a finite number >= 0, such as 0.1, found {value!r}")
-    return float(value)
+        return real("coefficient", coefficient, least=0, expected=expected, error=BudgetError)
+    if not coefficient or not all(isinstance(path, str) for path in coefficient):
+        raise BudgetError(f"coefficient: expected module path -> number, found {shown(dict(coefficient))}")
+    return {
+        path: real(f"coefficient[{path!r}]", value, least=0, expected=expected, error=BudgetError)
+        for path, value in coefficient.items()
+    }
 
 
 def _by_path(coefficient: float | dict[str, float]) -> dict[str, float]:

@@ -1,13 +1,13 @@
-"""How the target falls from 1 to what was asked for."""
+"""How the target falls from 1 to what was asked for, and over how many steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from lzero.checks import shown, whole
 from lzero.errors import SolverError
 
 Schedule = Callable[[float, float], float]
-_ANNEAL_STEPS = 1000
 
 
 def cubic(target: float, progress: float) -> float:
@@ -23,20 +23,40 @@ def fixed(target: float, progress: float) -> float:
 SCHEDULES: Mapping[str, Schedule] = {"cubic": cubic, "fixed": fixed}
 
 
+def step_count(name: str, value: object) -> int:
+    """``value`` where it is a positive number of optimizer steps.
+
+    Raises:
+        SolverError: anything else.
+    """
+    return whole(name, value, least=1, expected="a positive number of optimizer steps", error=SolverError)
+
+
 def anneal_length(total_steps: int | None, anneal_steps: int | None) -> int:
-    """Steps over which the target anneals: half of the training where its length is known."""
-    for name, value in (("total_steps", total_steps), ("anneal_steps", anneal_steps)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise SolverError(f"{name}: expected a positive number of optimizer steps, found {value!r}")
+    """Steps over which the target anneals: half of the training unless told.
+
+    Raises:
+        SolverError: neither is known, or one is no positive number of steps.
+    """
+    total = None if total_steps is None else step_count("total_steps", total_steps)
     if anneal_steps is not None:
-        return anneal_steps
-    return max(1, total_steps // 2) if total_steps is not None else _ANNEAL_STEPS
+        return step_count("anneal_steps", anneal_steps)
+    if total is None:
+        raise SolverError(
+            "total_steps: expected the number of optimizer steps of the whole training, such as epochs * len(loader), "
+            "by which the target falls to what was asked; or give anneal_steps, where the end is open"
+        )
+    return max(1, total // 2)
 
 
-def schedule_of(schedule: str | Schedule) -> Schedule:
-    """The schedule of that name, or the function itself."""
-    if callable(schedule):
+def schedule_of(schedule: object) -> Schedule:
+    """The schedule of that name, or the function itself.
+
+    Raises:
+        SolverError: neither.
+    """
+    if isinstance(schedule, str) and schedule in SCHEDULES:
+        return SCHEDULES[schedule]
+    if not isinstance(schedule, str) and callable(schedule):
         return schedule
-    if schedule not in SCHEDULES:
-        raise SolverError(f"schedule: expected one of {', '.join(SCHEDULES)} or a function, found {schedule!r}")
-    return SCHEDULES[schedule]
+    raise SolverError(f"schedule: expected one of {', '.join(SCHEDULES)} or a function, found {shown(schedule)}")

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import cooper
 import torch
 from torch import Tensor
 
-from lzero.constraints import Budget, Constraint, asked_for, part_names
+from lzero.checks import flag, real
+from lzero.constraints import Budgets, Constraint, asked_for
 from lzero.cost import Measure
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
-from lzero.solver.dual import default_lr, dual_optimizer
-from lzero.solver.schedule import Schedule, anneal_length, schedule_of
-from lzero.solver.seam import Loss, Seam
+from lzero.settle import settle
+from lzero.solver.dual import Multipliers, default_dual_lr
+from lzero.solver.gate_optimizer import default_gate_lr
+from lzero.solver.schedule import Schedule, anneal_length, cubic, schedule_of
+from lzero.solver.seam import Seam, checked_gates
 
 _MEMORY = 0.99  # of the running mean of the loss gradient's norm
 _TINY = 1e-30
 
 
 class Solver(Seam):
-    """The constrained solver: adds lambda u d(cost)/d(gates) to the gates' gradient, then ascends on lambda.
+    """The constrained solver: adds lambda u d(cost)/d(gates) to the gates' gradient, moves the gates, ascends on lambda.
 
-    For a part of the model with expected cost fraction c(p), deployed fraction c(median gates) and target e_t:
+    For a part of the model with expected cost fraction c(p), deployed fraction c(open gates) and target e_t:
 
         primal:  log_alpha.grad += lambda u d c(p) / d log_alpha,   u = EMA(|d loss|) / |d c|   (norms over log_alpha)
-        dual:    lambda <- lambda + dual_lr (c(median gates) - e_t) / e_t,  then 0 where the two disagree in sign
+        dual:    lambda <- lambda + dual_lr (c(open gates) - e_t) / e_t,  then 0 where the two disagree in sign
 
     so that lambda answers to what will be shipped, and lambda = 1 is as strong as the loss, whatever its scale; the
     violation is relative, since one point too much weighs more at a target of 5 % than at 80 %. A single budget is held
@@ -40,8 +41,12 @@ class Solver(Seam):
         target_density: shorthand for ``constraints=[Constraint(target_density, measure)]``.
         measure: of the shorthand: ``"params"``, ``"macs"`` or ``"gates"``.
         constraints: one or several budgets that hold at once.
-        total_steps: optimizer steps of the whole training, where known; the target anneals over the first half.
-        anneal_steps: length of the annealing; overrides ``total_steps``; 1,000 where neither is given.
+        total_steps: optimizer steps of the whole training; the target anneals over the first half.
+        anneal_steps: length of the annealing; overrides that half, and stands for ``total_steps`` where the end is open.
+        finetune: share of ``total_steps``, at the end, in which the deployed set is settled and held: no noise any more,
+            so that weights and running statistics see what is shipped.
+        gate_lr: rate of the gates' Adam; by default 0.02, and 24 / total_steps where that is more.
+        optimizer: an optimizer of your own over ``[gates.log_alpha]``, in place of that Adam.
         schedule: ``"cubic"``, ``"fixed"`` or a function (target, progress in [0, 1]) -> annealed target.
         dual_lr: step size of the ascent; by default 0.01, and 10 / anneal_steps (at most 0.1) where that is more.
         dual: ``"sgd"`` (plain ascent) or ``"nupi"`` (proportional-integral control, cooper's nuPI).
@@ -51,10 +56,12 @@ class Solver(Seam):
         two_sided: let lambda be negative below the target; by default where there is a single part.
         scale: make lambda scale-free by u, and violations relative; False leaves u = 1 and violations as they are.
         augmentation: coefficient of cooper's augmented Lagrangian; 0 is the plain Lagrangian.
+        fresh: begin a new training on gates that have been trained for something else.
+        process_group: of ``torch.distributed``; None for the default group.
 
     Raises:
         BudgetError: a malformed or infeasible budget; the message has the smallest feasible density.
-        SolverError: arguments that do not fit together.
+        SolverError: arguments that do not fit together, or gates that have been trained for another budget or length.
     """
 
     def __init__(
@@ -66,6 +73,9 @@ class Solver(Seam):
         constraints: Sequence[Constraint] | None = None,
         total_steps: int | None = None,
         anneal_steps: int | None = None,
+        finetune: float = 0.0,
+        gate_lr: float | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
         schedule: Literal["cubic", "fixed"] | Schedule = "cubic",
         dual_lr: float | None = None,
         dual: Literal["sgd", "nupi"] = "sgd",
@@ -74,74 +84,87 @@ class Solver(Seam):
         two_sided: bool | None = None,
         scale: bool = True,
         augmentation: float = 0.0,
+        fresh: bool = False,
+        process_group: Any = None,
     ) -> None:
-        self.constraints = asked_for("Solver", target_density, measure, constraints)
-        super().__init__(gates, self.constraints[0].measure)
-        if two_sided is None:
-            two_sided = sum(len(constraint.parts(gates)) for constraint in self.constraints) == 1
-        self.budgets = [Budget(constraint, gates, augmentation, two_sided) for constraint in self.constraints]
-        part_names("Solver", self.budgets)
-        self._anneal_steps = anneal_length(total_steps, anneal_steps)
+        gates = checked_gates("Solver", gates)
+        asked = asked_for("Solver", target_density, measure, constraints)
+        budgets = Budgets(asked, gates, "Solver")
+        length = anneal_length(total_steps, anneal_steps)
+        total = 2 * length if total_steps is None else int(total_steps)
+        share = real("finetune", finetune, least=0, below=1, expected="a share in [0, 1)", error=SolverError)
+        if share and total_steps is None:
+            raise SolverError("finetune: is a share of total_steps; give total_steps too")
+        parts = len(budgets.names)
+        rate = default_gate_lr(total) if gate_lr is None else gate_lr
+        rate = real("gate_lr", rate, above=0, expected="a positive number", error=SolverError)
+        super().__init__(
+            gates,
+            asked[0].measure,
+            constraints=asked,
+            asked={"total_steps": total_steps, "anneal_steps": length, "finetune": share},
+            gate_lr=rate,
+            optimizer=optimizer,
+            fresh=fresh,
+            process_group=process_group,
+        )
+        self.constraints, self.budgets = asked, budgets
+        self._anneal_steps, self._settles_at = length, total - round(share * total) if share else None
         self._schedule = schedule_of(schedule)
-        lr = default_lr(self._anneal_steps) if dual_lr is None else dual_lr
-        self._restarts = dual == "sgd" if restarts is None else restarts
-        self._scale = scale
-        self._norms = [torch.zeros_like(budget.targets) for budget in self.budgets]
-        self._units = [torch.ones_like(budget.targets) for budget in self.budgets]
-        self._dual = dual_optimizer(dual, [budget.multiplier for budget in self.budgets], lr, dual_options or {})
-        gates.budgets = self.budgets
+        self._scale = flag("scale", scale, error=SolverError)
+        self._dual = Multipliers(
+            parts,
+            self._device,
+            dual=dual,
+            lr=default_dual_lr(length) if dual_lr is None else dual_lr,
+            options=dual_options or {},
+            restarts=dual == "sgd" if restarts is None else flag("restarts", restarts, error=SolverError),
+            two_sided=parts == 1 if two_sided is None else flag("two_sided", two_sided, error=SolverError),
+            augmentation=augmentation,
+        )
+        self._averages = torch.zeros(parts + 1, dtype=torch.float64, device=self._device)  # of norms, and of 1
+        self._per_value = budgets.cost.total.reciprocal()  # u / total
+        self._begin()
 
-    def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> None:
-        """Add the constraints' pull to the gates' gradient and update the multipliers; between backward and step.
-
-        Args:
-            loss: the loss of the last forward; needed by estimators that score it (ARM, AR), ignored by the others.
-            closure: computes that loss anew, for ARM: see :meth:`lzero.Gates.score`.
-
-        Raises:
-            StructureError: the estimator needs a loss or a closure that was not given.
-            SolverError: the gates have no gradient yet.
-            NonFiniteError: their gradient is NaN or infinite; nothing is changed then.
-        """
-        loss_gradient = _per_gate(self.loss_gradient(loss, closure).detach().double())
-        probability = self.gates.probability()  # [G], with graph
-        slope = _per_gate(self.gates.probability_slope().double())  # [G], |dp / d log_alpha|
-        deployed = self.gates.open_mask()
-        observed: dict[cooper.Constraint, cooper.ConstraintState] = {}
-        violations = []
-        for position, budget in enumerate(self.budgets):
-            expected, rows = budget.cost.linearise(probability)
-            if self._scale:
-                self._rescale(position, rows.restricted_norms(loss_gradient), rows.norms(slope))
-            target = self.annealed(budget.targets)
-            strict = budget.cost.fraction(deployed) - target
-            if self._scale:
-                strict = strict / target
-            observed[budget.constraint] = cooper.ConstraintState(
-                violation=self._units[position] * (expected - target), strict_violation=strict
-            )
-            violations.append(strict)
-        state = cooper.CMPState(observed_constraints=observed)
-        primal, dual = state.compute_primal_lagrangian(), state.compute_dual_lagrangian()
-        self._dual.zero_grad()
-        primal.backward()
-        dual.backward()
-        self._dual.step()
-        for budget, violation in zip(self.budgets, violations, strict=True):
-            budget.project()
-            if self._restarts:
-                budget.multiplier.data.masked_fill_(budget.multiplier * violation <= 0, 0.0)
-        self.steps += 1
+    def _pull(self, gradient: Tensor, norm: Tensor, finite: Tensor | None) -> None:
+        cost, log_alpha = self.budgets.cost, self.gates.log_alpha
+        p, slope = self.gates.estimator.probability_with_slope(log_alpha)  # [G], and [G] or [C, G]
+        size = slope if slope.dim() == 1 else slope.norm(dim=0)  # [G]
+        point = cost.beside(p, self.gates)
+        row = point.row() if len(cost.total) == 1 else None  # d value / d p of a single part, [G]
+        annealed = self.annealed(self.budgets.targets)
+        if self._scale:
+            violation = point.deployed / (cost.total * annealed) - 1
+            along = None if row is None else row * size
+            found = norm.view(1) if cost.everywhere else point.restricted_norms(_per_gate(gradient.double()))
+            against = point.norms(size) if along is None else torch.linalg.vector_norm(along, dim=0, keepdim=True)
+            self._per_value = self._average(found, finite) / against.clamp_min(_TINY)
+        else:
+            violation = point.deployed / cost.total - annealed
+        coefficients = self._dual.force(self._per_value * (point.value - cost.total * annealed)) * self._per_value
+        if row is None:
+            gradient.add_(point.pull(coefficients) * slope)
+        else:
+            gradient.addcmul_(row * slope, coefficients)
+        self._dual.ascend(violation, finite)
 
     def annealed(self, targets: Tensor) -> Tensor:
         """The targets that hold at this step, shaped as ``targets``."""
         progress = min(self.steps / self._anneal_steps, 1.0)
+        if self._schedule is cubic:
+            return torch.lerp(targets, torch.ones_like(targets), (1 - progress) ** 3) if progress < 1 else targets
         return targets.new_tensor([self._schedule(target, progress) for target in targets.tolist()])
+
+    @property
+    def target_density(self) -> float | None:
+        """The target of a single part; None where there are several."""
+        return float(self.budgets.targets[0]) if len(self.budgets.names) == 1 else None
 
     @property
     def multipliers(self) -> dict[str, float]:
         """lambda of every part, by name; 1 is as strong as the loss."""
-        return self._by_name([budget.multiplier.detach() for budget in self.budgets])
+        self._continue()
+        return self.budgets.named(self._dual.value.detach())
 
     def metrics(self) -> dict[str, float]:
         """One row of plain floats for a Recorder, evaluated now.
@@ -150,75 +173,51 @@ class Solver(Seam):
         part, ``target``, ``annealed_target``, ``multiplier`` (lambda), ``multiplier_loss_units`` (lambda u),
         ``violation`` and ``strict_violation`` follow; with several, each of them once a part, as ``name:column``.
         """
-        probability, deployed = self.gates.probability().detach(), self.gates.open_mask()
         row = super().metrics()
+        budgets, multiplier = self.budgets, self._dual.value.detach()
         columns = {
-            "target": [b.targets for b in self.budgets],
-            "annealed_target": [self.annealed(b.targets) for b in self.budgets],
-            "multiplier": [b.multiplier.detach() for b in self.budgets],
-            "multiplier_loss_units": [
-                b.multiplier.detach() * u for b, u in zip(self.budgets, self._units, strict=True)
-            ],
-            "violation": [b.cost.fraction(probability) - b.targets for b in self.budgets],
-            "strict_violation": [b.cost.fraction(deployed) - b.targets for b in self.budgets],
+            "target": budgets.targets,
+            "annealed_target": self.annealed(budgets.targets),
+            "multiplier": multiplier,
+            "multiplier_loss_units": multiplier * self._per_value * budgets.cost.total,
+            "violation": budgets.cost.fraction(self.gates.probability().detach()) - budgets.targets,
+            "strict_violation": budgets.cost.fraction(self.gates.open_mask()) - budgets.targets,
         }
         for column, values in columns.items():
-            named = self._by_name(values)
-            single = len(named) == 1
-            row |= {column if single else f"{name}:{column}": value for name, value in named.items()}
+            named = budgets.named(values)
+            row |= {column if len(named) == 1 else f"{name}:{column}": value for name, value in named.items()}
         return row
 
-    def state_dict(self) -> dict[str, Any]:
-        """A copy of all that :meth:`load_state_dict` needs to continue to the bit: multipliers, scales, steps.
+    def _after(self) -> None:
+        super()._after()
+        if self.steps == self._settles_at and self.gates.held is None:
+            settle(self.gates, self.budgets).hold(self.gates, self.budgets)
 
-        It is tensors and plain numbers, so that ``torch.load(..., weights_only=True)`` reads it; the options of the
-        dual optimizer belong to the constructor.
-        """
-        return {
-            "steps": self.steps,
-            "names": [name for budget in self.budgets for name in budget.names],
-            "multipliers": [budget.multiplier.detach().clone() for budget in self.budgets],
-            "gradient_norms": [norm.clone() for norm in self._norms],
-            "units": [unit.clone() for unit in self._units],
-            "dual": copy.deepcopy(self._dual.state_dict()["state"]),
-        }
+    @property
+    def _on_device(self) -> bool:
+        return super()._on_device and self._dual.immediate
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state``.
+    def _average(self, norms: Tensor, finite: Tensor | None) -> Tensor:
+        """The running mean of ``norms`` [K], without those of steps that are skipped."""
+        one = self._averages.new_ones(1)
+        if finite is not None:
+            norms, one = torch.where(finite, norms, 0.0), one * finite
+        self._averages.lerp_(torch.cat([norms, one]), 1 - _MEMORY)
+        return self._averages[:-1] / self._averages[-1:].clamp_min(_TINY)
 
-        Raises:
-            SolverError: it was saved with other constraints; the message names both. Nothing is changed then.
-        """
-        entries = ("steps", "multipliers", "gradient_norms", "units", "dual")
-        names = [name for budget in self.budgets for name in budget.names]
-        if list(state.get("names", [])) != names:
-            raise SolverError(
-                f"Solver: the saved constraints are {state.get('names')}, these are {names}; build the Solver as it was"
-            )
-        missing = [entry for entry in entries if entry not in state]
-        if missing:
-            raise SolverError(f"Solver: the saved state has no {', '.join(missing)}; it is not a Solver's state_dict")
-        self.steps = int(state["steps"])
-        for position, budget in enumerate(self.budgets):
-            budget.multiplier.data.copy_(state["multipliers"][position])
-            self._norms[position].copy_(state["gradient_norms"][position])
-            self._units[position].copy_(state["units"][position])
-        options = self._dual.state_dict()["param_groups"]
-        self._dual.load_state_dict({"state": copy.deepcopy(state["dual"]), "param_groups": options})
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"averages": self._averages, "units": self._per_value, **self._dual.tensors()}
 
-    def _rescale(self, position: int, loss_norm: Tensor, cost_norm: Tensor) -> None:
-        """Update u = EMA(|d loss|) / |d cost| of one budget; both norms [K]."""
-        self._norms[position].lerp_(loss_norm, 1 - _MEMORY)
-        average = self._norms[position] / (1 - _MEMORY ** (self.steps + 1))
-        self._units[position] = average / cost_norm.clamp_min(_TINY)
+    def _take(self, tensors: Mapping[str, Tensor]) -> None:
+        self._averages.copy_(tensors["averages"])
+        self._per_value = tensors["units"].to(self._device).clone()
+        self._dual.restore(tensors)
 
-    def _by_name(self, values: Sequence[Tensor]) -> dict[str, float]:
-        """Tensors [K] of every budget as name -> float."""
-        return {
-            name: value
-            for budget, tensor in zip(self.budgets, values, strict=True)
-            for name, value in zip(budget.names, tensor.tolist(), strict=True)
-        }
+    def _move(self, device: torch.device) -> None:
+        super()._move(device)
+        self.budgets.to(device)
+        self._dual.to(device)
+        self._averages, self._per_value = self._averages.to(device), self._per_value.to(device)
 
 
 def _per_gate(gradient: Tensor) -> Tensor:

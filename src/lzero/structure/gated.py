@@ -1,20 +1,39 @@
-"""Finding the gates on a gated model, and loading checkpoints of the ungated one into it."""
+"""Finding the gates of a model, and the tensors that they multiply."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from lzero.checks import shown
+from lzero.errors import StructureError
 from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 
 
 def gates_of(model: nn.Module) -> Gates | None:
-    """The gates attached to ``model``, or None."""
+    """The gates attached to ``model``, wrapped or not, or None.
+
+    Raises:
+        StructureError: what is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise StructureError(f"gates_of: expected an nn.Module, found {shown(model)}")
     return next((module for module in model.modules() if isinstance(module, Gates)), None)
+
+
+def require_gates(model: nn.Module) -> Gates:
+    """The gates attached to ``model``.
+
+    Raises:
+        StructureError: there are none.
+    """
+    gates = gates_of(model)
+    if gates is None:
+        raise StructureError(f"{type(model).__name__}: no gates attached; call lzero.attach_gates(model, inputs) first")
+    return gates
 
 
 def gated_leaves(module: nn.Module) -> list[str]:
@@ -31,26 +50,8 @@ def gates_on(module: nn.Module, leaf: str) -> list[Gate]:
     return [step for step in steps[leaf] if isinstance(step, Gate)]
 
 
-@torch.no_grad()
-def accept_plain_checkpoint(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Let ``load_state_dict`` take the state of the ungated model: gates stay as they are, weights take their place.
-
-    Where attaching rescaled the weights by E[z], the loaded ones are divided by today's E[z] too, so that the network
-    that was saved starts at its own scale.
-    """
-    found = next(((path, module) for path, module in model.named_modules() if isinstance(module, Gates)), None)
-    if found is None or f"{prefix}{found[0]}.log_alpha" in state:
-        return
-    gates = found[1]
-    state[f"{prefix}{found[0]}.log_alpha"] = gates.log_alpha.detach().clone()
-    for path, module in model.named_modules():
-        for leaf in gated_leaves(module):
-            plain = f"{prefix}{path}.{leaf}" if path else f"{prefix}{leaf}"
-            if plain not in state:
-                continue
-            weight = state.pop(plain)
-            steps: Any = module.parametrizations[leaf]
-            if gates.rescaled and weight.shape == steps.original.shape:  # else loading says what does not fit
-                for gate in steps:
-                    weight = weight / gate.factor(gates.means(), weight)
-            state[plain.removesuffix(leaf) + f"parametrizations.{leaf}.original"] = weight
+def ungated(module: nn.Module, leaf: str) -> Tensor:
+    """The parameter ``leaf`` of ``module`` that gates multiply, without them."""
+    lists: Any = module.parametrizations
+    tensor: Tensor = lists[leaf].original
+    return tensor

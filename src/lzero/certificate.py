@@ -1,0 +1,155 @@
+"""What was asked for and what is shipped, and whether the training had got there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from lzero.constraints import Budgets, Constraint, from_tensor
+from lzero.cost import Cost
+from lzero.gates.gates import Gates
+from lzero.settle import Settled
+
+_FAR = 0.25  # of what was asked, before settling
+_STRONG = 30.0  # a multiplier that high says that gates do not follow it
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was asked for and what is shipped, as plain numbers.
+
+    Attributes:
+        requested: budget name -> target density; empty where no budget was given.
+        expected: budget name -> expected density of the gates at the end of training.
+        trained: budget name -> density of the gates that were open, before settling.
+        deployed: budget name -> density of the purged model: requested - deployed is >= 0 and below one unit.
+        threshold: tau of :class:`Settled`.
+        moved: gates that settling decided against the training.
+        parameters: parameters of the purged model that are not purged to zero.
+        parameters_before: parameters of the ungated model.
+        largest_difference: largest |gated eval output - purged output| on the example inputs; None if not verified.
+        warnings: why not to trust it: settling, and not the training, has chosen what is shipped. Empty where all is
+            well.
+    """
+
+    requested: Mapping[str, float]
+    expected: Mapping[str, float]
+    trained: Mapping[str, float]
+    deployed: Mapping[str, float]
+    threshold: float
+    moved: int
+    parameters: int
+    parameters_before: int
+    largest_difference: float | None
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dicts and numbers, for JSON."""
+        return {**asdict(self), "warnings": list(self.warnings)}
+
+    def __str__(self) -> str:
+        rows = [
+            f"{name}: asked {self.requested[name]:.2%}, " if name in self.requested else f"{name}: "
+            for name in self.deployed
+        ]
+        lines = [
+            f"{row}shipped {self.deployed[name]:.2%} (expected {self.expected[name]:.2%}, "
+            f"before settling {self.trained[name]:.2%})"
+            for row, name in zip(rows, self.deployed, strict=True)
+        ]
+        lines.append(f"parameters: {self.parameters:,} of {self.parameters_before:,}")
+        lines.append(f"threshold {self.threshold:.3f}, {self.moved} gates settled")
+        if self.largest_difference is not None:
+            lines.append(f"largest difference to the gated model: {self.largest_difference:.1e}")
+        lines += [f"warning: {text}" for text in self.warnings]
+        return "\n".join(lines)
+
+
+def certify(gates: Gates, budgets: Budgets | None, settled: Settled, difference: float | None) -> Certificate:
+    """The certificate of ``settled``, for the ``budgets`` that it was chosen by."""
+    columns: list[dict[str, float]] = [{}, {}, {}]
+    sets = [gates.probability(), settled.trained, settled.open]
+    whole = Cost(gates, "params")
+    requested = {} if budgets is None else budgets.named(budgets.targets)
+    parts = [] if budgets is None else [(budgets.names, budgets.cost)]
+    if "params" not in requested:
+        parts.append((["params"], whole))
+    for names, cost in parts:
+        for column, p in zip(columns, sets, strict=True):
+            column.update(zip(names, cost.fraction(p).tolist(), strict=True))
+    before = state_of(gates).get("settled")
+    if gates.held is not None and before is not None and budgets is not None and len(before) == len(budgets.names) + 2:
+        columns[1].update(zip(budgets.names, before.tolist(), strict=False))
+    return Certificate(
+        requested=requested,
+        expected=columns[0],
+        trained=columns[1],
+        deployed=columns[2],
+        threshold=settled.threshold,
+        moved=settled.moved,
+        parameters=round(float(whole.value(settled.open))),
+        parameters_before=round(float(whole.total)),
+        largest_difference=difference,
+        warnings=tuple(_doubts(gates, budgets, requested, columns)),
+    )
+
+
+def state_of(gates: Gates) -> Mapping[str, Tensor]:
+    """What the seam of ``gates`` has left: what a state dict brought last, or what the training has written."""
+    return gates.ledger if gates.restored is None else gates.restored
+
+
+def asked_of(gates: Gates) -> tuple[Constraint, ...]:
+    """The budgets that ``gates`` have been trained for, also by a Solver of another process; empty without one."""
+    asked = state_of(gates).get("asked")
+    return () if asked is None else from_tensor(asked)["constraints"]
+
+
+def _doubts(
+    gates: Gates, budgets: Budgets | None, requested: Mapping[str, float], columns: list[dict[str, float]]
+) -> list[str]:
+    state = state_of(gates)
+    asked = state.get("asked")
+    found: Mapping[str, Any] = {} if asked is None else from_tensor(asked)
+    kind, steps = found.get("seam", "Solver"), int(state["steps"][0]) if "steps" in state else 0
+    if budgets is None:
+        (name,) = columns[2]
+        ships = f"no budget was given, and whatever is open is shipped: {columns[2][name]:.2%} of the parameters"
+        cure = "build lzero.Solver(gates, target_density=...) and train, or pass purge(model, constraints=[...])"
+        return [ships if kind in ("Penalty", "Elbo") else f"{ships}; {cure}"]
+    far = [
+        f"{name}: {requested[name]:.2%} asked, {columns[1][name]:.2%} before settling"
+        for name in requested
+        if abs(columns[1][name] - requested[name]) > _FAR * requested[name] and not _slack(name, requested, columns)
+    ]
+    reasons = []
+    length = found.get("anneal_steps") or 0
+    multipliers = state["multipliers"].tolist() if "multipliers" in state else []
+    if not steps:
+        reasons.append(
+            "no step of a solver has moved these gates: call solver.step() after loss.backward(), in every step"
+        )
+    elif steps < length:
+        reasons.append(
+            f"training ended after {steps} steps, before the target had come down (which takes {length}): pass the "
+            "number of optimizer steps of the training as total_steps"
+        )
+    if any(abs(value) > _STRONG for value in multipliers):
+        reasons.append(
+            f"the multiplier has risen to {max(map(abs, multipliers)):.0f}, so that gates do not follow it: train "
+            "longer, or raise gate_lr"
+        )
+    if not far and not reasons:
+        return []
+    text = "settling, and not the training, has chosen what is shipped"
+    if far:
+        text += f" ({'; '.join(far)})"
+    return [f"{text}: {'; '.join(reasons or ['the training was too short for it: train for more steps'])}"]
+
+
+def _slack(name: str, requested: Mapping[str, float], columns: list[dict[str, float]]) -> bool:
+    """Whether a budget among several is met with room to spare: others bind, which is no fault of the training."""
+    return len(requested) > 1 and columns[1][name] < requested[name]

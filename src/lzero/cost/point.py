@@ -1,0 +1,148 @@
+"""The closed form itself: costs of all parts at one p, and their gradient, from sums over runs of gates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lzero.gates.segments import Segments
+
+
+@dataclass
+class Shape:
+    """Costs as P products of two axes, weighted for K parts: sum_P weight[k, P] S[row] S[column] + both[k] @ B.
+
+    Attributes:
+        runs: the R runs of gates.
+        base: float64 [A], ungated positions of every axis; matrix: float64 [A, R], positions of one gate of each run.
+        sides: long [P, 2], the axes of every product.
+        weight: float64 [K, P].
+        both: float64 [K, R], what stands on both sides of a product; None where nothing does.
+        owner: long [G], the gate that owns each, -1 where none does; None where there are no owned gates.
+    """
+
+    runs: Segments
+    base: Tensor
+    matrix: Tensor
+    sides: Tensor
+    weight: Tensor
+    both: Tensor | None
+    owner: Tensor | None
+
+    def __post_init__(self) -> None:
+        flat = self.sides.T.reshape(-1)  # rows of all products, then columns
+        self.both_bases = self.base[flat][:, None].contiguous()  # [2 P, 1]
+        self.both_sides = self.matrix[flat].contiguous()  # [2 P, R]
+        half = len(flat) // 2
+        self.other = torch.cat([torch.arange(half, 2 * half), torch.arange(half)])  # the other side of each
+        self.weights = torch.cat([self.weight, self.weight], 1).T.contiguous()  # [2 P, K]
+        self.half_weights = self.weights.T.contiguous() / 2  # [K, 2 P]: every product stands twice
+        counts = (self.weights != 0).T.double() @ (self.both_sides != 0).double()
+        seen = counts > 0 if self.both is None else (counts > 0) | (self.both != 0)
+        self.pattern = seen.double()  # [K, R], what a part depends on
+        self.everywhere = len(self.weight) == 1 and bool(seen.all())  # a single part that depends on every gate
+        self.owned = None if self.owner is None else (self.owner >= 0).nonzero().squeeze(1)
+        self.owner_of_owned = None if self.owner is None else self.owner[self.owned]
+
+    def to(self, device: torch.device) -> None:
+        """Move every table to ``device``, in place."""
+        self.runs.to(device)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device))
+
+    def point(self, p: Tensor, deployed: Tensor | None = None) -> Point:
+        """The costs at p, float64 [G]; and those at ``deployed``, [R] sums over the runs of an open set."""
+        alive = p if self.owner is None else p * self.of_owner(p)
+        expected = self.runs.sums(alive)
+        sums = expected[:, None] if deployed is None else torch.stack([expected, deployed], 1)  # [R, E]
+        axes = torch.addmm(self.both_bases, self.both_sides, sums)  # [2 P, E]
+        other = axes.index_select(0, self.other)
+        value = torch.mm(self.half_weights, axes * other)  # [K, E]
+        slopes = torch.mm(self.both_sides.T, self.weights * other[:, :1])  # [R, K]
+        found = value.unbind(1)
+        if self.both is None:
+            return Point(self, p, found[0], found[-1], slopes)
+        meeting = self.runs.sums(alive * (1 - self._of_owner_or_self(p)))
+        return Point(self, p, torch.addmv(found[0], self.both, meeting), found[-1], slopes)
+
+    def of_owner(self, p: Tensor) -> Tensor:
+        """p [G] of the owner of every gate, 1 where it has none, [G]."""
+        if self.owner is None:
+            return torch.ones_like(p)
+        return torch.where(self.owner < 0, 1.0, p[self.owner])
+
+    def add_to_owners(self, out: Tensor, amounts: Tensor) -> Tensor:
+        """``out`` [G, ...] with ``amounts`` [G, ...] of the owned gates added at their owners."""
+        if self.owned is None or self.owner_of_owned is None:
+            return out
+        return out.index_add(0, self.owner_of_owned, amounts[self.owned])
+
+    def _of_owner_or_self(self, p: Tensor) -> Tensor:
+        return p if self.owner is None else torch.where(self.owner < 0, p, p[self.owner])
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Costs of K parts at one p.
+
+    Attributes:
+        shape: what they were computed by.
+        p: float64 [G].
+        value: float64 [K].
+        deployed: float64 [K], of the deployed set that was asked for with it.
+        slopes: float64 [R, K], d value / d A.
+    """
+
+    shape: Shape
+    p: Tensor
+    value: Tensor
+    deployed: Tensor
+    slopes: Tensor
+
+    def row(self) -> Tensor:
+        """d value / d p of a single part, float64 [G]."""
+        if self.shape.owner is None and self.shape.both is None:
+            return self.shape.runs.expand(self.slopes[:, 0])
+        return self.pull(torch.ones_like(self.value))
+
+    def pull(self, coefficients: Tensor) -> Tensor:
+        """sum_k coefficients[k] d value_k / d p, float64 [G]."""
+        shape, both = self.shape, self.shape.both
+        by_sum = shape.runs.expand(torch.mv(self.slopes, coefficients))  # d / d a_j
+        by_meeting = None if both is None else shape.runs.expand(torch.mv(both.T, coefficients))  # d / d b_j
+        if shape.owner is None:
+            return by_sum if by_meeting is None else torch.addcmul(by_sum, by_meeting, 1 - 2 * self.p)
+        theirs = shape.of_owner(self.p)
+        out = by_sum * theirs
+        to_owner = by_sum * self.p
+        if by_meeting is not None:
+            out = out + by_meeting * torch.where(shape.owner >= 0, theirs * (1 - theirs), 1 - 2 * self.p)
+            to_owner = to_owner + by_meeting * self.p * (1 - 2 * theirs)
+        return shape.add_to_owners(out, to_owner)
+
+    def norms(self, weight: Tensor) -> Tensor:
+        """Euclidean norm of each part's gradient times ``weight`` [G] elementwise, [K]."""
+        shape, both = self.shape, self.shape.both
+        if shape.owner is not None:
+            eye = torch.eye(len(self.value), dtype=self.value.dtype, device=self.value.device)
+            return torch.stack([(self.pull(row) * weight).norm() for row in eye])
+        square = weight * weight
+        total = torch.mv((self.slopes * self.slopes).T, shape.runs.sums(square))
+        if both is not None:
+            bent = 1 - 2 * self.p
+            cross = shape.runs.sums(square * bent)
+            total = total + 2 * torch.mv(self.slopes.T * both, cross)
+            total = total + torch.mv(both * both, shape.runs.sums(square * bent * bent))
+        return total.clamp_min(0).sqrt()
+
+    def restricted_norms(self, vector: Tensor) -> Tensor:
+        """For each part the Euclidean norm of ``vector`` [G] over the gates that it depends on, [K]."""
+        shape = self.shape
+        if shape.owner is not None:
+            covered = shape.runs.expand(shape.pattern.T)  # [G, K]
+            covered = shape.add_to_owners(covered, covered).clamp_max(1.0)
+            return torch.mv(covered.T, vector * vector).sqrt()
+        return torch.mv(shape.pattern, shape.runs.sums(vector * vector)).sqrt()

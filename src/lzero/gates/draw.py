@@ -1,0 +1,75 @@
+"""One draw of all gates: what every gated tensor of a forward, and of its backward, sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Draw:
+    """Gates of one forward, with one autograd node for all of them, whatever the number of gated tensors.
+
+    Args:
+        z: gates, [G], or [B, G] for each example.
+        slope: dz / dlog_alpha, shaped as z, with a leading C where a gate has C parameters; None where gates are data.
+        sizes: gates of every group, in order.
+        noise: what z was sampled from, for estimators that score the loss.
+
+    Attributes:
+        number: int64 [1], a tensor of this draw alone: what a backward saved tells by it which draw it saw.
+    """
+
+    def __init__(self, z: Tensor, slope: Tensor | None, sizes: Sequence[int], noise: Tensor | None = None) -> None:
+        self.z, self.slope, self.noise = z, slope, noise
+        self.number = torch.empty(1, dtype=torch.long) if not torch.compiler.is_compiling() else None
+        self._sizes = list(sizes)
+        self._pieces: tuple[Tensor, ...] | None = None
+        self._linked = False
+
+    @property
+    def examples(self) -> int | None:
+        """How many examples have gates of their own; None where all share them."""
+        return len(self.z) if self.z.dim() > 1 else None
+
+    def pieces(self, log_alpha: Tensor, reached: Callable[[], None]) -> tuple[Tensor, ...]:
+        """The gates of every group, [..., k] each, joined to ``log_alpha`` where gradients are on.
+
+        ``reached`` is called whenever a backward passes through the node; compiled graphs leave that out.
+        """
+        link = self.slope is not None and log_alpha.requires_grad and torch.is_grad_enabled()
+        if self._pieces is None or (link and not self._linked):
+            z = self.z
+            if link and torch.compiler.is_compiling():
+                z = z + _tangent(log_alpha, self.slope)
+            elif link:
+                z = _Sample.apply(log_alpha, z, self.slope, reached)  # type: ignore[no-untyped-call]
+            self._pieces, self._linked = z.split(self._sizes, -1), link
+        return self._pieces
+
+
+def _tangent(log_alpha: Tensor, slope: Tensor | None) -> Tensor:
+    """Zeros with the gradient ``slope``: plain ops, which every compiler can trace."""
+    if slope is None:
+        return torch.zeros_like(log_alpha)
+    coordinates = log_alpha - log_alpha.detach()  # [G] or [C, G]
+    if coordinates.dim() == 1:
+        return coordinates * slope
+    return (coordinates.view(len(coordinates), *[1] * (slope.dim() - 2), -1) * slope).sum(0)
+
+
+class _Sample(torch.autograd.Function):
+    """z with its closed-form slope; several backwards may pass, as under reentrant activation checkpointing."""
+
+    @staticmethod
+    def forward(ctx: Any, log_alpha: Tensor, z: Tensor, slope: Tensor, reached: Callable[[], None]) -> Tensor:
+        ctx.slope, ctx.reached = slope, reached  # no saved tensors, which the first backward would free
+        return z.view_as(z)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.reached()
+        gradient = grad.to(ctx.slope.dtype) * ctx.slope
+        return (gradient if grad.dim() == 1 else gradient.sum(-2)), None, None, None

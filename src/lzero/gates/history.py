@@ -1,0 +1,65 @@
+"""What has happened to the gates since the last step: the ground of every message about a missing gradient."""
+
+from __future__ import annotations
+
+import torch
+
+
+class History:
+    """Forwards and backwards since the last optimizer step.
+
+    Attributes:
+        scored: whether an estimator's score has been added since.
+    """
+
+    def __init__(self) -> None:
+        self.scored = False
+        self._trained = self._evaluated = self._without_grad = 0
+        self._backwards = 0
+        self._alive = 0  # draws that a backward may still ask for
+
+    def forward(self, training: bool) -> None:
+        """Note a forward of the model."""
+        if not training:
+            self._evaluated += 1
+        elif torch.is_grad_enabled():
+            self._trained += 1
+            self._alive += 1
+        else:
+            self._without_grad += 1
+            self._alive += self._alive > 0
+
+    def backward(self) -> None:
+        """Note a backward that has come to the gates."""
+        self._backwards += 1
+        self._alive = 0
+
+    def step(self) -> None:
+        """Begin anew, after an optimizer step."""
+        self.scored = False
+        self._trained = self._evaluated = self._without_grad = self._backwards = 0
+
+    def recomputes_another_draw(self) -> bool:
+        """Whether this is a recomputation within a backward whose draw may not be the last one."""
+        return self._alive > 1 and torch._C._current_graph_task_id() != -1
+
+    def why_no_gradient(self) -> str:
+        """The reason why the gates have no gradient, and the way out."""
+        if self._backwards:
+            return "their gradient was cleared after backward: leave gates.log_alpha.grad to the solver"
+        if self._trained:
+            return (
+                "no backward has come to them since the forward: call step() after loss.backward(), and let the loss "
+                "depend on what the model returned"
+            )
+        if self._without_grad:
+            return "the forward ran under torch.no_grad(); run it with gradients, and call loss.backward()"
+        if self._evaluated:
+            return (
+                "the model ran in eval mode, where gates are not drawn; call model.train(), and put single layers into "
+                "eval mode (model.bn.eval()) to freeze their statistics"
+            )
+        return (
+            "there was no forward since the last step: step() was called twice for one backward (by a callback and by "
+            "the loop?), or before the first one"
+        )

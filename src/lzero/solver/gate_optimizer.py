@@ -1,0 +1,113 @@
+"""The optimizer that moves the gates, and its state as flat tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lzero.checks import shown
+from lzero.errors import SolverError
+
+_RATE, _TRAVEL = 2e-2, 24.0
+
+
+def default_gate_lr(total_steps: int) -> float:
+    """Rate of Adam on the gates: 0.02, or 24 / total_steps where that is more.
+
+    Adam moves a gate by at most about its rate a step, and log_alpha has to travel from its start (P = 0.97, 5.1 above
+    the threshold) to far below it within the training. ``figures/gate_rate.py`` measures it.
+    """
+    return max(_RATE, _TRAVEL / total_steps)
+
+
+class GateOptimizer:
+    """Adam on ``log_alpha``, or an optimizer of the user's that holds it and nothing else.
+
+    Args:
+        log_alpha: the gates' parameters.
+        lr: rate of Adam, where ``optimizer`` is None.
+        optimizer: any torch optimizer over ``[log_alpha]``.
+
+    Raises:
+        SolverError: what is no optimizer, one that needs a closure, or one that holds anything else.
+    """
+
+    def __init__(self, log_alpha: Tensor, lr: float, optimizer: torch.optim.Optimizer | None = None) -> None:
+        self._log_alpha = log_alpha
+        self.own = optimizer is None
+        self._optimizer = _adam(log_alpha, lr) if optimizer is None else _checked(optimizer, log_alpha)
+
+    def step(self, skip: Tensor | None = None) -> None:
+        """Move the gates by their gradient; where ``skip``, float32 [1], is 1, nothing changes (own Adam alone)."""
+        if self.own and skip is not None:
+            self._optimizer.found_inf = skip  # type: ignore[attr-defined]
+        self._optimizer.step()
+
+    @property
+    def skips_on_device(self) -> bool:
+        """Whether :meth:`step` can leave everything as it is by a flag on the device, without asking the host."""
+        return self.own and bool(self._optimizer.defaults.get("fused"))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State and rate, by name; numbers become tensors of one element."""
+        state = self._optimizer.state.get(self._log_alpha, {})
+        made = {f"optimizer.{name}": _tensor(value) for name, value in state.items() if _tensor(value) is not None}
+        rate = _tensor(self._optimizer.param_groups[0]["lr"])
+        return {**made, "optimizer_lr": rate}  # type: ignore[dict-item]
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what :meth:`tensors` returned."""
+        optimizer, log_alpha = self._optimizer, self._log_alpha
+        saved = {name.removeprefix("optimizer."): t for name, t in tensors.items() if name.startswith("optimizer.")}
+        state: dict[str, Any] = {}
+        for name, value in saved.items():
+            moved = value.detach().to(log_alpha.device) if value.shape == log_alpha.shape else value.detach()
+            state[name] = moved.clone()
+        groups = optimizer.state_dict()["param_groups"]
+        if not isinstance(groups[0]["lr"], Tensor):
+            groups[0]["lr"] = float(tensors["optimizer_lr"])
+        optimizer.load_state_dict({"state": {0: state} if state else {}, "param_groups": groups})
+
+    def to(self, device: torch.device) -> None:
+        """Move the state to ``device``, in place, as the gates have been."""
+        state = self._optimizer.state.get(self._log_alpha, {})
+        for name, value in state.items():
+            if isinstance(value, Tensor) and (value.shape == self._log_alpha.shape or self.skips_on_device):
+                state[name] = value.to(device)
+
+
+def _adam(log_alpha: Tensor, lr: float) -> torch.optim.Optimizer:
+    try:  # fused: one kernel, which a flag on the device can tell to change nothing
+        return torch.optim.Adam([log_alpha], lr=lr, fused=True)
+    except RuntimeError:  # no such kernel on this device
+        return torch.optim.Adam([log_alpha], lr=lr)
+
+
+def _checked(optimizer: object, log_alpha: Tensor) -> torch.optim.Optimizer:
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise SolverError(
+            "optimizer: expected a torch optimizer of the gates, such as torch.optim.Adam([gates.log_alpha], lr=0.02), "
+            f"or None, found {shown(optimizer)}"
+        )
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise SolverError("optimizer: LBFGS runs the loss many times a step, each with other gates; pass Adam or SGD")
+    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if len(held) != 1 or held[0] is not log_alpha:
+        raise SolverError(
+            "optimizer: expected one over [gates.log_alpha] alone; weights belong to the optimizer of your loop, found "
+            f"one over {len(held)} tensors" + ("" if any(p is log_alpha for p in held) else ", log_alpha not among them")
+        )
+    return optimizer
+
+
+def _tensor(value: Any) -> Tensor | None:
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, bool | int):
+        return torch.tensor([int(value)])
+    if isinstance(value, float):
+        return torch.tensor([value], dtype=torch.float64)
+    return None
