@@ -2,6 +2,9 @@ import copy
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from plans import same, snapshot
 from torch import nn
 
 import lzero
@@ -93,6 +96,22 @@ WRONG = {
 }
 
 
+WIDE = nn.Linear(4, 3).state_dict()
+WRONG |= {
+    "no mapping": ([("weight", torch.ones(3, 4))], "state: expected a state dict"),
+    "no names": ({**WIDE, 3: torch.ones(3)}, "state: expected names as keys, found 3"),
+    "a list": ({**WIDE, "bias": [1.0, 1.0, 1.0]}, "bias: expected a saved tensor, found list"),
+    "sparse": ({**WIDE, "weight": torch.ones(3, 4).to_sparse()}, r"weight: .* is sparse .*to_dense"),
+    "meta": ({**WIDE, "weight": torch.ones(3, 4, device="meta")}, "weight: .* on the meta device"),
+    "lazy": ({**WIDE, "weight": nn.UninitializedParameter()}, "weight: .* is lazy"),
+    "integers": ({**WIDE, "weight": torch.ones(3, 4).long()}, r"weight: expected .* floats, found torch\.int64"),
+    "complex": ({**WIDE, "bias": torch.ones(3) + 0j}, r"bias: expected .* floats, found torch\.complex64"),
+    "two dtypes": ({**WIDE, "bias": torch.ones(3).double()}, "weight and bias: expected one dtype .*float32, float64"),
+    "widths": ({**WIDE, "weight": torch.ones(2, 4)}, r"weight and bias: .*shapes \[2, 4\] and \[3\]"),
+    "many": ({**WIDE, **{f"x{i:02}": torch.ones(1) for i in range(20)}}, "unknown x00.* x07 and 12 more"),
+}
+
+
 @pytest.mark.parametrize("case", WRONG, ids=str)
 def test_a_state_that_does_not_fit_is_refused_and_the_model_left_as_it_was(case):
     state, message = WRONG[case]
@@ -118,3 +137,181 @@ def test_a_model_with_gates_is_refused():
     lzero.attach_gates(model, torch.randn(2, 12))
     with pytest.raises(StructureError, match="MLP: has gated tensors; expected a fresh model without gates"):
         load_purged(model, state)
+
+
+class Tower(nn.Module):
+    """Layers of every kind whose tensors have to fit each other."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6)
+        self.depth, self.up = nn.Conv2d(6, 12, 3, groups=6), nn.ConvTranspose2d(12, 5, 2)
+        self.lstm = nn.LSTM(5, 6, 2, bidirectional=True, proj_size=3)
+        self.gru, self.attention = nn.GRUCell(6, 5), nn.MultiheadAttention(8, 4, add_bias_kv=True)
+        self.table, self.layer, self.groups = nn.Embedding(7, 4), nn.LayerNorm(4), nn.GroupNorm(2, 4)
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.last.weight = self.first.weight
+
+
+def unequal(state):
+    """Every way to make one tensor of ``state`` one narrower along one dim."""
+    for name, tensor in state.items():
+        for dim, size in enumerate(tensor.shape):
+            if size > 1:
+                yield name, dim, {**state, name: tensor.narrow(dim, 0, size - 1)}
+
+
+# What only the next layer could tell: features that arrive at a layer, and widths along which nothing else lies.
+FREE = {
+    ("conv.weight", 1), ("conv.weight", 2), ("conv.weight", 3), ("depth.weight", 2), ("depth.weight", 3),
+    ("up.weight", 0), ("up.weight", 2), ("up.weight", 3), ("gru.weight_ih", 1),
+    ("attention.in_proj_weight", 1), ("table.weight", 0), ("table.weight", 1),
+}  # fmt: skip
+
+
+def test_widths_that_disagree_in_one_layer_are_refused():
+    accepted = set()
+    for name, dim, narrowed in unequal(Tower().state_dict()):
+        model = Tower()
+        before = snapshot(model)
+        try:
+            load_purged(model, narrowed)
+        except StructureError as error:
+            assert name in str(error)
+            same(before, snapshot(model))
+        else:
+            accepted.add((name, dim))
+    assert accepted == FREE
+
+
+def test_a_failure_half_way_leaves_the_model_as_it_was(monkeypatch):
+    x = torch.randn(4, 12)
+    state = purged(lambda: MLP(12, (9, 7), 3), x, "input").state_dict()
+    model = MLP(12, (9, 7), 3)
+    order = [list(vars(module)) for module in model.modules()]
+    before, tables = snapshot(model), [list(module._buffers) for module in model.modules()]
+
+    def fails(*_):
+        raise MemoryError("no memory left")
+
+    for step in ("correct_sizes", "set_numbers"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"lzero.structure.reload.{step}", fails)
+            with pytest.raises(StructureError, match=r"loading failed .*no memory left.*as it was"):
+                load_purged(model, state)
+        same(before, snapshot(model))
+        assert tables == [list(module._buffers) for module in model.modules()]
+        assert order == [list(vars(module)) for module in model.modules()]
+    load_purged(model, state)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (None, "model: expected an nn.Module, found None"),
+        (nn.Linear, "model: expected an nn.Module"),
+        (nn.Linear(4, 3, device="meta"), "weight is on the meta device.*to_empty"),
+        (nn.LazyLinear(3), "weight has no shape yet"),
+    ],
+    ids=str,
+)
+def test_a_model_that_nothing_can_be_loaded_into_is_refused(model, message):
+    with pytest.raises(StructureError, match=message):
+        load_purged(model, WIDE)
+
+
+def test_a_state_dict_of_other_names_is_refused():
+    class Renamed(nn.Linear):
+        def state_dict(self, *args, **kwargs):
+            return {"w": self.weight, "b": self.bias}
+
+    with pytest.raises(StructureError, match=r"b: Renamed\.state_dict\(\) has it"):
+        load_purged(Renamed(4, 3), {"w": torch.ones(3, 4), "b": torch.ones(3)})
+
+
+def test_aliases_saved_with_different_values_are_refused():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = model[0].weight
+    state = copy.deepcopy(model.state_dict())
+    state["0.weight"] = state["1.weight"].clone()
+    load_purged(copy.deepcopy(model), state)
+    state["0.weight"][0, 0] = torch.nan
+    with pytest.raises(StructureError, match=r"0\.weight and 1\.weight: .*different values"):
+        load_purged(model, state)
+
+
+@pytest.mark.parametrize("saved", [0.5, float("nan"), 9, 0, [2], 1j])
+def test_a_number_that_no_purge_leaves_is_refused(saved):
+    class Heads(nn.Linear):
+        def __init__(self):
+            super().__init__(4, 3)
+            self.heads = 4
+
+    with pytest.raises(StructureError, match="purged_heads: expected one whole number from 1 to 4 in int64"):
+        load_purged(Heads(), {**WIDE, "purged_heads": torch.tensor(saved)})
+    assert load_purged(Heads(), {**WIDE, "purged_heads": torch.tensor(2)}).heads == 2
+
+
+def test_parameters_stay_in_the_order_of_the_architecture():
+    build, shape, granularity = CASES["resnet, units"]
+    state = purged(build, torch.randn(shape), granularity).state_dict()
+    fresh = build()
+    order = [name for name, _ in fresh.named_parameters()]
+    again = load_purged(fresh, dict(reversed(state.items())))
+    assert [name for name, _ in again.named_parameters()] == order
+
+
+CORRUPTIONS = {
+    "narrow": lambda t: t.narrow(0, 0, max(t.shape[0] - 1, 0)) if t.dim() else t,
+    "wide": lambda t: torch.cat([t, t]) if t.dim() else t,
+    "narrow last": lambda t: t.narrow(-1, 0, max(t.shape[-1] - 1, 0)) if t.dim() else t,
+    "flat": lambda t: t.flatten(),
+    "unsqueezed": lambda t: t.unsqueeze(0),
+    "long": lambda t: t.long(),
+    "bool": lambda t: t.bool(),
+    "complex": lambda t: t + 0j,
+    "double": lambda t: t.double(),
+    "half": lambda t: t.half(),
+    "sparse": lambda t: t.to_sparse() if t.dim() else t,
+    "meta": lambda t: t.to("meta"),
+    "list": lambda t: t.tolist(),
+    "none": lambda t: None,
+    "text": lambda t: "weights",
+    "number": lambda t: 3,
+    "quantized": lambda t: torch.quantize_per_tensor(t.float(), 0.1, 0, torch.qint8),
+    "nan": lambda t: torch.full_like(t, torch.nan) if t.is_floating_point() else t,
+    "negative": lambda t: -t - 1,
+    "transposed": lambda t: t.t() if t.dim() == 2 else t,
+    "strided": lambda t: torch.cat([t, t], -1)[..., ::2] if t.dim() else t,
+    "gone": None,
+}
+SAVED = {case: (build, purged(build, torch.randn(shape), granularity).state_dict())
+         for case, (build, shape, granularity) in CASES.items()}  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_one_wrong_entry_is_loaded_as_it_is_or_refused_without_a_trace(data):
+    build, good = SAVED[data.draw(st.sampled_from(sorted(SAVED)))]
+    name, kind = data.draw(st.sampled_from(sorted(good))), data.draw(st.sampled_from(sorted(CORRUPTIONS)))
+    state = {key: value.clone() for key, value in good.items()}
+    spoil = CORRUPTIONS[kind]
+    try:
+        state[name] = spoil(state[name]) if spoil else None
+    except RuntimeError:  # cannot be spoilt like this
+        assume(False)
+    if spoil is None:
+        del state[name]
+    elif data.draw(st.booleans()):
+        state[f"{name}2"] = state.pop(name)
+    model = build()
+    before = snapshot(model)
+    try:
+        load_purged(model, state)
+    except StructureError:
+        same(before, snapshot(model))
+    else:
+        loaded = model.state_dict()
+        assert loaded.keys() == state.keys()
+        for key, value in state.items():
+            torch.testing.assert_close(loaded[key], value, rtol=0, atol=0, equal_nan=True)

@@ -12,24 +12,24 @@ from typing import Any
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
-from lzero.structure.forward import tensors_in
+from lzero.structure.apart import check_apart
+from lzero.structure.cache import without_cache
+from lzero.structure.forward import isolated_random_state, tensors_in
+from lzero.structure.mode import set_mode
 
 _REGISTERED = ("_parameters", "_buffers", "_modules")
 
 
 def private_copy(model: nn.Module) -> nn.Module:
-    """A deep copy of ``model`` in eval mode, to run and change freely.
+    """A deep copy of ``model`` in eval mode that asks for no cache, to run and change freely.
 
     Raises:
-        StructureError: the model cannot be copied.
+        StructureError: the model cannot be copied, or its copy holds parts of it.
     """
-    try:
-        return deep_copy(model).eval()
-    except Exception as error:
-        raise StructureError(
-            f"{type(model).__name__} cannot be deep-copied ({type(error).__name__}: {error}), and its structure is "
-            "only ever studied on a copy; remove open handles, generators and the like from its attributes"
-        ) from error
+    copied = deep_copy(model)
+    set_mode(copied, training=False)
+    without_cache(copied)
+    return copied
 
 
 def linked_copy(model: nn.Module) -> nn.Module:
@@ -43,14 +43,26 @@ def deep_copy(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module
     Tensors with a grad history that a forward left on a module (``self.aux_loss = ...``) are copied without it.
     Functions on modules, and hooks, that hold on to modules (``self.mlp = lambda x: self.proj(x)``) hold those of the
     copy, which would else run, and update, parts of ``model``.
+
+    Raises:
+        StructureError: the model cannot be copied, or its copy holds modules, parameters or buffers of it that
+            ``memo`` does not name.
     """
     given = memo or {}
     try:
-        memo = dict(given)
-        made = copy.deepcopy(model, memo)
-    except RuntimeError:  # deepcopy refuses tensors with a history
-        memo = given | _without_history(model)
-        made = copy.deepcopy(model, memo)
+        with isolated_random_state(model):  # a module may copy itself by building another
+            made, memo = _copied(model, given)
+    except Exception as error:
+        raise StructureError(
+            f"{type(model).__name__} cannot be deep-copied ({type(error).__name__}: {error}), and its structure is "
+            "only ever studied on a copy; remove open handles, generators and the like from its attributes"
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise StructureError(
+            f"{type(model).__name__}.__deepcopy__: expected it to return an nn.Module, found {type(made).__name__}; "
+            "its structure is only ever studied on a copy"
+        )
+    check_apart(model, made, given.values())
     for module in made.modules():
         attributes = vars(module)
         _rebind(attributes, memo)
@@ -58,6 +70,16 @@ def deep_copy(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module
             if name.endswith("_hooks") or (isinstance(value, dict | list) and name not in _REGISTERED):
                 _rebind(value, memo)
     return made
+
+
+def _copied(model: nn.Module, given: dict[int, Any]) -> tuple[Any, dict[int, Any]]:
+    """The copy, and what was copied into what."""
+    try:
+        memo = dict(given)
+        return copy.deepcopy(model, memo), memo
+    except RuntimeError:  # deepcopy refuses tensors with a history
+        memo = given | _without_history(model)
+        return copy.deepcopy(model, memo), memo
 
 
 def _without_history(model: nn.Module) -> dict[int, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -64,9 +63,9 @@ def discover(
     return Plan(
         groups=tuple(groups),
         refusals=tuple(refusals),
-        shapes=MappingProxyType(shapes),
-        positions=MappingProxyType({name: _each(macs, sizes[name]) for name, macs in seen.macs.items()}),
-        granularity=MappingProxyType(dict(asked.granularity)),
+        shapes=shapes,
+        positions={name: _each(macs, sizes[name]) for name, macs in seen.macs.items()},
+        granularity=asked.granularity,
         example_inputs=example_inputs,
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -124,14 +126,26 @@ class ModulePath:
 
 @contextmanager
 def isolated_random_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
-    """A context in which random draws start from ``seed`` and after which every generator is as it was before."""
-    devices = sorted({tensor.get_device() for tensor in model.parameters() if tensor.is_cuda})
-    with torch.random.fork_rng(devices=devices):
-        # torch.manual_seed would also reseed devices that are not forked here.
-        torch.default_generator.manual_seed(seed)
-        for device in devices:
-            torch.cuda.default_generators[device].manual_seed(seed)
-        yield
+    """A context in which random draws start from ``seed`` and after which every generator is as it was before.
+
+    The global generators of PyTorch, NumPy and Python: forwards draw from all of them.
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    devices = sorted({tensor.get_device() for tensor in tensors if tensor.is_cuda})
+    python, numpy = random.getstate(), np.random.get_state(legacy=False)
+    try:
+        with torch.random.fork_rng(devices=devices):
+            # torch.manual_seed would also reseed devices that are not forked here.
+            torch.default_generator.manual_seed(seed)
+            for device in devices:
+                torch.cuda.default_generators[device].manual_seed(seed)
+            random.seed(seed)
+            with suppress(TypeError):  # NumPy cannot seed a bit generator that the user has put in place of its own
+                np.random.seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from lzero.checks import shown
+from lzero.errors import StructureError
 from lzero.structure.group import GateGroup, Member, kept_positions
 from lzero.structure.sizes import has_rule, owner
 
@@ -72,19 +74,34 @@ def set_numbers(model: nn.Module, numbers: Sequence[Number]) -> None:
     for number in numbers:
         module = model.get_submodule(number.path)
         setattr(module, number.name, number.value)
-        module.register_buffer(MARK + number.name, torch.tensor(number.value))
+        near = next((tensor for tensor in (*module.parameters(), *module.buffers())), None)
+        device = None if near is None else near.device  # a model of two devices is no use to DDP
+        module.register_buffer(MARK + number.name, torch.tensor(number.value, device=device))
 
 
 def saved_numbers(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Number]:
-    """The numbers of ``model`` that the state dict of a purged one carries, by their key."""
+    """The numbers of ``model`` that the state dict of a purged one carries, by their key.
+
+    Raises:
+        StructureError: one that is no whole number from 1 to the model's own.
+    """
     found = {}
     for path, module in model.named_modules():
         for name, value in _numbers(module):
             key = f"{path}.{MARK}{name}" if path else MARK + name
-            saved = state.get(key)
-            if isinstance(saved, Tensor) and saved.dim() == 0 and 0 < int(saved) <= value:
-                found[key] = Number(path, name, int(saved))
+            if key in state:
+                found[key] = Number(path, name, _whole(key, state[key], value))
     return found
+
+
+def _whole(key: str, saved: Tensor, most: int) -> int:
+    if saved.dim() or saved.dtype != torch.int64 or not 0 < int(saved) <= most:
+        what = shown(saved.item()) if saved.numel() == 1 else f"shape {list(saved.shape)}"
+        raise StructureError(
+            f"{key}: expected one whole number from 1 to {most} in int64, found {what} in "
+            f"{str(saved.dtype).removeprefix('torch.')}; build the model that the gates were attached to"
+        )
+    return int(saved)
 
 
 def _neighbourhoods(model: nn.Module, groups: Sequence[GateGroup]) -> dict[str, _Near]:

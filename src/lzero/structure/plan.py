@@ -5,17 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lzero.errors import StructureError
 from lzero.structure.group import GateGroup, Member, Refusal
+from lzero.structure.record import record, unrecorded
+from lzero.structure.stored import read, write
+
+_TABLES = ("shapes", "positions", "granularity")
+_HEADING = "lzero plan 1"
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The proved gate groups of one model, with the refused units and what counting needs.
+    """The proved gate groups of one model, with the refused units and what counting needs; it never changes.
 
     Attributes:
         groups: proved groups, in the order in which the model's tensors are registered.
@@ -48,6 +56,45 @@ class Plan:
     def reachable(self) -> int:
         """Parameters that at least one gate can remove."""
         return self.reach(self.groups)
+
+    def __post_init__(self) -> None:
+        for name in _TABLES:
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields, with plain dicts: a mapping proxy cannot be pickled."""
+        held = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: dict(value) if name in _TABLES else value for name, value in held.items()}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """The plan as a file, for :meth:`load`: discovery of a large model need not be repeated for a fresh one.
+
+        The file appears whole or not at all. Its example inputs are stored as tensors on the CPU.
+
+        Raises:
+            StructureError: the file cannot be written, or the example inputs are not nested tuples, lists and dicts of
+                tensors, numbers and words.
+        """
+        write(path, _HEADING, record(self))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Plan:
+        """The plan in a file that :meth:`save` wrote; reading it runs no code.
+
+        Raises:
+            StructureError: no such file, or a damaged one.
+        """
+        content = read(path, _HEADING)
+        try:
+            fields = unrecorded(content)
+        except StructureError as error:
+            raise StructureError(f"{path}: holds no plan: {error}; save it again") from error
+        return cls(**fields)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
         return self  # nothing in it ever changes: copies of a model share it

@@ -31,6 +31,7 @@ from lzero.structure.forward import (
 from lzero.structure.group import GateGroup, Refusal
 from lzero.structure.grouping import refusal
 from lzero.structure.labels import Reason
+from lzero.structure.mode import freeze, set_mode
 from lzero.structure.randomise import cast, draw_normal, randomise
 from lzero.structure.run import call
 from lzero.structure.shrink import find_tensor, scale_consumers, shrink
@@ -57,7 +58,8 @@ class Proof:
 
     def __init__(self, model: nn.Module, example_inputs: Any, seed: int = 0, *, spare: bool = False) -> None:
         self._generator = torch.Generator().manual_seed(seed)
-        self._model = (model if spare else private_copy(model)).requires_grad_(False)
+        self._model = model if spare else private_copy(model)
+        freeze(self._model)
         self._where = ModulePath(self._model)
         self._obstacle = self._prepare(example_inputs)
 
@@ -130,7 +132,8 @@ class Proof:
             return Reason(f"the purged model fails in {self._failed_at(error)} (a hard-coded size?)", _LITERAL)
         if self._trains_more:
             try:
-                self._outputs(cut.train(), 1, _several(self._inputs, 2))
+                set_mode(cut, training=True)
+                self._outputs(cut, 1, _several(self._inputs, 2))
             except Exception as error:
                 return Reason(f"in train mode the purged model fails in {self._failed_at(error)}", _TRAINING)
         found = sum(parameter.numel() for parameter in cut.parameters())
@@ -171,7 +174,9 @@ class Proof:
         """Whether train mode enters modules (auxiliary heads) that the last forward, in eval mode, did not."""
         evaluated = set(self._where.entered)
         try:
-            self._outputs(linked_copy(self._model).train(), 1, _several(self._inputs, 2))
+            trial = linked_copy(self._model)
+            set_mode(trial, training=True)
+            self._outputs(trial, 1, _several(self._inputs, 2))
         except Exception:  # train mode wants other inputs, such as targets
             return False
         return not self._where.entered <= evaluated
@@ -197,7 +202,7 @@ class Proof:
         except Exception:  # a forward without gradients (no_grad inside, in-place on leaves) is compared by value
             return {}
         finally:
-            self._model.requires_grad_(False)
+            freeze(self._model)
 
     def _share_that_moves(self, group: GateGroup) -> float:
         """The share of four parts of ``group`` that change the outputs when they are closed."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
+from lzero.structure.agreement import check_agreement
 from lzero.structure.gated import gated_leaves
-from lzero.structure.numbers import saved_numbers, set_numbers
+from lzero.structure.memory_format import like_format
+from lzero.structure.numbers import Number, saved_numbers, set_numbers
+from lzero.structure.saved import check_entries, check_fresh
 from lzero.structure.shrink import SelectedLinear, find_tensor
 from lzero.structure.sizes import correct_sizes, tensors_of
 
@@ -19,9 +23,9 @@ _COLUMNS = "columns"
 def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """``model`` itself, turned into the purged network whose ``state_dict()`` is ``state``.
 
-    Every parameter and buffer takes the saved shape, dtype and value and stays on its device; a Linear with saved
-    ``columns`` becomes a :class:`SelectedLinear`; sizes that modules cache follow. Tied parameters stay tied. Build
-    optimizers afterwards.
+    Every parameter and buffer takes the saved shape, dtype and value and stays on its device and in its memory format;
+    a Linear with saved ``columns`` becomes a :class:`SelectedLinear`; sizes that modules cache follow. Tied parameters
+    stay tied. Build optimizers afterwards.
 
     Args:
         model: a fresh instance of the architecture that the gates were attached to, without gates.
@@ -33,17 +37,31 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         2
 
     Raises:
-        StructureError: missing or unexpected tensors, or shapes that no purge of this architecture has. ``model`` is
-            then as it was.
+        StructureError: no module or no state dict; missing or unexpected tensors, or such as no purge of this
+            architecture has, by shape or dtype. ``model`` is then as it was, to the bit.
     """
+    check_fresh(model)
     if any(gated_leaves(module) for module in model.modules()):
         raise StructureError(f"{type(model).__name__}: has gated tensors; expected a fresh model without gates")
+    check_entries(state)
     selected, numbers, buffers = _selected(model, state), saved_numbers(model, state), _unsaved_buffers(model, state)
     _check_keys(model, state, (*selected, *numbers, *buffers))
     _check_shapes(model, state, buffers)
+    check_agreement(model, state)
     for name, linear in selected.items():
         _check_columns(name, state[name], state[name.removesuffix(_COLUMNS) + "weight"], linear.weight)
+    with _undone_by_errors(model):
+        _load(model, state, selected, list(numbers.values()), buffers)
+    return model
 
+
+def _load(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    selected: Mapping[str, nn.Linear],
+    numbers: Sequence[Number],
+    buffers: Sequence[str],
+) -> None:
     for name, linear in selected.items():
         linear.__class__ = SelectedLinear
         linear.register_buffer(_COLUMNS, torch.empty_like(state[name], device=linear.weight.device))
@@ -53,8 +71,36 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     before = tensors_of(model)
     _take(model, state)
     correct_sizes(model, before)
-    set_numbers(model, list(numbers.values()))
-    return model
+    set_numbers(model, numbers)
+
+
+@contextmanager
+def _undone_by_errors(model: nn.Module) -> Iterator[None]:
+    """A context that an error leaves with the modules of ``model`` as they were: no tensor is written into here."""
+    tables = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
+    before = [
+        (
+            module,
+            module.__class__,
+            dict(vars(module)),
+            [(vars(module)[name], vars(module)[name].copy()) for name in tables],
+        )
+        for module in model.modules()
+    ]
+    try:
+        yield
+    except Exception as error:
+        for module, kind, attributes, held in before:
+            module.__class__ = kind
+            vars(module).clear()
+            vars(module).update(attributes)
+            for table, content in held:
+                table.clear()
+                table.update(content)
+        raise StructureError(
+            f"{type(model).__name__}: loading failed ({type(error).__name__}: {error}), and the model is as it was; "
+            "build the model that the gates were attached to, and pass the state dict of its purged copy"
+        ) from error
 
 
 def _selected(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, nn.Linear]:
@@ -72,7 +118,7 @@ def _unsaved_buffers(model: nn.Module, state: Mapping[str, Tensor]) -> list[str]
 def _check_keys(model: nn.Module, state: Mapping[str, Tensor], more: Sequence[str]) -> None:
     expected = {*model.state_dict(), *more}
     missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
-    faults = [f"{word} {', '.join(keys)}" for word, keys in (("lacks", missing), ("has an unknown", unknown)) if keys]
+    faults = [f"{word} {_some(keys)}" for word, keys in (("lacks", missing), ("has an unknown", unknown)) if keys]
     if faults:
         raise StructureError(
             f"{type(model).__name__}: the saved state {' and '.join(faults)}; build the model that the gates were "
@@ -80,12 +126,15 @@ def _check_keys(model: nn.Module, state: Mapping[str, Tensor], more: Sequence[st
         )
 
 
+def _some(keys: Sequence[str], count: int = 8) -> str:
+    more = f" and {len(keys) - count} more" if len(keys) > count else ""
+    return ", ".join(keys[:count]) + more
+
+
 def _check_shapes(model: nn.Module, state: Mapping[str, Tensor], buffers: Sequence[str]) -> None:
     unsaved = {name: find_tensor(model, name) for name in buffers}
     for name, tensor in {**model.state_dict(keep_vars=True), **unsaved}.items():
         saved = state[name]
-        if not isinstance(saved, Tensor):
-            raise StructureError(f"{name}: expected a saved tensor, found {type(saved).__name__}")
         fits = saved.dim() == tensor.dim() and all(
             small <= large for small, large in zip(saved.shape, tensor.shape, strict=True)
         )
@@ -94,9 +143,29 @@ def _check_shapes(model: nn.Module, state: Mapping[str, Tensor], buffers: Sequen
                 f"{name}: saved with shape {list(saved.shape)}, which no purge of {list(tensor.shape)} has; build the "
                 "model that the gates were attached to"
             )
+        if not _same_kind(saved.dtype, tensor.dtype):
+            raise StructureError(
+                f"{name}: expected a saved tensor of {'floats' if tensor.is_floating_point() else tensor.dtype}, found "
+                f"{saved.dtype}; purging keeps the kind of every tensor, so build the model that the gates were "
+                "attached to"
+            )
     for names in _aliases(model).values():
         if len({tuple(state[name].shape) for name in names}) > 1:
             raise StructureError(f"{' and '.join(names)}: one tensor in the model, but saved with different shapes")
+        if not all(_equal(state[names[0]], state[name]) for name in names):
+            raise StructureError(f"{' and '.join(names)}: one tensor in the model, but saved with different values")
+
+
+def _same_kind(one: torch.dtype, two: torch.dtype) -> bool:
+    """Floats may come in another precision, and complex numbers too; integers and booleans count something."""
+    return one == two or (one.is_floating_point and two.is_floating_point) or (one.is_complex and two.is_complex)
+
+
+def _equal(one: Tensor, two: Tensor) -> bool:
+    """To the value, NaN with NaN."""
+    if one is two or (one.dtype, one.device) != (two.dtype, two.device):
+        return one is two
+    return bool(((one == two) | ((one != one) & (two != two))).all())
 
 
 def _check_columns(name: str, columns: Tensor, saved: Tensor, weight: Tensor) -> None:
@@ -131,9 +200,16 @@ def _take(model: nn.Module, state: Mapping[str, Tensor]) -> None:
                 if old is None or name not in state:
                     continue
                 if old not in replaced:
-                    value = state[name].detach().to(old.device, copy=True)
-                    replaced[old] = nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value
+                    replaced[old] = _placed(state[name], old)
                 table[leaf] = replaced[old]
+
+
+def _placed(saved: Tensor, old: Tensor) -> Tensor:
+    """A copy of ``saved`` where, as what, and in the memory format in which ``old`` is."""
+    value = like_format(saved.detach().to(old.device, copy=True), old)
+    if old.is_contiguous():
+        value = value.contiguous()
+    return nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value
 
 
 def _join(path: str, leaf: str) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lzero.structure.forward import isolated_random_state, map_tensors, tensors_in, unfused
+from lzero.structure.mode import set_mode
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
@@ -33,7 +34,7 @@ def _fresh(tensor: Tensor) -> Tensor:
 @torch.no_grad()
 def run(model: nn.Module, inputs: Any) -> list[Tensor]:
     """The tensors that ``model`` returns, flat; it is left in eval mode, and the global random state is as before."""
-    model.eval()
+    set_mode(model, training=False)
     with unfused(), torch.no_grad(), isolated_random_state(model):
         return list(tensors_in(call(model, inputs)))
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from lzero.errors import StructureError
 from lzero.structure.group import GateGroup, kept_positions
+from lzero.structure.memory_format import like_format
 from lzero.structure.numbers import following_numbers, set_numbers
 from lzero.structure.sizes import correct_sizes, tensors_of
 
@@ -119,9 +120,10 @@ def _replace(model: nn.Module, cuts: Mapping[Tensor, Mapping[int, Tensor]]) -> N
 
 
 def _cut(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
-    """The masked positions of a parameter or buffer."""
+    """The masked positions of a parameter or buffer, in its memory format."""
     small = tensor.detach()
     for dim, alive in sorted(dims.items()):
         if not bool(alive.all()):
             small = small.index_select(dim, alive.nonzero().squeeze(1).to(small.device))
+    small = like_format(small, tensor)
     return nn.Parameter(small, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else small

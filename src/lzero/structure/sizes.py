@@ -34,14 +34,20 @@ def refresh_sizes(module: nn.Module) -> None:
     for kind, refresh in _SIZES.items():
         if isinstance(module, kind):
             refresh(module)
-    named = _NAMED.get(type(module).__qualname__)
+    named = _named_rule(module)
     if named is not None:
         named(module)
 
 
 def has_rule(module: nn.Module) -> bool:
     """Whether the sizes that ``module`` caches are known by its class."""
-    return isinstance(module, tuple(_SIZES)) or type(module).__qualname__ in _NAMED
+    return isinstance(module, tuple(_SIZES)) or _named_rule(module) is not None
+
+
+def _named_rule(module: nn.Module) -> Callable[..., None] | None:
+    """The rule of a class that cannot be imported here, also for its subclasses (a parametrized module is of one)."""
+    names = ((kind.__module__, kind.__qualname__) for kind in type(module).__mro__)
+    return next((_NAMED[name] for name in names if name in _NAMED), None)
 
 
 def _linear_sizes(module: nn.Linear) -> None:
@@ -113,6 +119,7 @@ _SIZES: dict[type[nn.Module], Callable[..., None]] = {
     nn.MultiheadAttention: _attention_sizes,
 }
 
-_NAMED: dict[str, Callable[..., None]] = {
-    "Conv1D": _transposed_linear_sizes,  # of Hugging Face, which need not be installed
+# By the module that defines the class and its name: whoever calls a class of their own Conv1D means something else.
+_NAMED: dict[tuple[str, str], Callable[..., None]] = {
+    ("transformers.pytorch_utils", "Conv1D"): _transposed_linear_sizes,
 }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lzero.errors import StructureError
+from lzero.structure.cache import IN_CACHE, cached_tensors
 from lzero.structure.call import Call, TensorTable, storage_pointer
 from lzero.structure.forward import ModulePath, isolated_random_state, tensors_in, unfused
 from lzero.structure.labels import Classes, Reason, fixed
@@ -70,12 +71,17 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             "a tuple that holds it)"
         ) from error
     tracer.thaw_unused(outputs, watch.read)
+    cached = cached_tensors(outputs)
     for tensor in tensors_in(outputs):
+        reason = IN_CACHE if id(tensor) in cached else _OUTPUT
         for known in [found] if (found := table.find(tensor)) is not None else table.sharing(tensor):
             for labels in known.axes:
-                table.book.freeze(labels, Reason("it is an output of the model"))
+                table.book.freeze(labels, reason)
     classes = table.book.classes()
     return Trace(classes, table.macs, table.users, watch.questions(classes))
+
+
+_OUTPUT = Reason("it is an output of the model")
 
 
 def _check(model: nn.Module) -> None:

@@ -1,0 +1,93 @@
+"""One file of plain data: written whole or not at all, read without running code, damage noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lzero.checks import shown
+from lzero.errors import StructureError
+
+_DIGEST = 64  # characters of SHA-256 in hex
+
+
+def write(path: object, heading: str, content: Any) -> None:
+    """``content``, of what ``torch.load(weights_only=True)`` reads, as the file ``path``, which appears at once.
+
+    Raises:
+        StructureError: no path, or the file cannot be written; an older one is then as it was.
+    """
+    target = _path(path)
+    packed = io.BytesIO()
+    torch.save(content, packed)
+    data = packed.getvalue()
+    name = ""
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            name = file.name
+            file.write(_head(heading, data) + data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())  # temporary files are the owner's alone
+        os.replace(name, target)
+        _settle(target.parent)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True) if name else None
+        raise StructureError(f"{target}: cannot be written ({error}); name a file in a folder that exists") from error
+
+
+def read(path: object, heading: str) -> Any:
+    """What :func:`write` wrote under the same heading.
+
+    Raises:
+        StructureError: no path, no file, another file, or a damaged one.
+    """
+    target = _path(path)
+    try:
+        held = target.read_bytes()
+    except OSError as error:
+        raise StructureError(f"{target}: cannot be read ({error}); name a file that was saved") from error
+    start = len(_head(heading, b""))
+    data = held[start:]
+    if not held.startswith(f"{heading}\n".encode()):
+        raise StructureError(f"{target}: expected a file that begins with {heading!r}, found {shown(held[:40])}")
+    if held[:start] != _head(heading, data):
+        raise StructureError(f"{target}: damaged, its checksum does not match its {len(data):,} bytes; save it again")
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # a file that somebody made up
+        raise StructureError(f"{target}: not readable as plain data ({type(error).__name__}); save it again") from error
+
+
+def _head(heading: str, data: bytes) -> bytes:
+    return f"{heading}\n{hashlib.sha256(data).hexdigest():<{_DIGEST}}\n".encode()
+
+
+def _path(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike) or not (held := os.fspath(path)) or not isinstance(held, str):
+        raise StructureError(f"path: expected the name of a file, found {shown(path)}")
+    if "\0" in held:
+        raise StructureError(f"path: expected the name of a file, found {shown(path)}, which has a zero byte")
+    return Path(held)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _settle(folder: Path) -> None:
+    """Make the new name of the file survive a crash, where folders can be synced."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
