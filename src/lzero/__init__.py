@@ -1,28 +1,41 @@
 """Train neural networks to a budget: ask for a density, get exactly that density, in one training.
 
 gates = lzero.attach_gates(model, example_inputs)
-solver = lzero.Solver(gates, target_density=0.10)
-optimizer = torch.optim.Adam(lzero.parameter_groups(model, lr=7e-4, gate_lr=5e-3))
+solver = lzero.Solver(gates, target_density=0.10, total_steps=epochs * len(loader))
+optimizer = torch.optim.AdamW(model.parameters())  # as it was
 ...
-solver.step()  # between loss.backward() and optimizer.step()
+solver.step()  # anywhere between loss.backward() and the next forward
 ...
 result = lzero.purge(model)
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lzero.constraints import Constraint
-from lzero.errors import BudgetError, DataError, LzeroError, NonFiniteError, SolverError, StructureError
+from lzero.errors import (
+    BudgetError,
+    DataError,
+    LzeroError,
+    LzeroWarning,
+    NonFiniteError,
+    SolverError,
+    StructureError,
+)
 from lzero.gates.gates import Gates
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.purge import PurgeResult, purge
 from lzero.recorder import Recorder
 from lzero.solver import Penalty, Solver
-from lzero.structure.attach import attach_gates, parameter_groups
+from lzero.structure.attach import attach_gates
+from lzero.structure.detach import detach_gates
 from lzero.structure.discover import discover
+from lzero.structure.gated import gates_of
 from lzero.structure.plan import Plan
 from lzero.structure.reload import load_purged
+
+if TYPE_CHECKING:
+    from lzero import plots as plots
 
 __version__ = "0.1.0"
 
@@ -33,6 +46,7 @@ __all__ = [
     "Gates",
     "HardConcrete",
     "LzeroError",
+    "LzeroWarning",
     "NonFiniteError",
     "Penalty",
     "Plan",
@@ -42,15 +56,18 @@ __all__ = [
     "SolverError",
     "StructureError",
     "attach_gates",
+    "detach_gates",
     "discover",
+    "gates_of",
     "load_purged",
-    "parameter_groups",
     "purge",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """``lzero.plots``, imported on first use: it alone needs matplotlib."""
-    if name == "plots":
-        return importlib.import_module("lzero.plots")
-    raise AttributeError(f"module 'lzero' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a checker must see every name that is not there
+
+    def __getattr__(name):
+        """``lzero.plots``, imported on first use: it alone needs matplotlib."""
+        if name == "plots":
+            return importlib.import_module("lzero.plots")
+        raise AttributeError(f"module 'lzero' has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,9 +17,10 @@ from lzero.errors import LzeroWarning, StructureError
 from lzero.gates.gates import Gates
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
-from lzero.structure.copies import deep_copy
+from lzero.structure.copies import private_copy
+from lzero.structure.detach import without_gates
 from lzero.structure.forward import ModulePath, map_tensors
-from lzero.structure.gated import gates_of, without_gates
+from lzero.structure.gated import gates_of
 from lzero.structure.run import largest_difference, run
 from lzero.structure.shrink import scale_consumers, shrink
 from lzero.structure.wrapped import unwrap
@@ -128,14 +129,14 @@ def _verify(model: nn.Module, z: Tensor, small: nn.Module, open_: Tensor, gates:
     found, expected = sum(p.numel() for p in small.parameters()), round(float(counted.value(open_)))
     if weightless and found != expected:
         raise StructureError(f"{type(model).__name__}: the purged model has {found} parameters, expected {expected}")
-    twin = deep_copy(model)
+    twin = private_copy(model)
     twin_gates = gates_of(twin)
     if twin_gates is None or gates.plan.example_inputs is None:
         raise StructureError(f"{type(model).__name__}: no example inputs on the plan; pass verify=False")
     inputs = map_tensors(gates.plan.example_inputs, _as_the_model_takes(small, gates.log_alpha.device))
     with twin_gates.fixed(z):
         before = run(twin, inputs)
-    trial = deep_copy(small)
+    trial = private_copy(small)
     where = ModulePath(trial)
     try:
         after = run(trial, inputs)
@@ -153,3 +154,15 @@ def _verify(model: nn.Module, z: Tensor, small: nn.Module, open_: Tensor, gates:
             f"that differs is {scale:.2e}); pass the layer that causes it to ignore="
         )
     return difference
+
+
+def _as_the_model_takes(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A conversion of example inputs to ``device``, and to the dtype that the whole model has been cast to since."""
+    kinds = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    cast = kinds.pop() if len(kinds) == 1 else None
+
+    def convert(tensor: Tensor) -> Tensor:
+        floats = tensor.is_floating_point() and cast is not None
+        return tensor.to(device, cast) if floats else tensor.to(device)
+
+    return convert

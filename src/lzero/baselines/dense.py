@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lzero.constraints import Budget, Constraint
+from lzero.constraints import Budgets, Constraint
 from lzero.cost import Measure
-from lzero.errors import StructureError
+from lzero.errors import LzeroWarning, StructureError
 from lzero.gates.gates import Gates
 from lzero.gates.mask import Mask
 from lzero.purge import purge
@@ -50,17 +51,19 @@ def same_size(model: nn.Module, example_inputs: Any, density: float, measure: Me
     _check_resets(model)
     twin = deep_copy(model)
     gates = attach_gates(twin, example_inputs, estimator=Mask())
-    keep = _largest_share(gates, Budget(constraint, gates))
+    keep = _largest_share(gates, Budgets([constraint], gates, "same_size"))
     with torch.no_grad():
         gates.log_alpha.copy_(keep.to(gates.log_alpha) * 2 - 1)
-    small = purge(twin, settle=False, verify=False).model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LzeroWarning)  # nothing was trained, as intended
+        small = purge(twin, settle=False, verify=False).model
     for module in reversed(list(small.modules())):  # parts before the whole, as constructors do
         _redraw(module)
     return small
 
 
-def _largest_share(gates: Gates, budget: Budget) -> Tensor:
-    """bool [G]: the first units of every group, at the largest share of them that meets ``budget``."""
+def _largest_share(gates: Gates, budgets: Budgets) -> Tensor:
+    """bool [G]: the first units of every group, at the largest share of them that meets ``budgets``."""
     sizes = {name: where.stop - where.start for name, where in gates.slices.items()}
     steps = sorted({(count / size, count, size) for size in set(sizes.values()) for count in range(1, size + 1)})
 
@@ -74,7 +77,7 @@ def _largest_share(gates: Gates, budget: Budget) -> Tensor:
     low, high = 0, len(steps) - 1  # the lowest step leaves one unit a group, which a feasible budget allows
     while low < high:
         middle = (low + high + 1) // 2
-        fits = bool((budget.cost.fraction(kept(middle)) <= budget.targets).all())
+        fits = budgets.met(kept(middle))
         low, high = (middle, high) if fits else (low, middle - 1)
     return kept(low)
 

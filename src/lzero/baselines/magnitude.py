@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lzero.baselines.scores import lamp_scores, magnitude_scores, random_scores
-from lzero.constraints import Budget, Constraint, asked_for, part_names
+from lzero.checks import choice, real
+from lzero.constraints import Budgets, Constraint, asked_for
 from lzero.cost import Measure
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.mask import Mask
 from lzero.settle import settle
-from lzero.solver.schedule import cubic
-from lzero.solver.seam import Loss, Seam
+from lzero.solver.schedule import cubic, step_count
+from lzero.solver.seam import Seam, checked_gates
 
 Criterion = Literal["magnitude", "lamp", "random"]
 Schedule = Literal["cubic", "one-shot"]
@@ -42,7 +41,7 @@ class Magnitude(Seam):
     then ships the same set. What is closed keeps its weights, which have no gradient of the loss while it is (momentum
     and weight decay of the optimizer still move them), is ranked by them at the next update, and may come back.
 
-    Budgets are those of the solver: a constraint with scope ``"layer"`` prunes layer by layer, to one density, where
+    Budgets are those of the solver: a constraint with ``each_layer`` prunes layer by layer, to one density, where
     the whole model ranks all its layers together.
 
     Args:
@@ -59,11 +58,14 @@ class Magnitude(Seam):
         end: of the updates, as a share of ``total_steps``; 1/2 by default, none for ``"one-shot"``.
         every: steps between two updates.
         seed: of the random scores.
+        fresh: begin anew on gates that have been trained for something else.
 
     Raises:
         BudgetError: a malformed or infeasible budget; the message has the smallest feasible density.
         SolverError: gates of another estimator or another model, or arguments that do not fit together.
     """
+
+    trains: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -80,34 +82,31 @@ class Magnitude(Seam):
         end: float | None = None,
         every: int = 100,
         seed: int = 0,
+        fresh: bool = False,
     ) -> None:
-        self.constraints = asked_for("Magnitude", target_density, measure, constraints)
-        super().__init__(gates, self.constraints[0].measure)
+        gates = checked_gates("Magnitude", gates)
+        asked = asked_for("Magnitude", target_density, measure, constraints)
         _check_gates(gates, model)
-        _check_choice("criterion", criterion, _CRITERIA)
-        self._first, self._last = _updates(total_steps, schedule, begin, end)
-        _check_count("every", every)
-        self._model, self._criterion, self._every, self._seed = model, criterion, every, seed
-        self.budgets = [Budget(constraint, gates) for constraint in self.constraints]
-        self._names = part_names("Magnitude", self.budgets)
+        choice("criterion", criterion, _CRITERIA, error=SolverError)
+        first, last = _updates(total_steps, schedule, begin, end)
+        every = step_count("every", every)
+        budgets = Budgets(asked, gates, "Magnitude")
+        super().__init__(
+            gates,
+            asked[0].measure,
+            constraints=asked,
+            asked={"criterion": criterion, "seed": seed, "first": first, "last": last, "every": every},
+            fresh=fresh,
+        )
+        self.constraints, self.budgets = asked, budgets
+        self._first, self._last = first, last
+        self._model, self._criterion, self._every = model, criterion, every
         self._random = random_scores(gates, seed) if criterion == "random" else None
-        gates.budgets = self.budgets
+        self._begin()
 
-    def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> None:
-        """Update the mask where an update is due; between backward and step, as ``Solver.step``.
-
-        The gates' gradient, which is zero, is taken away, so that no optimizer moves them. ``loss`` and ``closure`` are
-        not used.
-
-        Raises:
-            SolverError: the gates have no gradient yet.
-            NonFiniteError: their gradient is NaN or infinite; nothing is changed then.
-        """
-        self.loss_gradient()
+    def _choose(self) -> None:
         if self._latest(self.steps) == self.steps:
             self._update()
-        self.gates.log_alpha.grad = None
-        self.steps += 1
 
     def scores(self) -> Tensor:
         """What every gate is worth now, float64 [G]: the largest are kept."""
@@ -130,45 +129,22 @@ class Magnitude(Seam):
         """
         deployed = super().metrics()["deployed"]
         row = {"expected": deployed, "deployed": deployed}
-        targets = torch.cat([budget.targets for budget in self.budgets])
+        targets = self.budgets.targets
         for column, values in (("target", targets), ("annealed_target", self.annealed(targets))):
-            for name, value in zip(self._names, values.tolist(), strict=True):
-                row[column if len(self._names) == 1 else f"{name}:{column}"] = value
+            named = self.budgets.named(values)
+            row |= {column if len(named) == 1 else f"{name}:{column}": value for name, value in named.items()}
         return row
-
-    def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to continue to the bit; the mask is in the state of the model."""
-        return {"steps": self.steps, "names": list(self._names), "criterion": self._criterion, "seed": self._seed}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state``.
-
-        Raises:
-            SolverError: it was saved with other constraints, another criterion or seed. Nothing is changed then.
-        """
-        for entry, value in self.state_dict().items():
-            if entry not in state:
-                raise SolverError(f"Magnitude: the saved state has no {entry}; it is not a Magnitude's state_dict")
-            if entry != "steps" and state[entry] != value:
-                raise SolverError(
-                    f"Magnitude: saved with {entry} {state[entry]!r}, this one has {value!r}; build it as it was"
-                )
-        self.steps = int(state["steps"])
 
     @torch.no_grad()
     def _update(self) -> None:
         """The mask of this moment: ranks first, for settle to choose by, then the same ranks on both sides of 1/2."""
         log_alpha, order = self.gates.log_alpha, torch.argsort(self.scores(), descending=True, stable=True)
-        progress = self._progress(self.steps)
-        now = []
-        for budget in self.budgets:
-            moment = copy.copy(budget)
-            moment.targets = budget.targets.new_tensor([cubic(t, progress) for t in budget.targets.tolist()])
-            now.append(moment)
+        progress, asked = self._progress(self.steps), self.budgets.targets
+        targets = asked.new_tensor([cubic(target, progress) for target in asked.tolist()])
         before = log_alpha.detach().clone()
         try:
             log_alpha[order] = _spread(len(order), (_OPEN[0], _CLOSED[1]), log_alpha)
-            keep = settle(self.gates, now).open[order]
+            keep = settle(self.gates, self.budgets, targets).open[order]
         except Exception:
             log_alpha.copy_(before)
             raise
@@ -199,16 +175,18 @@ def _spread(count: int, ends: tuple[float, float], like: Tensor) -> Tensor:
 
 def _updates(total_steps: int, schedule: str, begin: float | None, end: float | None) -> tuple[int, int]:
     """The steps of the first and of the last update."""
-    _check_count("total_steps", total_steps)
-    _check_choice("schedule", schedule, _SCHEDULES)
+    total_steps = step_count("total_steps", total_steps)
+    choice("schedule", schedule, _SCHEDULES, error=SolverError)
     once = schedule == "one-shot"
     if once and end is not None:
         raise SolverError(f"end: a one-shot schedule prunes at begin; leave end out, found {end!r}")
     begin = (0.5 if once else 0.0) if begin is None else begin
     end = (begin if once else 0.5) if end is None else end
-    for name, share in (("begin", begin), ("end", end)):
-        if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
-            raise SolverError(f"{name}: expected a share of total_steps in [0, 1], found {share!r}")
+    expected = "a share of total_steps in [0, 1]"
+    begin, end = (
+        real(name, share, least=0, most=1, expected=expected, error=SolverError)
+        for name, share in (("begin", begin), ("end", end))
+    )
     if begin > end:
         raise SolverError(f"begin: expected a share no larger than end, found begin {begin!r} and end {end!r}")
     first, last = (min(round(share * total_steps), total_steps - 1) for share in (begin, end))
@@ -227,13 +205,3 @@ def _check_gates(gates: Gates, model: nn.Module) -> None:
             f"Magnitude: the gates are not those of this {type(model).__name__}; pass model= the module that "
             "attach_gates was given"
         )
-
-
-def _check_choice(name: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        raise SolverError(f"{name}: expected one of {', '.join(known)}, found {value!r}")
-
-
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise SolverError(f"{name}: expected a positive number of optimizer steps, found {value!r}")

@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 
-from lzero.constraints import Scope
 from lzero.cost import MEASURES
 from lzero.errors import DataError
 from lzero.experiments import datasets, models
 from lzero.experiments.datasets import Dataset
-from lzero.experiments.recipe import SEEDS, Recipe
+from lzero.experiments.recipe import SEEDS, Recipe, Scope
 from lzero.experiments.training import quicken
 from lzero.structure.granularity import GRANULARITIES
 
@@ -58,7 +57,7 @@ def add_training(parser: argparse.ArgumentParser, *, one_seed: bool = True) -> N
     )
     group.add_argument("--batch-size", type=positive(int), default=default.batch_size, help="default: %(default)s")
     group.add_argument("--lr", type=positive(float), default=default.lr, help="of the weights (default: %(default)s)")
-    group.add_argument("--gate-lr", type=positive(float), default=default.gate_lr, help="default: %(default)s")
+    group.add_argument("--gate-lr", type=positive(float), default=default.gate_lr, help="default: by the steps")
     group.add_argument(
         "--optimizer",
         choices=("adam", "sgd"),

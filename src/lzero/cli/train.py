@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 from lzero.cli import options as opt
 from lzero.cli.console import console, progress, show_files, show_table
-from lzero.constraints import Scope
 from lzero.experiments.figures import draw_all
-from lzero.experiments.recipe import Recipe
+from lzero.experiments.recipe import Recipe, Scope
 from lzero.experiments.runs import Run, RunFolder, complete
 from lzero.recorder import Row
 

@@ -2,5 +2,6 @@
 
 from lzero.cost.cost import MEASURES, Cost, Measure
 from lzero.cost.parts import check_paths, covers, layers
+from lzero.cost.point import Point
 
-__all__ = ["MEASURES", "Cost", "Measure", "check_paths", "covers", "layers"]
+__all__ = ["MEASURES", "Cost", "Measure", "Point", "check_paths", "covers", "layers"]

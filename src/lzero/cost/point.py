@@ -35,6 +35,7 @@ class Shape:
         flat = self.sides.T.reshape(-1)  # rows of all products, then columns
         self.both_bases = self.base[flat][:, None].contiguous()  # [2 P, 1]
         self.both_sides = self.matrix[flat].contiguous()  # [2 P, R]
+        self.sides_by_run = self.both_sides.T.contiguous()  # [R, 2 P]
         half = len(flat) // 2
         self.other = torch.cat([torch.arange(half, 2 * half), torch.arange(half)])  # the other side of each
         self.weights = torch.cat([self.weight, self.weight], 1).T.contiguous()  # [2 P, K]
@@ -61,7 +62,9 @@ class Shape:
         axes = torch.addmm(self.both_bases, self.both_sides, sums)  # [2 P, E]
         other = axes.index_select(0, self.other)
         value = torch.mm(self.half_weights, axes * other)  # [K, E]
-        slopes = torch.mm(self.both_sides.T, self.weights * other[:, :1])  # [R, K]
+        if len(self.weight) > 1:
+            other = other[:, :1]
+        slopes = torch.mm(self.sides_by_run, self.weights * other)  # [R, K], or [R, E] of a single part
         found = value.unbind(1)
         if self.both is None:
             return Point(self, p, found[0], found[-1], slopes)
@@ -93,7 +96,7 @@ class Point:
         p: float64 [G].
         value: float64 [K].
         deployed: float64 [K], of the deployed set that was asked for with it.
-        slopes: float64 [R, K], d value / d A.
+        slopes: float64 [R, K], d value / d A; of a single part its first column.
     """
 
     shape: Shape
@@ -111,7 +114,7 @@ class Point:
     def pull(self, coefficients: Tensor) -> Tensor:
         """sum_k coefficients[k] d value_k / d p, float64 [G]."""
         shape, both = self.shape, self.shape.both
-        by_sum = shape.runs.expand(torch.mv(self.slopes, coefficients))  # d / d a_j
+        by_sum = shape.runs.expand(torch.mv(self.slopes[:, : len(coefficients)], coefficients))  # d / d a_j
         by_meeting = None if both is None else shape.runs.expand(torch.mv(both.T, coefficients))  # d / d b_j
         if shape.owner is None:
             return by_sum if by_meeting is None else torch.addcmul(by_sum, by_meeting, 1 - 2 * self.p)
@@ -130,11 +133,12 @@ class Point:
             eye = torch.eye(len(self.value), dtype=self.value.dtype, device=self.value.device)
             return torch.stack([(self.pull(row) * weight).norm() for row in eye])
         square = weight * weight
-        total = torch.mv((self.slopes * self.slopes).T, shape.runs.sums(square))
+        slopes = self.slopes[:, : len(self.value)]
+        total = torch.mv((slopes * slopes).T, shape.runs.sums(square))
         if both is not None:
             bent = 1 - 2 * self.p
             cross = shape.runs.sums(square * bent)
-            total = total + 2 * torch.mv(self.slopes.T * both, cross)
+            total = total + 2 * torch.mv(slopes.T * both, cross)
             total = total + torch.mv(both * both, shape.runs.sums(square * bent * bent))
         return total.clamp_min(0).sqrt()
 

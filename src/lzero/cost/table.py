@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
-from torch import Tensor
 
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
@@ -72,7 +72,9 @@ def runs_of(gates: Gates) -> list[Run]:
     at: dict[int, int] = {}  # first gate of a run that owns itself -> its number
     owners = gates.owners.cpu() if gates.owned else None
     starts = {where.start: number for number, where in enumerate(gates.slices.values())}
-    group_at = torch.repeat_interleave(torch.arange(len(gates.sizes)), torch.tensor(gates.sizes)) if gates.owned else None
+    group_at = (
+        torch.repeat_interleave(torch.arange(len(gates.sizes)), torch.tensor(gates.sizes)) if gates.owned else None
+    )
     first_gate = list(starts)
     for name, where in gates.slices.items():
         if owners is None or group_at is None or not bool((owners[where] >= 0).any()):
@@ -81,7 +83,7 @@ def runs_of(gates: Gates) -> list[Run]:
             continue
         of = torch.where(owners[where] >= 0, group_at[owners[where].clamp_min(0)], -1)  # the owner's group
         cuts = [0, *((of.diff() != 0).nonzero().squeeze(1) + 1).tolist(), len(of)]
-        for begin, end in zip(cuts, cuts[1:], strict=False):
+        for begin, end in pairwise(cuts):
             group = int(of[begin])
             owner = len(made) if group < 0 else at[first_gate[group]]
             made.append(Run(name, where.start + begin, where.start + end, owner))

@@ -17,8 +17,7 @@ from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, Mask, Strai
 from lzero.gates.gates import Gates
 from lzero.solver import Elbo, Penalty, Solver
 from lzero.solver.seam import Seam
-from lzero.structure.attach import attach_gates, parameter_groups
-from lzero.structure.gated import gates_of
+from lzero.structure.attach import attach_gates
 
 ESTIMATORS: Mapping[str, Estimator] = {
     "hard_concrete": HardConcrete(),
@@ -73,33 +72,28 @@ def attach(recipe: Recipe, model: nn.Module, example: Tensor) -> Gates:
 def seam(recipe: Recipe, model: nn.Module, gates: Gates, steps: int, examples: int) -> Seam:
     """The solver or baseline of ``recipe``, for a training of so many ``steps`` on so many ``examples``."""
     options = dict(recipe.solver)
+    rates: dict[str, Any] = {"total_steps": steps, "gate_lr": recipe.gate_lr}
     if recipe.method == "elbo":
-        return Elbo(gates, examples, measure=recipe.measure, **options)
+        return Elbo(gates, examples, measure=recipe.measure, **(rates | options))
     if recipe.method == "penalized":
-        return Penalty(gates, recipe.coefficient, measure=recipe.measure)
-    constraints = [Constraint(recipe.target, recipe.measure, recipe.scope)]
-    options = {"total_steps": steps} | options
+        return Penalty(gates, recipe.coefficient, measure=recipe.measure, **rates)
+    constraints = recipe.constraints
+    if not constraints:
+        raise DataError(f"target: a {recipe.method} training needs one; a density in (0, 1], such as 0.1")
     if recipe.method == "magnitude":
-        return Magnitude(gates, constraints=constraints, model=model, **options)
-    return Solver(gates, constraints=constraints, **options)
+        return Magnitude(gates, constraints=constraints, model=model, **({"total_steps": steps} | options))
+    return Solver(gates, constraints=constraints, **(rates | options))
 
 
-def optimizers(recipe: Recipe, model: nn.Module) -> list[torch.optim.Optimizer]:
-    """Adam over weights and gates; or SGD over the weights beside Adam over the gates."""
-    if gates_of(model) is None:
-        groups: list[dict[str, Any]] = [
-            {"params": list(model.parameters()), "lr": recipe.lr, "weight_decay": recipe.weight_decay}
-        ]
-    else:
-        groups = parameter_groups(model, recipe.lr, recipe.gate_lr, weight_decay=recipe.weight_decay)
+def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """Adam or SGD over the weights; gates belong to the seam."""
     if recipe.optimizer == "adam":
-        return [torch.optim.Adam(groups)]
-    sgd: torch.optim.Optimizer = torch.optim.SGD(groups[:1], momentum=0.9, nesterov=recipe.nesterov)
-    return [sgd, torch.optim.Adam(groups[1:])] if groups[1:] else [sgd]
+        return torch.optim.Adam(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=0.9, nesterov=recipe.nesterov
+    )
 
 
 def asked_at_the_end(recipe: Recipe) -> list[Constraint] | None:
     """The budget that a penalized training with a target is settled on, for comparison at equal size; else None."""
-    if recipe.method not in ("penalized", "elbo") or (recipe.target is None and isinstance(recipe.scope, str)):
-        return None
-    return [Constraint(recipe.target, recipe.measure, recipe.scope)]
+    return recipe.constraints or None if recipe.method in ("penalized", "elbo") else None

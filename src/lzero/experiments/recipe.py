@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Literal, get_type_hints
 
-from lzero.constraints import Scope
+from lzero.constraints import Constraint
 from lzero.cost import Measure
 from lzero.errors import DataError
 from lzero.experiments.kinds import expected, fits
@@ -16,6 +16,7 @@ from lzero.structure.granularity import Granularity
 
 SEEDS = range(-(2**63), 2**64)  # that PyTorch's generators take
 _COUNTS = ("epochs", "steps", "batch_size")
+Scope = str | Mapping[str, float]
 Method = Literal["constrained", "penalized", "elbo", "magnitude", "same_size", "dense"]
 
 
@@ -31,6 +32,9 @@ class Recipe:
             ``estimator`` = ``"mask"``), ``"penalized"`` (needs ``coefficient``), ``"elbo"`` (needs ``estimator`` =
             ``"log_normal"``), ``"same_size"`` (a smaller dense network, needs ``target``) or ``"dense"``. A penalized
             or elbo training with a target is settled on it at the end.
+        scope: what the target holds for: ``"model"``, ``"layer"`` (every gated layer on its own), or a mapping from
+            module path to a target of its own.
+        gate_lr: rate of the gates' Adam; None for the solver's default.
         steps: optimizer steps of the whole training; overrides ``epochs``, and its last epoch may be a part of one.
         decay: share of the training, at its end, over which the weights' learning rate falls linearly to 0.
         loss_scale: factor on the loss, to show that the solver does not depend on it.
@@ -65,7 +69,7 @@ class Recipe:
     batch_size: int = 128
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: float = 7e-4
-    gate_lr: float = 2e-2
+    gate_lr: float | None = None
     weight_decay: float = 0.0
     decay: float = 0.4
     open_probability: float = 0.97
@@ -93,6 +97,19 @@ class Recipe:
                 raise DataError(f"{name}: expected at least 1, found {value}")
         if self.seed not in SEEDS:
             raise DataError(f"seed: expected a whole number from -2^63 to 2^64 - 1, found {self.seed}")
+
+    @property
+    def constraints(self) -> list[Constraint]:
+        """What the trained network is asked to meet; empty where there is no target.
+
+        Raises:
+            BudgetError: a malformed target.
+        """
+        if isinstance(self.scope, Mapping):
+            return [Constraint(target, self.measure, within=path or None) for path, target in self.scope.items()]
+        if self.target is None:
+            return []
+        return [Constraint(self.target, self.measure, each_layer=self.scope == "layer")]
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values, for JSON."""

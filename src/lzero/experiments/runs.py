@@ -11,13 +11,14 @@ from typing import Any
 
 from torch import Tensor
 
+from lzero.certificate import Certificate
 from lzero.errors import DataError
 from lzero.experiments.datasets import Dataset
 from lzero.experiments.files import read_json, read_tensors, write_json, write_tensors
 from lzero.experiments.recipe import Recipe
 from lzero.experiments.summary import Summary, ship, summarise
 from lzero.experiments.training import Training
-from lzero.purge import Certificate, PurgeResult
+from lzero.purge import PurgeResult
 from lzero.recorder import Recorder, Row
 
 Report = Callable[[str, Row], None]  # (label of a training, row of an epoch)

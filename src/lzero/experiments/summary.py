@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lzero.constraints import Budget
+from lzero.certificate import Certificate
+from lzero.constraints import Budgets
 from lzero.cost import Cost
 from lzero.errors import DataError
 from lzero.experiments import models
 from lzero.experiments.training import Training, error
 from lzero.gates.gates import Gates
-from lzero.purge import Certificate, PurgeResult
+from lzero.purge import PurgeResult
+from lzero.settle import breaking
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ def summarise(training: Training, result: PurgeResult) -> Summary:
     if gates is not None:
         open_ = torch.cat([result.kept[name] for name in gates.slices]).to(gates.log_alpha.device)
         cost = Cost(gates, measure)
-        trained, shipped = (float(cost.fraction(mask)) for mask in (gates.open_mask(), open_))
-        exhausted = _exhausted(gates, gates.budgets, open_)
+        trained = result.certificate.trained.get(measure, float(cost.fraction(gates.open_mask())))
+        shipped = float(cost.fraction(open_))
+        exhausted = _exhausted(gates, training.budgets(), open_)
     return Summary(
         trained=trained,
         shipped=shipped,
@@ -106,13 +108,9 @@ def summarise(training: Training, result: PurgeResult) -> Summary:
     )
 
 
-def _exhausted(gates: Gates, budgets: Sequence[Budget], open_: Tensor) -> bool:
+def _exhausted(gates: Gates, budgets: Budgets | None, open_: Tensor) -> bool:
     """Whether opening any one closed gate breaks a budget; each price is exact, since costs are multilinear."""
-    if not budgets:
+    if budgets is None:
         return True
-    fits = ~open_ & ((gates.owners < 0) | open_[gates.owners])
-    for budget in budgets:
-        price = budget.cost.gradient(open_)
-        after = budget.cost.value(open_)[price.part] + price.values
-        fits[price.gate[after / budget.cost.total[price.part] > budget.targets[price.part]]] = False
+    fits = ~open_ & ((gates.owners < 0) | open_[gates.owners.clamp_min(0)]) & ~breaking(budgets, open_)
     return not bool(fits.any())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lzero.baselines.dense import same_size
-from lzero.constraints import Budget
+from lzero.constraints import Budgets
 from lzero.decay import expected_l2
 from lzero.errors import DataError
 from lzero.experiments import methods, models
@@ -32,7 +32,7 @@ from lzero.settle import settle
 from lzero.solver.seam import Seam
 
 _BINS = 20
-_CHECKPOINT = {"recipe", "epoch", "step", "seconds", "model", "optimizers", "seam", "rows", "order", "noise", "average"}
+_CHECKPOINT = {"recipe", "epoch", "step", "seconds", "model", "optimizer", "rows", "order", "noise", "average"}
 
 
 class Training:
@@ -64,13 +64,9 @@ class Training:
         if recipe.method not in ("dense", "same_size"):
             self.gates = methods.attach(recipe, self.model, data.train_x[:2])
             self.seam = methods.seam(recipe, self.model, self.gates, self.steps, len(data.train_x))
-        self.optimizers = methods.optimizers(recipe, self.model)
-        weights = self.optimizers[0].param_groups[:1]
-        self._weights_lr = [(group, group["lr"]) for group in weights]
-        self._tuning_from = self.steps - round(recipe.finetune * self.steps) if self.gates is not None else self.steps
-        self._settled: Tensor | None = None  # gates [G] of the fine-tuning, once it has begun
-        kept = [p for p in self.model.parameters() if self.gates is None or p is not self.gates.log_alpha]
-        self._average = Average(kept, recipe.ema) if recipe.ema else None
+        self.optimizer = methods.optimizer(recipe, self.model)
+        self._tuning_from = self.steps - round(recipe.finetune * self.steps)
+        self._average = Average(list(self.model.parameters()), recipe.ema) if recipe.ema else None
         if recipe.compile:
             self.model.compile(backend=recipe.compile)  # in place; the copies that purging makes are not compiled
 
@@ -114,18 +110,13 @@ class Training:
             self._decay()
             if self.recipe.augment:
                 x = crop_and_flip(x)
-            for optimizer in self.optimizers:
-                optimizer.zero_grad()
-            with self._gates_of_this_step():
-                loss = self._loss(x, y)
-                loss.backward()  # type: ignore[no-untyped-call]
-            if self.seam is not None and self.gates is not None:
-                if self.step < self._tuning_from:
-                    self.seam.step(loss.detach(), partial(self._loss, x, y))
-                else:
-                    self.gates.log_alpha.grad = None
-            for optimizer in self.optimizers:
-                optimizer.step()
+            self._settle_in_time()
+            self.optimizer.zero_grad()
+            loss = self._loss(x, y)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.seam is not None:
+                self.seam.step(loss.detach(), partial(self._loss, x, y))
+            self.optimizer.step()
             if self._average is not None:
                 self._average.update()
             self.step += 1
@@ -142,18 +133,19 @@ class Training:
             loss = loss + recipe.l2 * expected_l2(self.model)
         return loss * recipe.loss_scale
 
-    def _gates_of_this_step(self) -> AbstractContextManager[None]:
-        """The settled gates where fine-tuning has begun; as they are drawn before."""
-        if self.gates is None or not self.recipe.finetune or self.step < self._tuning_from:
-            return nullcontext()
-        if self._settled is None:  # the same after a resumption: the gates do not move any more
-            asked = methods.asked_at_the_end(self.recipe)
-            budgets = self.gates.budgets if asked is None else [Budget(constraint, self.gates) for constraint in asked]
-            self._settled = self.gates.evaluate(settle(self.gates, budgets).open)
-        return self.gates.fixed(self._settled)
+    def budgets(self) -> Budgets | None:
+        """What is settled on at the end, None where nothing was asked for."""
+        asked = self.recipe.constraints
+        return Budgets(asked, self.gates) if asked and self.gates is not None else None
+
+    def _settle_in_time(self) -> None:
+        """From here on the settled gates stay as they are, where the recipe asks for fine-tuning."""
+        budgets = self.budgets() if self.step == self._tuning_from else None
+        if self.gates is not None and budgets is not None:
+            settle(self.gates, budgets).hold(self.gates, budgets)
 
     def _validate(self) -> float:
-        with self._gates_of_this_step(), self._averaged():
+        with self._averaged():
             return error(self.model, self.data.validation_x, self.data.validation_y)
 
     def _averaged(self) -> AbstractContextManager[None]:
@@ -162,7 +154,8 @@ class Training:
     def purge(self) -> PurgeResult:
         """The purged model with its certificate; of the mean weights, where the recipe asks for them."""
         with self._averaged():
-            return purge(self.model, constraints=methods.asked_at_the_end(self.recipe))
+            held = self.gates is not None and self.gates.held is not None
+            return purge(self.model, constraints=None if held else methods.asked_at_the_end(self.recipe))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that :meth:`load` needs to continue to the bit; the file is replaced at once."""
@@ -172,8 +165,7 @@ class Training:
             "step": self.step,
             "seconds": self.seconds,
             "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "seam": None if self.seam is None else self.seam.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "rows": self.recorder.rows,
             "order": self._order.get_state(),
             "noise": self._randomness.state(),
@@ -195,13 +187,7 @@ class Training:
             )
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self._weights_lr = [
-            (group, lr) for group, (_, lr) in zip(self.optimizers[0].param_groups, self._weights_lr, strict=False)
-        ]
-        if self.seam is not None:
-            self.seam.load_state_dict(state["seam"])
+        self.optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.load(state["average"], self.step)
         self.recorder = Recorder()
@@ -214,8 +200,7 @@ class Training:
     def _decay(self) -> None:
         """The weights' learning rate of this step, by ``recipe.schedule``."""
         factor = rate(self.recipe.schedule, self.step, self.steps, self.recipe.decay)
-        for group, lr in self._weights_lr:
-            group["lr"] = lr * factor
+        self.optimizer.param_groups[0]["lr"] = self.recipe.lr * factor
 
 
 def quicken() -> None:

@@ -46,7 +46,7 @@ class Draw:
                 z = z + _tangent(log_alpha, self.slope)
             elif link:
                 z = _Sample.apply(log_alpha, z, self.slope, reached)  # type: ignore[no-untyped-call]
-            self._pieces, self._linked = z.split(self._sizes, -1), link
+            self._pieces, self._linked = torch.split(z, self._sizes, -1), link
         return self._pieces
 
 

@@ -106,4 +106,3 @@ class _Multiply(torch.autograd.Function):
             grad_factor = product.sum(broadcast, keepdim=True, dtype=factor.dtype) if broadcast else product
             grad_factor = grad_factor.to(factor.dtype)
         return grad_weight, grad_factor, None
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -105,12 +105,16 @@ class Gates(nn.Module):
 
     def pieces(self, flat: Tensor) -> tuple[Tensor, ...]:
         """``flat`` [..., G] as one [..., k] a group."""
-        return flat.split(list(self.sizes), -1)
+        return torch.split(flat, list(self.sizes), -1)
 
     @property
     def owners(self) -> Tensor:
         """For each gate the index of the gate that owns it, -1 where none does; long [G]."""
-        return self.log_alpha.new_full((1,), -1, dtype=torch.long).expand(len(self)) if self._owners is None else self._owners
+        return (
+            self.log_alpha.new_full((1,), -1, dtype=torch.long).expand(len(self))
+            if self._owners is None
+            else self._owners
+        )
 
     @property
     def owned(self) -> bool:
@@ -353,10 +357,10 @@ class Gates(nn.Module):
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take in what :meth:`training_state` returned, for the seam to go on with; nothing changes where it does not fit.
+        """Take in what :meth:`training_state` returned, for the seam to go on with.
 
         Raises:
-            SolverError: the gates are being trained for something else.
+            SolverError: the gates are being trained for something else; nothing is changed then.
         """
         wrong = [name for name, value in state.items() if not isinstance(value, Tensor)]
         held = state.get("held")
@@ -364,10 +368,10 @@ class Gates(nn.Module):
             raise SolverError(f"the saved state of the training: {', '.join(wrong) or 'held'} is not as it was saved")
         asked, mine = state.get("asked"), self.ledger.get("asked")
         if self.holder is not None and asked is not None and mine is not None and not torch.equal(asked.cpu(), mine):
+            theirs, ours = (bytes(text.tolist()).decode(errors="replace") for text in (asked, mine))
             raise SolverError(
-                f"the saved gates were trained for {bytes(asked.tolist()).decode(errors='replace')}, these are trained "
-                f"for {bytes(mine.tolist()).decode(errors='replace')}; build the Solver as it was, or load before it is "
-                "built and give it fresh=True"
+                f"the saved gates were trained for {theirs}, these are trained for {ours}; build the Solver as it was, "
+                "or load before it is built and give it fresh=True"
             )
         self.held = None if held is None else held.to(self.log_alpha).clone()
         self._draw = None

@@ -63,7 +63,9 @@ class Layout:
         return z if span.repeat == 1 else z[..., None].expand(*z.shape, span.repeat).flatten(-2)
 
 
-def _spans(index: np.ndarray[tuple[int], np.dtype[np.int64]], sizes: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[Span]:
+def _spans(
+    index: np.ndarray[tuple[int], np.dtype[np.int64]], sizes: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> list[Span]:
     """``index`` as spans: runs of one gate first, then neighbours whose gates follow each other."""
     if not len(index):
         return []

@@ -33,7 +33,8 @@ class Multipliers:
         dual: ``"sgd"`` (plain ascent) or ``"nupi"`` (cooper's proportional-integral controller).
         lr: step size.
         options: further arguments of the dual optimizer.
-        restarts: set lambda to 0 where its sign and that of the violation disagree.
+        restarts: set lambda to 0 where its sign and that of the violation disagree; a budget that is met to the bit
+            leaves it as it is.
         two_sided: let lambda be negative (an equality in cooper's words); else it is projected on lambda >= 0.
         augmentation: coefficient c of the augmented Lagrangian; 0 is the plain one.
 
@@ -65,7 +66,7 @@ class Multipliers:
         self._multiplier = cooper.multipliers.DenseMultiplier(parts, device=device, dtype=torch.float64)
         kind = cooper.ConstraintType.EQUALITY if two_sided else cooper.ConstraintType.INEQUALITY
         self.constraint = cooper.Constraint(kind, multiplier=self._multiplier, **self._formulation(parts, device))
-        self._two_sided, self._restarts = two_sided, restarts
+        self._two_sided, self._restarts, self._lr = two_sided, restarts, lr
         self._optimizer = _dual_optimizer(dual, self.value, lr, options)
         self.immediate = dual == "sgd" and not options
 
@@ -74,24 +75,33 @@ class Multipliers:
         """lambda, float64 [K]; the parameter that the dual optimizer moves."""
         return self._multiplier.weight
 
-    def force(self, violation: Tensor) -> Tensor:
+    @property
+    def augmented(self) -> bool:
+        """Whether the violation itself pushes too, and not lambda alone."""
+        return self._augmentation > 0
+
+    def force(self, violation: Tensor | None = None) -> Tensor:
         """d Lagrangian / d violation, [K]: lambda, or lambda + c violation (at least 0 where lambda is)."""
-        if not self._augmentation:
-            return self.value.detach()
-        force = self.value.detach() + self._augmentation * violation
+        if violation is None or not self.augmented:
+            return self.value
+        force = self.value + self._augmentation * violation
         return force if self._two_sided else force.clamp_min(0)
 
+    @torch.no_grad()
     def ascend(self, violation: Tensor, counts: Tensor | None = None) -> None:
-        """One step up ``violation`` [K], projected and restarted; nothing where ``counts``, bool [1], is False."""
+        """One step up ``violation`` [K], projected and restarted; nothing where ``counts`` is 0 and not 1."""
         value = self.value
-        value.grad = violation if counts is None else violation * counts
-        self._optimizer.step()
-        value.grad = None
+        violation = violation if counts is None else violation * counts
+        if self.immediate:
+            value.add_(violation, alpha=self._lr)
+        else:
+            value.grad = violation
+            self._optimizer.step()
+            value.grad = None
         if not self._two_sided:
             self._multiplier.post_step_()
         if self._restarts:
-            spent = value.detach() * violation <= 0
-            value.data.masked_fill_(spent if counts is None else spent & counts, 0.0)
+            value.masked_fill_(value * violation < 0, 0.0)
 
     def to(self, device: torch.device) -> None:
         """Move to ``device``, in place."""
@@ -105,11 +115,12 @@ class Multipliers:
         """All that :meth:`restore` needs, by name."""
         state = self._optimizer.state.get(self.value, {})
         held = {f"dual.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
-        return {"multipliers": self.value.detach(), **held}
+        return {"multipliers": self.value, **held}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what :meth:`tensors` returned."""
-        self.value.data.copy_(tensors["multipliers"])
+        with torch.no_grad():
+            self.value.copy_(tensors["multipliers"])
         self._optimizer.state.clear()
         held = {
             name.removeprefix("dual."): value.to(self.value.device).clone()

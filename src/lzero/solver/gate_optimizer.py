@@ -41,7 +41,7 @@ class GateOptimizer:
         self._optimizer = _adam(log_alpha, lr) if optimizer is None else _checked(optimizer, log_alpha)
 
     def step(self, skip: Tensor | None = None) -> None:
-        """Move the gates by their gradient; where ``skip``, float32 [1], is 1, nothing changes (own Adam alone)."""
+        """Move the gates by their gradient; where ``skip``, float32 [], is 1, nothing changes (own Adam alone)."""
         if self.own and skip is not None:
             self._optimizer.found_inf = skip  # type: ignore[attr-defined]
         self._optimizer.step()
@@ -98,7 +98,8 @@ def _checked(optimizer: object, log_alpha: Tensor) -> torch.optim.Optimizer:
     if len(held) != 1 or held[0] is not log_alpha:
         raise SolverError(
             "optimizer: expected one over [gates.log_alpha] alone; weights belong to the optimizer of your loop, found "
-            f"one over {len(held)} tensors" + ("" if any(p is log_alpha for p in held) else ", log_alpha not among them")
+            f"one over {len(held)} tensors"
+            + ("" if any(p is log_alpha for p in held) else ", log_alpha not among them")
         )
     return optimizer
 

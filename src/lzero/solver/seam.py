@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -22,7 +21,7 @@ Loss = Tensor | float
 _PATIENCE = 50  # steps without a finite gradient, where a GradScaler needs 16 to find its scale; one look each
 
 
-class Seam(ABC):
+class Seam:
     """What joins a training loop with one line, ``step()``, anywhere between ``backward()`` and the next forward.
 
     It reads the gradient that ``backward()`` left on ``gates.log_alpha``, averages it over the processes of
@@ -99,36 +98,41 @@ class Seam(ABC):
         self._continue()
         gates = self.gates
         if gates.held is not None or not self.trains:
+            if gates.held is None:
+                self._choose()
             gates.log_alpha.grad = None
             self._after()
             return torch.ones((), dtype=torch.bool, device=self._device)
         gradient = self._loss_gradient(loss, closure, scaler)
         with torch.no_grad():
             norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)
-            finite = norm < math.inf
+            finite: Tensor = norm < math.inf
             if self._on_device:
-                skip = torch.logical_not(finite).float().view(1)
+                counts = finite.float()
+                skip = 1 - counts
                 self._note(skip)
-                self._pull(gradient, norm, finite)
+                self._pull(gradient, norm, counts)
                 self._gate_optimizer.step(skip)  # type: ignore[union-attr]
             elif bool(finite):
                 self._pull(gradient, norm, None)
                 self._gate_optimizer.step()  # type: ignore[union-attr]
             else:
-                self._note(torch.ones(1, device=self._device))
+                self._note(torch.ones((), device=self._device))
         gates.log_alpha.grad = None
         self._after()
         self._look()
         return finite
 
-    @abstractmethod
+    def _choose(self) -> None:
+        """Open and close gates that are set and not trained."""
+
     def _pull(self, gradient: Tensor, norm: Tensor, finite: Tensor | None) -> None:
         """Add its part to ``gradient``, which is ``log_alpha.grad``, in place.
 
         Args:
             gradient: of the loss, shaped as ``log_alpha``.
             norm: of the gradient, float64 [].
-            finite: bool []: where it is False, nothing of its own may change; None where that is known to hold.
+            finite: float32 []: where it is 0 and not 1, nothing of its own may change; None where it is known to be 1.
         """
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -213,7 +217,8 @@ class Seam(ABC):
     def _after(self) -> None:
         self._count[0] += 1
         self.gates.history.step()
-        self._write()
+        if self.steps <= 2 or self._gate_optimizer is None or not self._gate_optimizer.own:
+            self._write()  # later on all that it points to changes in place
 
     def _loss_gradient(self, loss: Loss | None, closure: Callable[[], Loss] | None, scaler: Any) -> Tensor:
         """d loss / d log_alpha, shaped as it, the mean over the processes; it is ``log_alpha.grad``."""
@@ -241,7 +246,7 @@ class Seam(ABC):
         return gradient
 
     def _note(self, skip: Tensor) -> None:
-        """Count a step that is skipped where ``skip``, float32 [1], is 1, and look at the count now and then."""
+        """Count a step that is skipped where ``skip``, float32 [], is 1, and look at the count now and then."""
         self._skipped.add_(skip)
 
     def _look(self) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lzero.checks import flag, real
 from lzero.constraints import Budgets, Constraint, asked_for
-from lzero.cost import Measure
+from lzero.cost import Measure, Point
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.settle import settle
@@ -24,7 +24,7 @@ _TINY = 1e-30
 
 
 class Solver(Seam):
-    """The constrained solver: adds lambda u d(cost)/d(gates) to the gates' gradient, moves the gates, ascends on lambda.
+    """The constrained solver: adds lambda u d(cost)/d(gates) to the gates' gradient, moves them, ascends on lambda.
 
     For a part of the model with expected cost fraction c(p), deployed fraction c(open gates) and target e_t:
 
@@ -42,9 +42,9 @@ class Solver(Seam):
         measure: of the shorthand: ``"params"``, ``"macs"`` or ``"gates"``.
         constraints: one or several budgets that hold at once.
         total_steps: optimizer steps of the whole training; the target anneals over the first half.
-        anneal_steps: length of the annealing; overrides that half, and stands for ``total_steps`` where the end is open.
-        finetune: share of ``total_steps``, at the end, in which the deployed set is settled and held: no noise any more,
-            so that weights and running statistics see what is shipped.
+        anneal_steps: length of the annealing; overrides that half, or stands alone where the end is open.
+        finetune: share of ``total_steps``, at the end, in which the deployed set is settled and held: no noise any
+            more, so that weights and running statistics see what is shipped.
         gate_lr: rate of the gates' Adam; by default 0.02, and 24 / total_steps where that is more.
         optimizer: an optimizer of your own over ``[gates.log_alpha]``, in place of that Adam.
         schedule: ``"cubic"``, ``"fixed"`` or a function (target, progress in [0, 1]) -> annealed target.
@@ -122,38 +122,47 @@ class Solver(Seam):
             two_sided=parts == 1 if two_sided is None else flag("two_sided", two_sided, error=SolverError),
             augmentation=augmentation,
         )
-        self._averages = torch.zeros(parts + 1, dtype=torch.float64, device=self._device)  # of norms, and of 1
-        self._per_value = budgets.cost.total.reciprocal()  # u / total
+        self._norms = torch.zeros(parts, dtype=torch.float64, device=self._device)  # running means, not yet unbiased
+        self._weight = torch.full((), _TINY, device=self._device)  # of what they have seen, up to 1
+        self._full, self._asked_values = budgets.cost.total, budgets.cost.total * budgets.targets
         self._begin()
 
     def _pull(self, gradient: Tensor, norm: Tensor, finite: Tensor | None) -> None:
-        cost, log_alpha = self.budgets.cost, self.gates.log_alpha
-        p, slope = self.gates.estimator.probability_with_slope(log_alpha)  # [G], and [G] or [C, G]
-        size = slope if slope.dim() == 1 else slope.norm(dim=0)  # [G]
-        point = cost.beside(p, self.gates)
-        row = point.row() if len(cost.total) == 1 else None  # d value / d p of a single part, [G]
-        annealed = self.annealed(self.budgets.targets)
+        p, slope = self.gates.estimator.probability_with_slope(self.gates.log_alpha)  # [G], and [G] or [C, G]
+        point = self.budgets.cost.beside(p, self.gates)
+        pull = point.row() * slope if len(self._full) == 1 else None  # d value / d log_alpha of a single part
+        target = self._annealed(self._asked_values)  # in units of the cost
         if self._scale:
-            violation = point.deployed / (cost.total * annealed) - 1
-            along = None if row is None else row * size
-            found = norm.view(1) if cost.everywhere else point.restricted_norms(_per_gate(gradient.double()))
-            against = point.norms(size) if along is None else torch.linalg.vector_norm(along, dim=0, keepdim=True)
-            self._per_value = self._average(found, finite) / against.clamp_min(_TINY)
+            violation = point.deployed / target - 1
+            seen = norm if self.budgets.cost.everywhere else point.restricted_norms(_per_gate(gradient.double()))
+            self._norms.lerp_(seen if finite is None else seen.nan_to_num(0.0, 0.0, 0.0), 1 - _MEMORY)
+            self._weight.lerp_(torch.ones_like(self._weight) if finite is None else finite, 1 - _MEMORY)
+            unit = self._norms / self._weight / self._strength(point, slope, pull)  # u / total
         else:
-            violation = point.deployed / cost.total - annealed
-        coefficients = self._dual.force(self._per_value * (point.value - cost.total * annealed)) * self._per_value
-        if row is None:
+            violation = (point.deployed - target) / self._full
+            unit = 1 / self._full
+        push = unit * (point.value - target) if self._dual.augmented else None
+        coefficients = self._dual.force(push) * unit
+        if pull is None:
             gradient.add_(point.pull(coefficients) * slope)
         else:
-            gradient.addcmul_(row * slope, coefficients)
+            gradient.addcmul_(pull, coefficients)
         self._dual.ascend(violation, finite)
 
-    def annealed(self, targets: Tensor) -> Tensor:
-        """The targets that hold at this step, shaped as ``targets``."""
+    def _strength(self, point: Point, slope: Tensor, pull: Tensor | None) -> Tensor:
+        """|d value / d log_alpha| of every part, [K]."""
+        if pull is None:
+            return point.norms(_per_gate(slope)).clamp_min(_TINY)
+        strength: Tensor = torch.linalg.vector_norm(pull)
+        return strength.clamp_min(_TINY)
+
+    def _annealed(self, asked: Tensor) -> Tensor:
+        """``asked`` [K], cost values, as they hold at this step: they fall from the whole cost."""
         progress = min(self.steps / self._anneal_steps, 1.0)
         if self._schedule is cubic:
-            return torch.lerp(targets, torch.ones_like(targets), (1 - progress) ** 3) if progress < 1 else targets
-        return targets.new_tensor([self._schedule(target, progress) for target in targets.tolist()])
+            return torch.lerp(asked, self._full, (1 - progress) ** 3) if progress < 1 else asked
+        targets = [self._schedule(target, progress) for target in self.budgets.targets.tolist()]
+        return self._full * self._full.new_tensor(targets)
 
     @property
     def target_density(self) -> float | None:
@@ -175,11 +184,16 @@ class Solver(Seam):
         """
         row = super().metrics()
         budgets, multiplier = self.budgets, self._dual.value.detach()
+        unit = torch.ones_like(multiplier)
+        if self._scale:
+            p, slope = self.gates.estimator.probability_with_slope(self.gates.log_alpha)
+            strength = self._strength(budgets.cost.beside(p, self.gates), slope, None)
+            unit = self._norms / self._weight / strength * self._full
         columns = {
             "target": budgets.targets,
-            "annealed_target": self.annealed(budgets.targets),
+            "annealed_target": self._annealed(self._asked_values) / self._full,
             "multiplier": multiplier,
-            "multiplier_loss_units": multiplier * self._per_value * budgets.cost.total,
+            "multiplier_loss_units": multiplier * unit,
             "violation": budgets.cost.fraction(self.gates.probability().detach()) - budgets.targets,
             "strict_violation": budgets.cost.fraction(self.gates.open_mask()) - budgets.targets,
         }
@@ -197,27 +211,20 @@ class Solver(Seam):
     def _on_device(self) -> bool:
         return super()._on_device and self._dual.immediate
 
-    def _average(self, norms: Tensor, finite: Tensor | None) -> Tensor:
-        """The running mean of ``norms`` [K], without those of steps that are skipped."""
-        one = self._averages.new_ones(1)
-        if finite is not None:
-            norms, one = torch.where(finite, norms, 0.0), one * finite
-        self._averages.lerp_(torch.cat([norms, one]), 1 - _MEMORY)
-        return self._averages[:-1] / self._averages[-1:].clamp_min(_TINY)
-
     def _tensors(self) -> dict[str, Tensor]:
-        return {"averages": self._averages, "units": self._per_value, **self._dual.tensors()}
+        return {"norms": self._norms, "weight": self._weight, **self._dual.tensors()}
 
     def _take(self, tensors: Mapping[str, Tensor]) -> None:
-        self._averages.copy_(tensors["averages"])
-        self._per_value = tensors["units"].to(self._device).clone()
+        self._norms.copy_(tensors["norms"])
+        self._weight.copy_(tensors["weight"])
         self._dual.restore(tensors)
 
     def _move(self, device: torch.device) -> None:
         super()._move(device)
         self.budgets.to(device)
         self._dual.to(device)
-        self._averages, self._per_value = self._averages.to(device), self._per_value.to(device)
+        self._norms, self._weight = self._norms.to(device), self._weight.to(device)
+        self._full, self._asked_values = self._full.to(device), self._asked_values.to(device)
 
 
 def _per_gate(gradient: Tensor) -> Tensor:

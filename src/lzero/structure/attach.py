@@ -23,7 +23,6 @@ from lzero.structure.per_example import check_products, check_readers
 from lzero.structure.plan import Plan
 from lzero.structure.positions import gate_maps, owners_of
 from lzero.structure.register import register
-from lzero.structure.rehearsal import check_purgeable
 from lzero.structure.unnoticed import check_unnoticed
 from lzero.structure.wrapped import check_unwrapped
 
@@ -80,8 +79,8 @@ def attach_gates(
         raise StructureError(
             f"estimator: expected one of lzero.gates, such as lzero.HardConcrete(), or None, found {shown(estimator)}"
         )
-    for name, value in (("per_example", per_example), ("rescale", rescale)):
-        flag(name, value, error=StructureError)
+    for name, answer in (("per_example", per_example), ("rescale", rescale)):
+        flag(name, answer, error=StructureError)
     plan = _plan(model, example_inputs, granularity, ignore)
     estimator = estimator or HardConcrete()
     start = _initial_log_alpha(plan, estimator, open_probability)

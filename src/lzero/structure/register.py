@@ -75,9 +75,7 @@ def _every_alias(model: nn.Module, maps: Maps) -> list[Place]:
 
 
 def _hide_from_data_parallel(model: nn.Module) -> None:
-    """Let DistributedDataParallel leave ``log_alpha`` alone: the solver averages its gradient, and nothing else moves it."""
+    """Let DistributedDataParallel leave ``log_alpha`` alone: the solver averages its gradient over the processes."""
     hidden: list[str] = list(getattr(model, _IGNORED, ()))
     hidden += [name for name, _ in model.named_buffers() if name.endswith(".gates.log_alpha")]
     setattr(model, _IGNORED, hidden)
-
-
