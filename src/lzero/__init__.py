@@ -10,7 +10,7 @@ result = lzero.purge(model)
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lzero.constraints import Constraint
 from lzero.errors import BudgetError, DataError, LzeroError, NonFiniteError, SolverError, StructureError
@@ -49,8 +49,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """``lzero.plots``, imported on first use: it alone needs matplotlib."""
-    if name == "plots":
-        return importlib.import_module("lzero.plots")
-    raise AttributeError(f"module 'lzero' has no attribute {name!r}")
+if TYPE_CHECKING:
+    from lzero import plots as plots
+else:  # unseen by type checkers: to them it would make every misspelt name a thing of type Any
+
+    def __getattr__(name: str) -> object:
+        """``lzero.plots``, imported on first use: it alone needs matplotlib."""
+        if name == "plots":
+            return importlib.import_module("lzero.plots")
+        raise AttributeError(f"module 'lzero' has no attribute {name!r}")

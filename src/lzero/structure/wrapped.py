@@ -1,0 +1,76 @@
+"""Models in the wrappers of PyTorch: gates are attached to what is inside, before it is wrapped."""
+
+from __future__ import annotations
+
+import sys
+
+from torch import nn
+
+from lzero.errors import StructureError
+
+# Found in sys.modules, so that nothing is imported for models that never met it: whoever has an object of a class has
+# imported its module.
+_DATA_PARALLEL = {
+    ("torch.nn.parallel", "DistributedDataParallel"): "module",
+    ("torch.nn.parallel", "DataParallel"): "module",
+}
+_AROUND = {
+    ("torch._dynamo.eval_frame", "OptimizedModule"): "_orig_mod",
+    ("torch.optim.swa_utils", "AveragedModel"): "module",
+}
+_SHARDED = {("torch.distributed.fsdp", "FullyShardedDataParallel"): "", ("torch.distributed.fsdp", "FSDPModule"): ""}
+_DTENSOR = ("torch.distributed.tensor", "DTensor")
+
+_ORDER = "attach gates to the plain model first, and wrap it afterwards"
+_HOW = {
+    "DistributedDataParallel": "DistributedDataParallel(model)",
+    "DataParallel": "DataParallel(model)",
+    "OptimizedModule": "torch.compile(model)",
+    "AveragedModel": "AveragedModel(model)",
+    "FullyShardedDataParallel": "FullyShardedDataParallel(model, use_orig_params=True)",
+    "FSDPModule": "fully_shard(model)",
+}
+
+
+def check_unwrapped(model: nn.Module) -> None:
+    """Raise where ``model`` is in a wrapper, or a part of it is in one that shards or copies it.
+
+    A compiled or averaged part of a model is no obstacle: the one runs op by op here, the other is a part like others.
+
+    Raises:
+        StructureError: naming the wrapper, and what to do first.
+    """
+    for path, module in model.named_modules():
+        for place, inside in (_DATA_PARALLEL | _SHARDED | ({} if path else _AROUND)).items():
+            if _is(module, place):
+                where = f" (the model inside is its .{inside})" if inside else ""
+                raise StructureError(
+                    f"{path or type(model).__name__}: is wrapped already, by {place[1]}; {_ORDER}: "
+                    f"lzero.attach_gates(model, inputs), then {_HOW[place[1]]}{where}"
+                )
+    for name, parameter in model.named_parameters():
+        if _is(parameter, _DTENSOR):
+            raise StructureError(
+                f"{name}: is sharded already (a DTensor); {_ORDER}: lzero.attach_gates(model, inputs), then "
+                "fully_shard or parallelize_module"
+            )
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The user's module inside DistributedDataParallel, DataParallel, torch.compile and AveragedModel, nested any way.
+
+    Any other module is given back as it is.
+    """
+    wrappers = _DATA_PARALLEL | _AROUND
+    while inside := next((leaf for place, leaf in wrappers.items() if _is(model, place)), None):
+        held = model._modules.get(inside)
+        if held is None:  # around a function
+            break
+        model = held
+    return model
+
+
+def _is(value: object, place: tuple[str, str]) -> bool:
+    kind = getattr(sys.modules.get(place[0]), place[1], None)
+    # Not isinstance: what torch.compile returns says that it is of the class of the model inside.
+    return isinstance(kind, type) and issubclass(type(value), kind)
