@@ -35,10 +35,19 @@ def test_a_gated_model_compiles_to_the_same_outputs_and_gradients(backend):
     assert not torch.equal(torch.compile(model, backend=backend)(INPUTS).square().mean(), found[1][0])  # a new draw
 
 
-def test_a_compiled_model_has_the_groups_of_the_model_in_it():
-    plain, compiled = (lzero.discover(model, INPUTS) for model in (network(), torch.compile(network())))
-    assert [f"_orig_mod.{group.name}" for group in plain] == [group.name for group in compiled]
-    assert [group.size for group in plain] == [group.size for group in compiled] == [8, 6]
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_compiled_part_of_a_model_is_gated_and_purged(in_place):
+    model = network()
+    if in_place:
+        model[3].compile(backend="eager")
+    else:
+        model[3] = torch.compile(nn.Sequential(model[3]), backend="eager")
+    assert [group.size for group in lzero.discover(model, INPUTS)] == [8, 6]
+    gates = lzero.attach_gates(model, INPUTS)
+    with torch.no_grad():
+        gates.log_alpha[::3] = -9.0
+    small = lzero.purge(model).model.eval()
+    assert torch.allclose(small(INPUTS), model.eval()(INPUTS), atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -209,7 +209,7 @@ class TestErrors:
             discover(lenet(), torch.randn(2, 1, 20, 20))
 
     def test_not_a_module(self) -> None:
-        with pytest.raises(StructureError, match=r"expected an nn.Module, found str"):
+        with pytest.raises(StructureError, match=r"model: expected an nn.Module, found 'lenet'"):
             discover("lenet", IMAGE)  # type: ignore[arg-type]
 
     def test_lazy_module(self) -> None:

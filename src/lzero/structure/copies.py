@@ -62,6 +62,8 @@ def deep_copy(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module
             f"{type(model).__name__}.__deepcopy__: expected it to return an nn.Module, found {type(made).__name__}; "
             "its structure is only ever studied on a copy"
         )
+    for module in made.modules():
+        vars(module).pop("_compiled_call_impl", None)  # it runs the forward that it was compiled of, with its weights
     check_apart(model, made, given.values())
     for module in made.modules():
         attributes = vars(module)
@@ -76,10 +78,27 @@ def _copied(model: nn.Module, given: dict[int, Any]) -> tuple[Any, dict[int, Any
     """The copy, and what was copied into what."""
     try:
         memo = dict(given)
+        _copy_delegating(model, memo)
         return copy.deepcopy(model, memo), memo
     except RuntimeError:  # deepcopy refuses tensors with a history
         memo = given | _without_history(model)
+        _copy_delegating(model, memo)
         return copy.deepcopy(model, memo), memo
+
+
+def _copy_delegating(model: nn.Module, memo: dict[int, Any]) -> None:
+    """Copy into ``memo`` the modules that pass every attribute they lack on to the module in them.
+
+    A gated layer brings a ``__deepcopy__``, and a wrapper around it that has none (``ModulesToSaveWrapper`` of peft, a
+    compiled layer) would hand out its, so that a copy of the layer took the place of the wrapper.
+    """
+    for module in model.modules():
+        kind = type(module)
+        if id(module) in memo or hasattr(kind, "__deepcopy__") or "__deepcopy__" in vars(module):
+            continue
+        if getattr(module, "__deepcopy__", None) is not None:
+            made = memo[id(module)] = kind.__new__(kind)
+            made.__setstate__(copy.deepcopy(module.__getstate__(), memo))  # type: ignore[no-untyped-call]
 
 
 def _without_history(model: nn.Module) -> dict[int, Any]:

@@ -7,14 +7,16 @@ from typing import Any
 
 from torch import nn
 
+from lzero.checks import shown
 from lzero.errors import StructureError
 from lzero.structure.copies import private_copy
-from lzero.structure.granularity import advise_inputs, input_groups, request, weight_groups
+from lzero.structure.granularity import advise_inputs, check_inputs, input_groups, request, weight_groups
 from lzero.structure.grouping import unit_groups
 from lzero.structure.plan import Plan
 from lzero.structure.proof import Proof
 from lzero.structure.steady import split_by_steadiness
 from lzero.structure.tracer import trace
+from lzero.structure.wrapped import check_unwrapped
 
 
 def discover(
@@ -43,10 +45,13 @@ def discover(
         [('0', 6)]
 
     Raises:
-        StructureError: not a module, an unknown path or granularity, or a model that does not run on the inputs.
+        StructureError: not a module, or one that is wrapped already; no inputs, an unknown path or granularity, or a
+            model that does not run on the inputs.
     """
     if not isinstance(model, nn.Module):
-        raise StructureError(f"model: expected an nn.Module, found {type(model).__name__}")
+        raise StructureError(f"model: expected an nn.Module, found {shown(model)}")
+    check_unwrapped(model)
+    check_inputs(example_inputs)
     asked = request(model, granularity, ignore)
     spare = private_copy(model)
     seen = trace(spare, example_inputs)

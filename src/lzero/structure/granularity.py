@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from lzero.checks import choice, shown
 from lzero.errors import StructureError
 from lzero.structure.group import GateGroup, Member, Refusal
 from lzero.structure.grouping import owner
@@ -56,22 +57,64 @@ def request(model: nn.Module, granularity: str | Mapping[str, str], ignore: str 
     """The user's wishes, checked against ``model``.
 
     Raises:
-        StructureError: an unknown granularity, module path or tensor name, with near matches.
+        StructureError: something else than a granularity or a mapping to them, or than paths and names; an unknown
+            granularity, module path or tensor name, with near matches.
     """
-    wanted = {"": granularity} if isinstance(granularity, str) else dict(granularity)
+    wanted = _mapping(granularity)
     paths = {path for path, _ in model.named_modules()}
     for path, value in wanted.items():
-        if value not in GRANULARITIES:
-            place = f" for {path!r}" if path else ""
-            raise StructureError(f"granularity{place}: expected one of {GRANULARITIES}, found {value!r}")
+        place = f"granularity of {path!r}" if path else "granularity"
+        choice(place, value, GRANULARITIES, error=StructureError)
         if path not in paths:
             raise _unknown("granularity", path, paths)
-    ignored = (ignore,) if isinstance(ignore, str) else tuple(ignore)
     tensors = {name for name, _ in (*model.named_parameters(remove_duplicate=False), *model.named_buffers())}
-    for path in ignored:
-        if path not in paths | tensors:
-            raise _unknown("ignore", path, paths | tensors)
-    return Request(wanted, ignored)
+    return Request(wanted, _ignored(ignore, paths | tensors))
+
+
+def check_inputs(example_inputs: object) -> None:
+    """Raise where nothing was passed that a forward could run on.
+
+    Raises:
+        StructureError: None, a word, a class, a module, or an empty container.
+    """
+    nothing = isinstance(example_inputs, tuple | list | set | frozenset | Mapping) and not len(example_inputs)
+    if example_inputs is None or nothing or isinstance(example_inputs, str | bytes | type | nn.Module):
+        raise StructureError(
+            "example_inputs: expected what the training loop passes to the model (a tensor, a tuple of arguments, or a "
+            f"dict of keyword arguments), found {shown(example_inputs)}"
+        )
+
+
+def _mapping(granularity: object) -> dict[str, str]:
+    if isinstance(granularity, str):
+        return {"": granularity}
+    try:
+        wanted = dict(granularity) if isinstance(granularity, Mapping) else None
+    except Exception:  # a mapping of somebody's own that is none
+        wanted = None
+    if wanted is None or not all(isinstance(path, str) for path in wanted):
+        raise StructureError(
+            f"granularity: expected one of {', '.join(map(repr, GRANULARITIES))}, or a mapping from module paths to "
+            f"them, found {shown(granularity)}"
+        )
+    return wanted
+
+
+def _ignored(ignore: object, known: Collection[str]) -> tuple[str, ...]:
+    names = list[str]()
+    listed = isinstance(ignore, Iterable) and not isinstance(ignore, Tensor | bytes | nn.Module)
+    try:
+        for name in (ignore,) if isinstance(ignore, str) or not listed else ignore:  # type: ignore[attr-defined]
+            if not isinstance(name, str):
+                raise TypeError
+            names.append(name)
+            if name not in known:
+                break
+    except Exception as error:
+        raise StructureError(f"ignore: expected module paths and parameter names, found {shown(ignore)}") from error
+    if names and names[-1] not in known:
+        raise _unknown("ignore", names[-1], known)
+    return tuple(names)
 
 
 def _unknown(argument: str, path: str, known: Iterable[str]) -> StructureError:

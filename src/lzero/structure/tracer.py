@@ -62,8 +62,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
         ):
             outputs = call_model(model, example_inputs)
     except Exception as error:
-        shapes = ("nested" if tensor.is_nested else str(tuple(tensor.shape)) for tensor in tensors_in(example_inputs))
-        given = ", ".join(shapes) or "none"
+        given = _shapes(example_inputs)
         raise StructureError(
             f"the model does not run on the example inputs: {where.current or type(model).__name__} raised "
             f"{type(error).__name__}: {error}. Tensors given: {given}. Pass what the training loop passes, with its "
@@ -79,6 +78,13 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
                 table.book.freeze(labels, reason)
     classes = table.book.classes()
     return Trace(classes, table.macs, table.users, watch.questions(classes))
+
+
+def _shapes(inputs: Any) -> str:
+    try:
+        return ", ".join("nested" if t.is_nested else str(tuple(t.shape)) for t in tensors_in(inputs)) or "none"
+    except Exception as error:  # a container of somebody's own
+        return f"unknown ({type(inputs).__name__} raised {type(error).__name__})"
 
 
 _OUTPUT = Reason("it is an output of the model")

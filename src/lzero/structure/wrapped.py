@@ -63,8 +63,8 @@ def unwrap(model: nn.Module) -> nn.Module:
     """
     wrappers = _DATA_PARALLEL | _AROUND
     while inside := next((leaf for place, leaf in wrappers.items() if _is(model, place)), None):
-        held = model._modules[inside]
-        if held is None:
+        held = model._modules.get(inside)
+        if held is None:  # around a function
             break
         model = held
     return model
@@ -72,4 +72,5 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 def _is(value: object, place: tuple[str, str]) -> bool:
     kind = getattr(sys.modules.get(place[0]), place[1], None)
-    return isinstance(kind, type) and isinstance(value, kind)
+    # Not isinstance: what torch.compile returns says that it is of the class of the model inside.
+    return isinstance(kind, type) and issubclass(type(value), kind)

@@ -1,0 +1,197 @@
+"""Modules whose copies are not what they are once they are gated: found before the training, or copied right."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from plans import same, snapshot
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from lzero.errors import StructureError
+from lzero.structure.copies import deep_copy, private_copy
+from lzero.structure.rehearsal import check_purgeable
+from lzero.structure.run import run
+
+X = torch.randn(4, 5)
+
+
+class PassesOn(nn.Module):
+    """Like ``ModulesToSaveWrapper`` of peft: what it lacks is looked for on the layer in it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.original_module, self.saved = inner, nn.ModuleDict({"default": copy.deepcopy(inner)})
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if "_modules" not in vars(self):
+                raise
+            return getattr(self._modules["saved"]["default"], name)  # type: ignore[index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.saved["default"](x)  # type: ignore[no-any-return]
+
+
+class Forgets(nn.Module):
+    """Its copies have lost a buffer once the layer is gated."""
+
+    def __init__(self, inner: nn.Linear) -> None:
+        super().__init__()
+        self.inner = inner
+        self.register_buffer("scale", torch.ones(()))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> nn.Module:
+        made: Any = type(self)(copy.deepcopy(self.inner, memo))
+        return self.spoilt(made) if gated(self.inner) else made
+
+    def spoilt(self, made: Any) -> nn.Module:
+        del made.scale
+        return made  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)  # type: ignore[no-any-return]
+
+
+class Remembers(Forgets):
+    """They have weights of their own instead."""
+
+    def spoilt(self, made: Any) -> nn.Module:
+        nn.init.ones_(made.inner.parametrizations.weight.original)
+        return made  # type: ignore[no-any-return]
+
+
+class Doubles(Forgets):
+    """They have another bias."""
+
+    def spoilt(self, made: Any) -> nn.Module:
+        made.inner.bias.data.mul_(2)
+        return made  # type: ignore[no-any-return]
+
+
+class Becomes(Forgets):
+    """They are what is in it."""
+
+    def spoilt(self, made: Any) -> nn.Module:
+        return made.inner  # type: ignore[no-any-return]
+
+
+class Fails(Forgets):
+    """There are none."""
+
+    def spoilt(self, made: Any) -> nn.Module:
+        raise TypeError("not like this")
+
+
+def Compiled(inner: nn.Module) -> Any:
+    return torch.compile(inner, backend="eager")
+
+
+class Scaled(nn.Module):
+    """A gate of constant value."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * 0.5
+
+
+def model_with(wrap: Any) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), wrap(nn.Linear(8, 8)), nn.ReLU(), nn.Linear(8, 2))
+
+
+def gated(module: nn.Module) -> bool:
+    return isinstance(module._modules.get("parametrizations"), nn.ModuleDict)
+
+
+def gated_twin(model: nn.Module) -> nn.Module:
+    """What attaching makes to try things on: a private copy with gates."""
+    twin = private_copy(model)
+    for module in list(twin.modules()):
+        if isinstance(module, nn.Linear):
+            parametrize.register_parametrization(module, "weight", Scaled())
+    return twin
+
+
+def without_gates(model: nn.Module) -> nn.Module:
+    plain = deep_copy(model)
+    for module in filter(gated, list(plain.modules())):
+        shared = type(module)  # copies share it, and removing a parametrization changes it
+        attributes = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
+        module.__class__ = type(shared.__name__, shared.__bases__, attributes)
+        parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    return plain
+
+
+REFUSED = [
+    (Remembers, r"^2\.inner: has another 2\.inner\.weight in a copy of the gated model"),
+    (Doubles, r"^2\.inner: has another 2\.inner\.bias in a copy of the gated model"),
+    (Forgets, r"^2: lacks 2\.scale in a copy of the gated model.*Forgets\.__deepcopy__.*ignore="),
+    (Becomes, r"^2: is a Linear in a copy of the gated model, a Becomes in the model"),
+    (Fails, r"^Sequential: cannot be copied once it is gated .*not like this"),
+]
+
+
+@pytest.mark.parametrize(("kind", "message"), REFUSED)
+def test_what_could_not_be_purged_is_refused_and_nothing_changed(kind: Any, message: str) -> None:
+    model = model_with(kind)
+    with torch.no_grad():
+        model[2].inner.weight.add_(1.0)
+    twin = gated_twin(model)
+    before, gated_before = snapshot(model), snapshot(twin)
+    with pytest.raises(StructureError, match=message):
+        check_purgeable(twin, model, without_gates)
+    same(before, snapshot(model))
+    same(gated_before, snapshot(twin))
+
+
+def test_a_copy_that_still_shares_with_the_twin_is_refused() -> None:
+    model = model_with(nn.Sequential)
+    twin = gated_twin(model)
+
+    def shallow(twin: nn.Module) -> nn.Module:
+        plain = without_gates(twin)
+        plain[4].bias = twin[4].bias
+        return plain
+
+    with pytest.raises(StructureError, match=r"^4: .* its tensor 'bias'"):
+        check_purgeable(twin, model, shallow)
+
+
+@pytest.mark.parametrize("kind", [nn.Sequential, PassesOn, Compiled], ids=["plain", "passes on", "compiled"])
+def test_what_can_be_purged_passes_and_keeps_its_gates(kind: Any) -> None:
+    model = model_with(kind)
+    twin = gated_twin(model)
+    before = snapshot(twin)
+    check_purgeable(twin, model, without_gates)
+    same(before, snapshot(twin))
+    with torch.no_grad():
+        model[0].bias[0] = torch.nan
+    check_purgeable(gated_twin(model), model, without_gates)
+
+
+def test_a_module_that_passes_attributes_on_is_copied_as_itself_once_gated() -> None:
+    model = model_with(PassesOn)
+    twin = gated_twin(model)
+    copied = deep_copy(twin)
+    assert [type(module) for module in copied.modules()] == [type(module) for module in twin.modules()]
+    assert type(copied[2]) is PassesOn and set(copied[2]._modules) == {"original_module", "saved"}
+    assert copied[2].saved["default"] is not twin[2].saved["default"]
+    assert torch.equal(run(copied, X)[0], run(twin, X)[0])
+    torch.nn.init.zeros_(copied[2].saved["default"].parametrizations.weight.original)
+    assert not torch.equal(run(copied, X)[0], run(twin, X)[0])
+
+
+@pytest.mark.parametrize("compiled", [lambda m: m.compile(backend="eager"), lambda m: None], ids=["compiled", "eager"])
+def test_a_layer_that_was_compiled_in_place_is_copied_with_its_own_weights(compiled: Any) -> None:
+    model = model_with(nn.Sequential)
+    compiled(model[4])
+    twin = gated_twin(model)
+    copied = deep_copy(twin)
+    with torch.no_grad():
+        copied[4].parametrizations.weight.original.zero_()
+        copied[4].bias.zero_()
+    assert not run(copied, X)[0].any() and run(twin, X)[0].any()
