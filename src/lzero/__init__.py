@@ -64,17 +64,9 @@ __all__ = [
 ]
 
 
-<<<<<<< HEAD
 if not TYPE_CHECKING:  # a checker must see every name that is not there
 
-    def __getattr__(name):
-=======
-if TYPE_CHECKING:
-    from lzero import plots as plots
-else:  # unseen by type checkers: to them it would make every misspelt name a thing of type Any
-
     def __getattr__(name: str) -> object:
->>>>>>> h1
         """``lzero.plots``, imported on first use: it alone needs matplotlib."""
         if name == "plots":
             return importlib.import_module("lzero.plots")

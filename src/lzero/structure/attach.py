@@ -16,6 +16,7 @@ from lzero.gates.estimator import Estimator
 from lzero.gates.gates import Gates
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.structure.copies import private_copy
+from lzero.structure.detach import without_gates
 from lzero.structure.discover import discover
 from lzero.structure.forward import map_tensors
 from lzero.structure.gated import gated_leaves
@@ -23,6 +24,7 @@ from lzero.structure.per_example import check_products, check_readers
 from lzero.structure.plan import Plan
 from lzero.structure.positions import gate_maps, owners_of
 from lzero.structure.register import register
+from lzero.structure.rehearsal import check_purgeable
 from lzero.structure.unnoticed import check_unnoticed
 from lzero.structure.wrapped import check_unwrapped
 
@@ -100,6 +102,7 @@ def attach_gates(
         check_readers(model, groups)
     twin, twin_gates = private_copy(model), copy.deepcopy(gates)
     register(twin, maps, twin_gates, rescale=False)
+    check_purgeable(twin, model, without_gates)
     check_unnoticed(twin, twin_gates, model, plan)
     if per_example:
         check_products(twin, twin_gates, plan)
