@@ -68,8 +68,13 @@ class Certificate:
         return "\n".join(lines)
 
 
-def certify(gates: Gates, budgets: Budgets | None, settled: Settled, difference: float | None) -> Certificate:
-    """The certificate of ``settled``, for the ``budgets`` that it was chosen by."""
+def certify(
+    gates: Gates, budgets: Budgets | None, settled: Settled, difference: float | None, *, asked: bool = True
+) -> Certificate:
+    """The certificate of ``settled``, for the ``budgets`` that it was chosen by.
+
+    Where nothing was ``asked`` for, but what is open on purpose, the lack of a budget is not worth a warning.
+    """
     columns: list[dict[str, float]] = [{}, {}, {}]
     sets = [gates.probability(), settled.trained, settled.open]
     whole = Cost(gates, "params")
@@ -93,7 +98,7 @@ def certify(gates: Gates, budgets: Budgets | None, settled: Settled, difference:
         parameters=round(float(whole.value(settled.open))),
         parameters_before=round(float(whole.total)),
         largest_difference=difference,
-        warnings=tuple(_doubts(gates, budgets, requested, columns)),
+        warnings=tuple(_doubts(gates, budgets, requested, columns)) if asked or budgets is not None else (),
     )
 
 

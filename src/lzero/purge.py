@@ -59,8 +59,8 @@ def purge(
         model: a model with gates attached; also one inside DistributedDataParallel, ``torch.compile`` or
             ``AveragedModel``.
         constraints: the budgets; by default those that the gates were trained for, which ride in the state dict.
-        settle: choose the deployed set so that every budget is met with less than one unit to spare; without it, or
-            without a budget, the gates that are open decide.
+        settle: choose the deployed set so that every budget is met with less than one unit to spare; False ships
+            the gates that are open.
         verify: run the gated and the purged model on the example inputs, count parameters, and compare.
 
     Raises:
@@ -86,7 +86,7 @@ def purge(
     scale_consumers(small, gates.plan.groups, gates.split(z))
     shrink(small, gates.plan.groups, kept)
     difference = _verify(model, z, small, settled.open, gates) if verify else None
-    certificate = certify(gates, budgets, settled, difference)
+    certificate = certify(gates, budgets, settled, difference, asked=settle)
     for text in certificate.warnings:
         warnings.warn(f"{type(model).__name__}: {text}", LzeroWarning, stacklevel=3)
     return PurgeResult(small, certificate, kept)

@@ -19,7 +19,7 @@ def purged(build, x, granularity="unit", target=0.3):
     torch.manual_seed(0)
     model = build()
     gates = lzero.attach_gates(model, x, granularity=granularity)
-    lzero.Solver(gates, target_density=target)
+    lzero.Solver(gates, target_density=target, total_steps=10)
     with torch.no_grad():
         gates.log_alpha.normal_(0, 3)
     return lzero.purge(model).model.eval()

@@ -32,6 +32,7 @@ class Row:
         seconds: for discovery and proof.
         double, single: largest difference of gated and purged outputs in float64 and float32, relative to the largest
             output, over several random closures with fractional gates.
+        attached: largest such difference between the model just gated, in eval mode, and the model, in float64.
         effect: the smallest such difference between the purged model and the one without gates.
         params, macs: (found in the purged model, counted by closed form) over these closures.
     """
@@ -41,6 +42,7 @@ class Row:
     seconds: float
     double: float
     single: float
+    attached: float
     effect: float
     params: list[tuple[int, int]]
     macs: list[tuple[int, int]]
@@ -52,12 +54,15 @@ def measure(model: nn.Module, inputs: Any) -> Row:
     seconds = time.perf_counter() - start
     found, _ = unit_groups(trace(private_copy(model), inputs), model, lambda members: None)
     worst = {torch.float64: 0.0, torch.float32: 0.0}
-    effect, params, macs = 1.0, [], []
+    attached, effect, params, macs = 0.0, 1.0, [], []
     for dtype in worst if plan.groups else ():
         cast = map_tensors(inputs, lambda t, to=dtype: t.to(to) if t.is_floating_point() else t)
         gated = copy.deepcopy(model).to(dtype)
         gates = attach_gates(gated, replace(plan, example_inputs=cast))
         plain = run(copy.deepcopy(model).to(dtype), cast)
+        if dtype is torch.float64:
+            difference, scale = largest_difference(plain, run(gated, cast))
+            attached = difference / scale
         counts = Cost(gates, "params"), Cost(gates, "macs")
         for seed in range(ROUNDS):
             generator = torch.Generator().manual_seed(seed)
@@ -66,7 +71,7 @@ def measure(model: nn.Module, inputs: Any) -> Row:
                 for view in gates.split(drawn).values():
                     view[torch.randint(len(view), (), generator=generator)] = 1.0  # each group keeps a unit
                 gates.log_alpha.copy_(drawn)
-            small = purge(gated).model
+            small = purge(gated, settle=False).model
             difference, scale = largest_difference(run(gated, cast), run(small, cast))
             worst[dtype] = max(worst[dtype], difference / scale)
             effect = min(effect, largest_difference(plain, run(small, cast))[0] / scale)
@@ -74,4 +79,4 @@ def measure(model: nn.Module, inputs: Any) -> Row:
             used = trace(private_copy(small), cast).macs.values()
             params.append((sum(p.numel() for p in small.parameters()), round(float(counts[0].value(opened)))))
             macs.append((sum(used), round(float(counts[1].value(opened)))))
-    return Row(plan, len(found), seconds, worst[torch.float64], worst[torch.float32], effect, params, macs)
+    return Row(plan, len(found), seconds, worst[torch.float64], worst[torch.float32], attached, effect, params, macs)
