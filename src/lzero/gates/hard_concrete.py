@@ -21,7 +21,9 @@ from lzero.checks import choice, real
 from lzero.errors import StructureError
 from lzero.gates.estimator import Estimator, Evaluation, logit
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+_QUADRATURE = np.polynomial.legendre.leggauss(48)
+_NODES = [float(node + 1) / 2 for node in _QUADRATURE[0]]  # of Gauss and Legendre, on [0, 1]; lists, which compile
+_WEIGHTS = [float(weight) / 2 for weight in _QUADRATURE[1]]
 _PIECE = 1 << 16
 
 
@@ -128,11 +130,11 @@ class HardConcrete(Estimator):
         """E[z], or its derivative, shaped as ``log_alpha``; in pieces, since every gate is looked at 48 times."""
         if len(log_alpha) > _PIECE:
             return torch.cat([self._integrate(piece, slope=slope) for piece in torch.split(log_alpha, _PIECE)])
-        t = log_alpha.new_tensor((_NODES + 1) / 2)  # [48]
-        survival = torch.sigmoid(log_alpha[..., None] - self.temperature * ((t - self.gamma) / (self.zeta - t)).log())
+        shifts = [self.temperature * math.log((t - self.gamma) / (self.zeta - t)) for t in _NODES]
+        survival = torch.sigmoid(log_alpha[..., None] - log_alpha.new_tensor(shifts))  # [G, 48]
         if slope:
             survival = survival * (1 - survival)
-        return (survival * log_alpha.new_tensor(_WEIGHTS / 2)).sum(-1)  # no matmul: autocast would round it
+        return (survival * log_alpha.new_tensor(_WEIGHTS)).sum(-1)  # no matmul: autocast would round it
 
     def initial(self, open_probability: float) -> tuple[float]:
         """The log_alpha at which P(z != 0) = ``open_probability``, in (0, 1)."""
