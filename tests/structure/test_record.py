@@ -160,7 +160,7 @@ def test_other_example_inputs_are_refused_with_the_way_out(case: str, tmp_path: 
     dataclasses.replace(simple(REFUSED[case]), example_inputs=None).save(tmp_path / "plan")
 
 
-@pytest.mark.parametrize("path", [None, 3, "", b"plan", [], "a\0b", object()], ids=repr)
+@pytest.mark.parametrize("path", [None, 3, "", b"plan", [], object(), "/", "."], ids=repr)
 def test_what_names_no_file_is_refused(path: Any) -> None:
     for act in (simple(None).save, Plan.load):
         with pytest.raises(StructureError, match="path: expected the name of a file"):
@@ -173,6 +173,9 @@ def test_files_that_are_missing_folders_or_cannot_be_written(tmp_path: Path) -> 
             act(tmp_path)
         with pytest.raises(StructureError, match="cannot be"):
             act(tmp_path / "none" / "plan")
+        for name in ("a\0b", "\ud800", "x" * 5000):
+            with pytest.raises(StructureError, match="cannot be"):
+                act(tmp_path / name)
     (tmp_path / "text").write_text("a shopping list")
     with pytest.raises(StructureError, match="begins with 'lzero plan 1', found b'a shopping list'"):
         Plan.load(tmp_path / "text")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -62,7 +62,8 @@ def _switched_off(value: Any, memo: dict[int, Any]) -> Any:
 def cached_tensors(outputs: Any) -> set[int]:
     """Ids of the tensors among the ``outputs`` of a forward that look like keys and values kept for the next call.
 
-    They go by the names of a cache, lie in an object of a class called so, or in tuples inside of the output tuple.
+    They go by the names of a cache, lie in an object of a class called so, or in tuples (one a layer) of a tuple in the
+    output tuple; or they are a pair of tensors [batch, heads, time, features] there.
     """
     return {id(tensor) for part in _caches(outputs, 0) for tensor in tensors_in(part)}
 
@@ -70,7 +71,7 @@ def cached_tensors(outputs: Any) -> set[int]:
 def _caches(value: Any, depth: int) -> Iterator[Any]:
     if isinstance(value, Tensor):
         return
-    if "Cache" in type(value).__name__ or (isinstance(value, tuple | list) and depth):
+    if "Cache" in type(value).__name__ or (depth and isinstance(value, tuple | list) and _layers(value, depth)):
         yield value
     elif isinstance(value, tuple | list):
         for item in value:
@@ -78,3 +79,9 @@ def _caches(value: Any, depth: int) -> Iterator[Any]:
     else:
         for name, held in (value if isinstance(value, Mapping) else getattr(value, "__dict__", {})).items():
             yield from [held] if name in _NAMES else _caches(held, depth + 1) if depth == 0 else []
+
+
+def _layers(value: Sequence[Any], depth: int) -> bool:
+    tensors = [item for item in value if isinstance(item, Tensor)]
+    pair = len(value) == len(tensors) == 2 and all(tensor.dim() == 4 for tensor in tensors)
+    return pair or (depth > 1 and bool(tensors))
