@@ -179,7 +179,8 @@ def _check_columns(name: str, columns: Tensor, saved: Tensor, weight: Tensor) ->
         )
     inside = (columns >= 0) & (columns < features)
     if not bool(inside.all()) or len(set(columns.tolist())) < kept:
-        raise StructureError(f"{name}: expected distinct indices from 0 to {features - 1}, found {shown(columns.tolist())}")
+        found = shown(columns.tolist())
+        raise StructureError(f"{name}: expected distinct indices from 0 to {features - 1}, found {found}")
 
 
 def _aliases(model: nn.Module) -> dict[int, list[str]]:
