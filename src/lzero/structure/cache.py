@@ -30,7 +30,7 @@ def without_cache(model: nn.Module) -> None:
     that asks for a cache is replaced by a copy, and so are those around it: the one that the user holds stays as it
     is, even where the copied model still shares it.
     """
-    memo: dict[int, Any] = {}
+    memo: dict[int, tuple[Any, Any]] = {}
     for module in model.modules():
         for name, value in list(vars(module).items()):
             if _NAMED.search(name):
@@ -38,11 +38,14 @@ def without_cache(model: nn.Module) -> None:
                     vars(module)[name] = _switched_off(value, memo)
 
 
-def _switched_off(value: Any, memo: dict[int, Any]) -> Any:
-    """``value`` itself where it does not ask for a cache, else a copy that does not; one copy of each object."""
+def _switched_off(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
+    """``value`` itself where it does not ask for a cache, else a copy that does not; one copy of each object.
+
+    ``memo`` holds both by the id of the first, which keeps the ids apart.
+    """
     if id(value) in memo:
-        return memo[id(value)]
-    memo[id(value)] = value
+        return memo[id(value)][1]
+    memo[id(value)] = value, value
     if isinstance(value, dict):
         parts = value
     elif isinstance(value, nn.Module | Tensor | type) or callable(value) or not hasattr(value, "__dict__"):
@@ -54,7 +57,8 @@ def _switched_off(value: Any, memo: dict[int, Any]) -> Any:
         changed[_SWITCH] = False
     if not changed:
         return value
-    made = memo[id(value)] = copy.copy(value)
+    made = copy.copy(value)
+    memo[id(value)] = value, made
     (made if isinstance(made, dict) else vars(made)).update(changed)
     return made
 
