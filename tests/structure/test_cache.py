@@ -75,7 +75,10 @@ def test_what_is_returned_beside_each_other_is_no_cache() -> None:
     one, two = torch.zeros(2), torch.zeros(3)
     assert cached_tensors(one) == cached_tensors((one, two)) == cached_tensors({"logits": one}) == set()
     assert cached_tensors({"logits": one, "past_key_values": [two]}) == {id(two)}
-    assert cached_tensors((one, Cache(two))) == cached_tensors((one, (two,))) == {id(two)}
+    assert cached_tensors((one, Cache(two))) == cached_tensors((one, ((two,),))) == {id(two)}
+    assert cached_tensors((one, (one, two))) == set()  # the state of a recurrent layer
+    key = torch.zeros(1, 1, 1, 1)
+    assert cached_tensors((one, (key, key))) == {id(key)} and cached_tensors((one, (key, key, key))) == set()
 
 
 @dataclass(frozen=True)

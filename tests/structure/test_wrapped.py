@@ -91,6 +91,10 @@ def test_distributed_tensors_are_told_the_order(group: None) -> None:
     model = mlp()
     model[2].weight = nn.Parameter(distribute_tensor(model[2].weight.detach(), init_device_mesh("cpu", (1,))))
     refused(model, r"^2\.weight: is sharded already \(a DTensor\)")
+    with pytest.raises(StructureError, match=r"^2\.weight is sharded .*load first"):
+        lzero.load_purged(model, mlp().state_dict())
+    with pytest.raises(StructureError, match=r"^2\.weight: .* found one that is sharded .*full_tensor"):
+        lzero.load_purged(mlp(), model.state_dict())
 
 
 def test_a_teacher_by_averages_is_a_part_like_others() -> None:

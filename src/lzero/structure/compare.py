@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lzero.structure.copies import linked_copy
+from lzero.structure.forward import isolated_random_state, tensors_in, unfused
 from lzero.structure.group import GateGroup, kept_positions
+from lzero.structure.mode import freeze
+from lzero.structure.randomise import draw_normal
+from lzero.structure.run import call
+from lzero.structure.shrink import find_tensor
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # of relative differences, by dtype; the first that runs
 _FLOOR = 1e-6  # of what a difference is relative to: an output that is 0 but for rounding is no failure
@@ -73,3 +80,21 @@ def comparable(outputs: Sequence[Tensor]) -> bool:
     """Whether ``outputs`` can be compared: some are floats, and none is NaN."""
     floats = [tensor for tensor in outputs if tensor.is_floating_point() or tensor.is_complex()]
     return bool(floats) and not any(bool(tensor.isnan().any()) for tensor in floats)
+
+
+def output_slopes(model: nn.Module, inputs: Any, names: Iterable[str], generator: torch.Generator) -> dict[str, Tensor]:
+    """Gradients of a random projection of the outputs with respect to the tensors ``names``; may be empty.
+
+    ``model`` is a private copy; afterwards none of its parameters requires grad.
+    """
+    tensors = {name: find_tensor(model, name).requires_grad_() for name in sorted(names)}
+    try:
+        with unfused(), torch.enable_grad(), isolated_random_state(model):
+            outputs = [t for t in tensors_in(call(linked_copy(model), inputs)) if t.requires_grad]
+            weights = [draw_normal(tensor, generator) for tensor in outputs]
+            slopes = torch.autograd.grad(outputs, list(tensors.values()), weights, allow_unused=True)
+        return {name: slope for name, slope in zip(tensors, slopes, strict=True) if slope is not None}
+    except Exception:  # a forward without gradients (no_grad inside, in-place on leaves) is compared by value
+        return {}
+    finally:
+        freeze(model)

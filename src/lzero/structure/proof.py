@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lzero.structure.batches import LARGER, converter, several
 from lzero.structure.closures import Closure, closures
 from lzero.structure.compare import (
     TOLERANCES,
     comparable,
+    output_slopes,
     predicted_parameters,
     relative_difference,
     share_with_slope,
@@ -32,7 +34,7 @@ from lzero.structure.group import GateGroup, Refusal
 from lzero.structure.grouping import refusal
 from lzero.structure.labels import Reason
 from lzero.structure.mode import freeze, set_mode
-from lzero.structure.randomise import cast, draw_normal, randomise
+from lzero.structure.randomise import cast, randomise
 from lzero.structure.run import call
 from lzero.structure.shrink import find_tensor, scale_consumers, shrink
 
@@ -42,8 +44,6 @@ _INVISIBLE = Reason(
 )
 _DRAWS = 8  # of weights and inputs, at most
 _ENOUGH = 0.9  # of the units of a group have to matter, over all draws together
-_LARGER = (1, 8, 8, 64)  # batches, as multiples of the example's
-_ELEMENTS = 1 << 12  # in the largest input of a larger batch
 _TRAINING = "what only train mode runs reads these units; run it in eval mode too, or pass what makes them to ignore="
 _LITERAL = "make the sizes in the forward follow the tensors (x.shape, -1), or ignore this module"
 
@@ -72,7 +72,7 @@ class Proof:
         """
         accepted, refusals = list(given), list[Refusal]()
         if self._obstacle is not None:
-            return accepted, [_refuse(group, self._obstacle) for group in groups]
+            return accepted, [refusal(g.name, g.size, g.members, self._obstacle) for g in groups]
         pending, evidence = list(groups), dict.fromkeys((group.name for group in groups), 0.0)
         for draw in range(_DRAWS):
             if not pending or (draw and not self._redraw(draw)):
@@ -88,7 +88,7 @@ class Proof:
             gone = failed | {group.name for group in done}
             pending = [group for group in pending if group.name not in gone]
         ordered = [group for group in groups if group in accepted]
-        return [*given, *ordered], [*refusals, *(_refuse(group, _INVISIBLE) for group in pending)]
+        return [*given, *ordered], [*refusals, *(refusal(g.name, g.size, g.members, _INVISIBLE) for g in pending)]
 
     def _accept(self, groups: Sequence[GateGroup], accepted: list[GateGroup], refusals: list[Refusal]) -> None:
         if not groups:
@@ -97,7 +97,7 @@ class Proof:
         if failure is None:
             accepted.extend(groups)
         elif len(groups) == 1:
-            refusals.append(_refuse(groups[0], failure))
+            refusals.append(refusal(groups[0].name, groups[0].size, groups[0].members, failure))
         else:
             middle = len(groups) // 2
             self._accept(groups[:middle], accepted, refusals)
@@ -133,7 +133,7 @@ class Proof:
         if self._trains_more:
             try:
                 set_mode(cut, training=True)
-                self._outputs(cut, 1, _several(self._inputs, 2))
+                self._outputs(cut, 1, several(self._inputs, 2))
             except Exception as error:
                 return Reason(f"in train mode the purged model fails in {self._failed_at(error)}", _TRAINING)
         found = sum(parameter.numel() for parameter in cut.parameters())
@@ -176,7 +176,7 @@ class Proof:
         try:
             trial = linked_copy(self._model)
             set_mode(trial, training=True)
-            self._outputs(trial, 1, _several(self._inputs, 2))
+            self._outputs(trial, 1, several(self._inputs, 2))
         except Exception:  # train mode wants other inputs, such as targets
             return False
         return not self._where.entered <= evaluated
@@ -186,23 +186,10 @@ class Proof:
 
         A ReLU may be dead where other weights would wake it.
         """
-        slopes = self._slopes({member.tensor for group in groups for member in group.consumers})
-        return {group.name: share_with_slope(slopes, group) or self._share_that_moves(group) for group in groups}
-
-    def _slopes(self, names: set[str]) -> dict[str, Tensor]:
-        """Gradients of a random projection of the outputs with respect to the tensors ``names``; may be empty."""
-        tensors = {name: find_tensor(self._model, name).requires_grad_() for name in sorted(names)}
         self._where.reset()
-        try:
-            with unfused(), torch.enable_grad(), isolated_random_state(self._model):
-                outputs = [t for t in tensors_in(call(linked_copy(self._model), self._inputs)) if t.requires_grad]
-                weights = [draw_normal(tensor, self._generator) for tensor in outputs]
-                slopes = torch.autograd.grad(outputs, list(tensors.values()), weights, allow_unused=True)
-            return {name: slope for name, slope in zip(tensors, slopes, strict=True) if slope is not None}
-        except Exception:  # a forward without gradients (no_grad inside, in-place on leaves) is compared by value
-            return {}
-        finally:
-            freeze(self._model)
+        names = {member.tensor for group in groups for member in group.consumers}
+        slopes = output_slopes(self._model, self._inputs, names, self._generator)
+        return {group.name: share_with_slope(slopes, group) or self._share_that_moves(group) for group in groups}
 
     def _share_that_moves(self, group: GateGroup) -> float:
         """The share of four parts of ``group`` that change the outputs when they are closed."""
@@ -224,7 +211,7 @@ class Proof:
             self._tolerance = tolerance
             cast(self._model, dtype)
             for random_inputs in (True, False):
-                self._convert = self._input(dtype, random=random_inputs)
+                self._convert = converter(dtype, self._generator if random_inputs else None)
                 randomise(self._model, self._generator)
                 self._inputs = map_tensors(example_inputs, self._convert)
                 trial = linked_copy(self._model)
@@ -251,7 +238,7 @@ class Proof:
     def _redraw(self, draw: int) -> bool:
         """Other weights and inputs, of a larger batch where the model takes one; False where none can be used."""
         randomise(self._model, self._generator)
-        larger = _several(self._example_inputs, _LARGER[draw % len(_LARGER)])
+        larger = several(self._example_inputs, LARGER[draw % len(LARGER)])
         for inputs in (larger, self._example_inputs):
             self._inputs = map_tensors(inputs, self._convert)
             try:
@@ -261,25 +248,3 @@ class Proof:
             if comparable(self._dense):
                 return True
         return False
-
-    def _input(self, dtype: torch.dtype, *, random: bool) -> Callable[[Tensor], Tensor]:
-        def convert(tensor: Tensor) -> Tensor:
-            if not tensor.is_floating_point():
-                return tensor.clone()
-            converted = tensor.detach().to(dtype, copy=True)
-            return draw_normal(converted, self._generator) if random else converted
-
-        return convert
-
-
-def _several(inputs: Any, times: int) -> Any:
-    """``inputs`` as a batch up to ``times`` as large, where they are small and their first dims of one size."""
-    tensors = list(tensors_in(inputs))
-    times = min(times, _ELEMENTS // max([1, *(tensor.numel() for tensor in tensors)])) if tensors else 1
-    if times < 2 or len({tensor.shape[:1] for tensor in tensors}) != 1:
-        return inputs
-    return map_tensors(inputs, lambda tensor: torch.cat([tensor] * times) if tensor.dim() else tensor)
-
-
-def _refuse(group: GateGroup, reason: Reason) -> Refusal:
-    return refusal(group.name, group.size, group.members, reason)

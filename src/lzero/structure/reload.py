@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from lzero.checks import shown
 from lzero.errors import StructureError
 from lzero.structure.agreement import check_agreement
 from lzero.structure.gated import gated_leaves
@@ -178,7 +179,8 @@ def _check_columns(name: str, columns: Tensor, saved: Tensor, weight: Tensor) ->
         )
     inside = (columns >= 0) & (columns < features)
     if not bool(inside.all()) or len(set(columns.tolist())) < kept:
-        raise StructureError(f"{name}: expected distinct indices from 0 to {features - 1}, found {columns.tolist()}")
+        found = shown(columns.tolist())
+        raise StructureError(f"{name}: expected distinct indices from 0 to {features - 1}, found {found}")
 
 
 def _aliases(model: nn.Module) -> dict[int, list[str]]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lzero.checks import shown
 from lzero.errors import StructureError
 from lzero.structure.sizes import tensors_of
+from lzero.structure.wrapped import is_distributed
 
 
 def check_fresh(model: object) -> None:
@@ -29,6 +30,8 @@ def check_fresh(model: object) -> None:
                 f"{name} is on the meta device, where there are no values: build the model on a real one, or call "
                 "model.to_empty(device=...) first"
             )
+        if is_distributed(tensor):
+            raise StructureError(f"{name} is sharded (a DTensor): load first, and shard the model afterwards")
     renamed = sorted(model.state_dict().keys() - tensors.keys())
     if renamed:
         raise StructureError(
@@ -62,6 +65,8 @@ def _problem(tensor: Tensor) -> str:
         return "nested"
     if tensor.is_meta:
         return "on the meta device: save the model where it has values"
+    if is_distributed(tensor):
+        return "sharded (a DTensor): gather it with full_tensor() before saving"
     if tensor.is_quantized:
         return "quantized: load before quantizing"
     if tensor.layout != torch.strided:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tempfile
+import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,19 @@ def write(path: object, heading: str, content: Any) -> None:
     packed = io.BytesIO()
     torch.save(content, packed)
     data = packed.getvalue()
-    name = ""
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")  # of the same folder, hence renamed at once
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            name = file.name
+        with open(temporary, "xb") as file:
             file.write(_head(heading, data) + data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # temporary files are the owner's alone
-        os.replace(name, target)
+        os.replace(temporary, target)
         _settle(target.parent)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True) if name else None
+    except (OSError, ValueError) as error:  # ValueError: no name at all, by its characters
         raise StructureError(f"{target}: cannot be written ({error}); name a file in a folder that exists") from error
+    finally:
+        with suppress(OSError, ValueError):
+            temporary.unlink()
 
 
 def read(path: object, heading: str) -> Any:
@@ -51,7 +52,7 @@ def read(path: object, heading: str) -> Any:
     target = _path(path)
     try:
         held = target.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise StructureError(f"{target}: cannot be read ({error}); name a file that was saved") from error
     start = len(_head(heading, b""))
     data = held[start:]
@@ -72,15 +73,9 @@ def _head(heading: str, data: bytes) -> bytes:
 def _path(path: object) -> Path:
     if not isinstance(path, str | os.PathLike) or not (held := os.fspath(path)) or not isinstance(held, str):
         raise StructureError(f"path: expected the name of a file, found {shown(path)}")
-    if "\0" in held:
-        raise StructureError(f"path: expected the name of a file, found {shown(path)}, which has a zero byte")
-    return Path(held)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    if not (target := Path(held)).name:
+        raise StructureError(f"path: expected the name of a file, found that of a folder, {shown(path)}")
+    return target
 
 
 def _settle(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from torch import nn
+from torch import Tensor, nn
 
 from lzero.errors import StructureError
 
@@ -49,7 +49,7 @@ def check_unwrapped(model: nn.Module) -> None:
                     f"lzero.attach_gates(model, inputs), then {_HOW[place[1]]}{where}"
                 )
     for name, parameter in model.named_parameters():
-        if _is(parameter, _DTENSOR):
+        if is_distributed(parameter):
             raise StructureError(
                 f"{name}: is sharded already (a DTensor); {_ORDER}: lzero.attach_gates(model, inputs), then "
                 "fully_shard or parallelize_module"
@@ -68,6 +68,11 @@ def unwrap(model: nn.Module) -> nn.Module:
             break
         model = held
     return model
+
+
+def is_distributed(tensor: Tensor) -> bool:
+    """Whether ``tensor`` is spread over processes or devices (a DTensor)."""
+    return _is(tensor, _DTENSOR)
 
 
 def _is(value: object, place: tuple[str, str]) -> bool:
