@@ -167,11 +167,9 @@ class Seam:
             gates.hold(None)
         if left:
             self._check(left)
-            self._restore({name: tensor.clone() for name, tensor in left.items()})
-        gates.restored = None
+        self._go_on({name: tensor.clone() for name, tensor in left.items()})
         gates.holder = self._holder = object()
         gates.history.step()
-        self._write()
 
     def _continue(self) -> None:
         """Look whether these gates are still its own, on what device, and whether a state dict has been loaded."""
@@ -186,9 +184,18 @@ class Seam:
             self._move(self._device)
         if gates.restored is not None:
             self._check(gates.restored)
-            self._restore(gates.restored)
-            gates.restored = None
-            self._write()
+            self._go_on(gates.restored)
+
+    def _go_on(self, left: Mapping[str, Tensor]) -> None:
+        """Continue from what is ``left``, where there is anything, and begin the ledger anew."""
+        gates = self.gates
+        if left:
+            self._restore(left)
+        gates.restored = None
+        gates.ledger.clear()
+        if "settled" in left and gates.held is not None:
+            gates.ledger["settled"] = left["settled"]
+        self._write()
 
     def _check(self, left: Mapping[str, Tensor]) -> None:
         if "asked" in left and torch.equal(left["asked"].cpu(), self._asked):
