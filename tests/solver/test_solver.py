@@ -42,9 +42,7 @@ def test_one_step_is_the_formula_of_the_docstring(case):
     norms = solver._norms.clone()
     found, before = problem.pull(solver)
     cost = Cost(problem.gates, "params")
-    (pull,) = torch.autograd.grad(
-        cost.expected(problem.gates.probability()).sum(), problem.gates.log_alpha
-    )
+    (pull,) = torch.autograd.grad(cost.expected(problem.gates.probability()).sum(), problem.gates.log_alpha)
     mean = (0.99 * norms + 0.01 * before.norm()) / (1 - 0.99**11)
     unit = mean / pull.norm()
     assert torch.allclose(found, 0.5 * unit * pull, rtol=1e-6, atol=1e-12)
