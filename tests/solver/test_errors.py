@@ -1,105 +1,219 @@
-"""What the solver and the penalty refuse, and that a refusal changes nothing."""
+"""What the seams refuse, with which words, and that a refusal changes nothing."""
 
 import math
 
 import pytest
 import torch
-from solver.problem import Problem, equal
+from plans import mlp
+from solver.problem import Kept, Problem, equal
 
 import lzero
-from lzero.errors import BudgetError, NonFiniteError, SolverError
+from lzero.constraints import Constraint
+from lzero.errors import LzeroError, SolverError
+from lzero.gates import LogNormal
+from lzero.solver import Elbo
+
+SEAMS = {
+    "solver": lambda gates, **o: lzero.Solver(gates, 0.4, **{"total_steps": 40, **o}),
+    "penalty": lambda gates, **o: lzero.Penalty(gates, 0.1, **o),
+    "elbo": lambda gates, **o: Elbo(gates, 10, **o),
+}
 
 
-def test_a_state_of_other_constraints_is_refused_and_changes_nothing():
-    problem = Problem()
-    solver = lzero.Solver(problem.gates, 0.4)
-    problem.train(solver, 3)
-    before = solver.state_dict()
-    other = lzero.Solver(problem.gates, 0.4, measure="macs").state_dict()
-    with pytest.raises(SolverError, match=r"saved constraints are \['macs'\], these are \['params'\]"):
-        solver.load_state_dict(other)
-    with pytest.raises(SolverError, match="the saved constraints are None"):
-        solver.load_state_dict({"steps": 7})
-    with pytest.raises(SolverError, match="the saved state has no gradient_norms, units, dual"):
-        solver.load_state_dict({"names": ["params"], "steps": 7, "multipliers": []})
-    after = solver.state_dict()
-    assert after["steps"] == before["steps"] == 3 and equal(after["multipliers"], before["multipliers"])
+def built(name):
+    problem = Problem(mlp, estimator=LogNormal() if name == "elbo" else None)
+    return problem, SEAMS[name](problem.gates)
 
 
-@pytest.mark.parametrize("seam", ["solver", "penalty"])
-def test_a_step_before_backward_is_an_error(seam):
-    problem = Problem()
-    seam = lzero.Solver(problem.gates, 0.4) if seam == "solver" else lzero.Penalty(problem.gates, 0.1)
-    with pytest.raises(SolverError, match=r"log_alpha has no gradient: call step\(\) after loss\.backward\(\)"):
-        seam.step()
-    assert seam.steps == 0 and problem.gates.log_alpha.grad is None
+def cleared(problem):
     problem.backward()
-    problem.optimizer.zero_grad()
-    with pytest.raises(SolverError, match=r"before optimizer\.step"):
+    problem.gates.log_alpha.grad = None
+
+
+def cleared_by_zero(problem):
+    problem.backward()
+    torch.optim.SGD([problem.gates.log_alpha], lr=0.1).zero_grad()
+
+
+def without_grad(problem):
+    with torch.no_grad():
+        problem.loss()
+
+
+def in_eval(problem):
+    problem.model.eval()
+    with torch.no_grad():
+        problem.loss()
+
+
+REASONS = {
+    "nothing": (lambda problem: None, r"there was no forward since the last step: step\(\) was called twice for one"),
+    "forward alone": (lambda problem: problem.loss(), r"no backward has come to them since the forward: call step\(\)"),
+    "cleared": (cleared, r"their gradient was cleared after backward: leave gates\.log_alpha\.grad to the solver"),
+    "cleared by zero_grad": (cleared_by_zero, "their gradient was cleared after backward"),
+    "no_grad": (without_grad, r"the forward ran under torch\.no_grad\(\); run it with gradients"),
+    "eval": (in_eval, r"the model ran in eval mode, .* call model\.train\(\), and put single layers into eval mode"),
+    "another loss": (lambda p: torch.ones((), requires_grad=True).backward(), "there was no forward since"),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("name", SEAMS)
+def test_a_missing_gradient_says_why_and_the_way_out(name, reason):
+    problem, seam = built(name)
+    problem.train(seam, 2)
+    prepare, message = REASONS[reason]
+    prepare(problem)
+    before, steps = problem.state(), seam.steps
+    with pytest.raises(SolverError, match=f"^the gates have no gradient: {message}"):
         seam.step()
+    assert equal(before, problem.state()) and seam.steps == steps
+    problem.model.train()
+    problem.train(seam, 1)  # and the training goes on
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("seam", ["solver", "penalty"])
-def test_a_gradient_that_is_not_finite_changes_nothing(seam, value):
-    problem = Problem()
-    seam = lzero.Solver(problem.gates, 0.4) if seam == "solver" else lzero.Penalty(problem.gates, 0.1)
+@pytest.mark.parametrize("name", SEAMS)
+def test_stepping_twice_a_batch_is_noticed(name):
+    problem, seam = built(name)
+    problem.backward()
+    seam.step()
+    with pytest.raises(SolverError, match=r"step\(\) was called twice for one backward"):
+        seam.step()
+    assert seam.steps == 1
+
+
+@pytest.mark.parametrize("name", SEAMS)
+def test_frozen_gates_are_noticed(name):
+    problem, seam = built(name)
+    problem.gates.log_alpha.requires_grad_(False)
+    problem.backward()
+    with pytest.raises(SolverError, match=r"the gates are frozen .*gates\.log_alpha\.requires_grad_\(True\)"):
+        seam.step()
+    problem.gates.log_alpha.requires_grad_(True)
+    problem.train(seam, 1)
+
+
+@pytest.mark.parametrize("name", SEAMS)
+def test_the_second_seam_takes_the_gates_over(name):
+    problem, first = built(name)
+    second = SEAMS[name](problem.gates)
+    problem.backward()
+    with pytest.raises(SolverError, match=r"another one was built on these gates since; step that one, and keep one"):
+        first.step()
+    with pytest.raises(SolverError, match="another one was built"):
+        first.metrics()
+    second.step()
+    assert second.steps == 1
+
+
+@pytest.mark.parametrize("name", SEAMS)
+@pytest.mark.parametrize("attribute", ["steps", "target_density", "constraints", "gates", "coefficient", "new"])
+def test_what_a_training_is_for_cannot_be_set(name, attribute):
+    _, seam = built(name)
+    with pytest.raises(SolverError, match=rf"{type(seam).__name__}\.{attribute}: what a training is for stays"):
+        setattr(seam, attribute, 3)
+
+
+def test_the_steps_of_a_copy_of_the_model_are_not_those_of_the_solver():
+    """A deep copy has no seam; the one of the original goes on with the original."""
+    import copy
+
+    problem, seam = built("solver")
     problem.train(seam, 3)
-    problem.backward()
-    problem.gates.log_alpha.grad[2] = value
-    before = [problem.gates.log_alpha.grad.clone(), *problem.state()]
-    state, row = seam.state_dict(), seam.metrics()
-    with pytest.raises(NonFiniteError, match="not finite at step 3; nothing was changed"):
-        seam.step()
-    after = [problem.gates.log_alpha.grad, *problem.state()]
-    assert all(torch.equal(a.nan_to_num(7), b.nan_to_num(7)) for a, b in zip(before, after, strict=True))
-    assert seam.metrics() == row and str(seam.state_dict()) == str(state)
-    assert isinstance(NonFiniteError(""), SolverError)
-
-
-def test_a_nan_loss_is_noticed():
-    problem = Problem()
-    solver = lzero.Solver(problem.gates, 0.4)
-    problem.y[0] = math.nan
-    problem.backward()
-    with pytest.raises(NonFiniteError, match="the loss gradient is not finite"):
-        solver.step()
-
-
-def test_a_solvers_state_is_no_penaltys():
-    problem = Problem()
-    solver, penalty = lzero.Solver(problem.gates, 0.5), lzero.Penalty(problem.gates, 0.1)
-    with pytest.raises(SolverError, match="Penalty: expected the entries steps and coefficient, found"):
-        penalty.load_state_dict(solver.state_dict())
-    with pytest.raises(SolverError, match="the saved constraints are None"):
-        solver.load_state_dict(penalty.state_dict())
+    twin = copy.deepcopy(problem.model)
+    gates = lzero.gates_of(twin)
+    assert gates.holder is None and gates.log_alpha.requires_grad and gates.log_alpha is not problem.gates.log_alpha
+    steps = int(gates.ledger["steps"][0])
+    problem.train(seam, 2)
+    assert int(gates.ledger["steps"][0]) == steps == 3
+    other = SEAMS["solver"](gates)
+    assert other.steps == 3
 
 
 BAD = {
+    "nothing about steps": ({"total_steps": None}, "total_steps: expected the number of optimizer steps of the whole"),
     "schedule": ({"schedule": "linear"}, "schedule: expected one of cubic, fixed or a function, found 'linear'"),
+    "schedule object": ({"schedule": 3}, "schedule: expected one of cubic, fixed or a function, found 3"),
     "total": ({"total_steps": 0}, "total_steps: expected a positive number of optimizer steps, found 0"),
     "float": ({"total_steps": 1e3}, r"total_steps: expected a positive number of optimizer steps, found 1000\.0"),
     "anneal": ({"anneal_steps": True}, "anneal_steps: expected a positive number"),
-    "dual": ({"dual": "adam"}, "dual: expected 'sgd' or 'nupi', found 'adam'"),
+    "dual": ({"dual": "adam"}, "dual: expected one of 'sgd', 'nupi', found 'adam'"),
     "lr": ({"dual_lr": 0}, "dual_lr: expected a positive number, found 0"),
     "nan": ({"dual_lr": math.nan}, "dual_lr: expected a positive number, found nan"),
+    "gate_lr": ({"gate_lr": -1.0}, r"gate_lr: expected a positive number, found -1\.0"),
+    "gate_lr word": ({"gate_lr": "fast"}, "gate_lr: expected a positive number, found 'fast'"),
     "option": ({"dual_options": {"Kq": 1}}, "dual_options: sgd does not take {'Kq': 1}"),
+    "options": ({"dual_options": [1]}, r"dual_options: expected a mapping of arguments of sgd, found \[1\]"),
     "nu": ({"dual": "nupi", "dual_options": {"ema_nu": 2}}, "dual_options: nupi does not take {'ema_nu': 2}"),
+    "restarts": ({"restarts": 1}, "restarts: expected True or False, found 1"),
+    "two_sided": ({"two_sided": "yes"}, "two_sided: expected True or False, found 'yes'"),
+    "scale": ({"scale": 0.5}, r"scale: expected True or False, found 0\.5"),
+    "fresh": ({"fresh": 1}, "fresh: expected True or False, found 1"),
+    "finetune": ({"finetune": 1.0}, r"finetune: expected a share in \[0, 1\), found 1\.0"),
+    "finetune negative": ({"finetune": -0.1}, r"finetune: expected a share in \[0, 1\), found -0\.1"),
+    "finetune alone": (
+        {"finetune": 0.2, "total_steps": None, "anneal_steps": 5},
+        "finetune: is a share of total_steps; give total_steps too",
+    ),
+    "augmentation": ({"augmentation": -1}, "augmentation: expected a finite number >= 0, found -1"),
+    "augmentation nan": ({"augmentation": math.nan}, "augmentation: expected a finite number >= 0, found nan"),
+    "augmentation word": ({"augmentation": "1"}, "augmentation: expected a finite number >= 0, found '1'"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_malformed_arguments_are_refused_and_leave_the_gates_without_budgets(case):
+def test_malformed_arguments_are_refused_and_leave_the_gates_to_their_solver(case):
     options, message = BAD[case]
-    gates = Problem().gates
+    problem = Problem()
+    first = SEAMS["solver"](problem.gates)
+    problem.train(first, 2)
+    before = {key: value.clone() for key, value in problem.model.state_dict().items()}
     with pytest.raises(SolverError, match=message):
-        lzero.Solver(gates, 0.5, **options)
-    assert len(gates.budgets) == 0
+        SEAMS["solver"](problem.gates, **options)
+    after = problem.model.state_dict()
+    assert list(before) == list(after) and all(torch.equal(before[key], after[key]) for key in before)
+    problem.train(first, 1)
 
 
-def test_something_that_is_no_gates_is_refused():
-    for build in (lambda: lzero.Solver(Problem().model, 0.5), lambda: lzero.Penalty(None, 0.5)):
-        with pytest.raises(
-            (SolverError, BudgetError), match=r"expected the Gates that lzero\.attach_gates returned, found"
-        ):
-            build()
+FOREIGN = [None, 3, 2.5, "gates", [1], {}, object(), torch.zeros(3), Constraint(0.5), Kept]
+
+
+@pytest.mark.parametrize("wrong", FOREIGN, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("name", SEAMS)
+def test_something_that_is_no_gates_is_refused(name, wrong):
+    message = r"expected the Gates that lzero\.attach_gates returned, found"
+    with pytest.raises(SolverError, match=message):
+        SEAMS[name](wrong)
+    with pytest.raises(SolverError, match=message):
+        SEAMS[name](Problem().model)
+
+
+ARGUMENTS = {
+    "Solver": (lambda gates, **o: lzero.Solver(gates, **{"target_density": 0.4, "total_steps": 9, **o})),
+    "Penalty": (lambda gates, **o: lzero.Penalty(gates, **{"coefficient": 0.1, **o})),
+    "Elbo": (lambda gates, **o: Elbo(gates, **{"examples": 9, **o})),
+}
+NAMES = {
+    "Solver": "target_density measure constraints total_steps anneal_steps finetune gate_lr optimizer schedule dual_lr "
+    "dual dual_options restarts two_sided scale augmentation fresh",
+    "Penalty": "coefficient measure total_steps gate_lr optimizer fresh",
+    "Elbo": "examples warm_up_steps measure total_steps gate_lr optimizer fresh",
+}
+
+
+class Hostile:
+    """Its repr raises, as some objects' does."""
+
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
+@pytest.mark.parametrize(("name", "argument"), [(name, a) for name, all_ in NAMES.items() for a in all_.split()])
+def test_a_foreign_object_for_any_argument_is_an_lzero_error(name, argument):
+    problem = Problem(estimator=LogNormal() if name == "Elbo" else None)
+    for wrong in (object(), Hostile(), b"1", 10**400, -(10**400), complex(1), torch.zeros(2), {1: 2}, {"a": Hostile()}):
+        if argument == "dual_options" and isinstance(wrong, dict) and not wrong:
+            continue
+        with pytest.raises(LzeroError, match=r"expected|does not take|give|such as"):
+            ARGUMENTS[name](problem.gates, **{argument: wrong})
+    ARGUMENTS[name](problem.gates)

@@ -89,7 +89,7 @@ class Multipliers:
 
     @torch.no_grad()
     def ascend(self, violation: Tensor, counts: Tensor | None = None) -> None:
-        """One step up ``violation`` [K], projected and restarted; nothing where ``counts`` is 0 and not 1."""
+        """One step up ``violation`` [K], projected and restarted; nothing where ``counts``, bool [], is False."""
         value = self.value
         violation = violation if counts is None else violation * counts
         if self.immediate:

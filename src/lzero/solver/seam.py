@@ -63,6 +63,7 @@ class Seam:
         self._group = process_group
         self._device = gates.log_alpha.device
         self._skipped = torch.zeros(1, device=self._device)
+        self._one = torch.ones((), device=self._device)
         self._skipped_at_last_look = 0
 
     @property
@@ -108,16 +109,15 @@ class Seam:
             norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)
             finite: Tensor = norm < math.inf
             if self._on_device:
-                counts = finite.float()
-                skip = 1 - counts
+                skip = self._one.masked_fill(finite, 0.0)
                 self._note(skip)
-                self._pull(gradient, norm, counts)
+                self._pull(gradient, norm, finite)
                 self._gate_optimizer.step(skip)  # type: ignore[union-attr]
             elif bool(finite):
                 self._pull(gradient, norm, None)
                 self._gate_optimizer.step()  # type: ignore[union-attr]
             else:
-                self._note(torch.ones((), device=self._device))
+                self._note(self._one)
         gates.log_alpha.grad = None
         self._after()
         self._look()
@@ -132,7 +132,7 @@ class Seam:
         Args:
             gradient: of the loss, shaped as ``log_alpha``.
             norm: of the gradient, float64 [].
-            finite: float32 []: where it is 0 and not 1, nothing of its own may change; None where it is known to be 1.
+            finite: bool []: where it is False, nothing of its own may change; None where it is known to be True.
         """
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -145,7 +145,7 @@ class Seam:
     def _move(self, device: torch.device) -> None:
         """Follow the gates to ``device``."""
         self._model_cost.to(device)
-        self._skipped = self._skipped.to(device)
+        self._skipped, self._one = self._skipped.to(device), self._one.to(device)
         if self._gate_optimizer is not None:
             self._gate_optimizer.to(device)
 
@@ -167,11 +167,9 @@ class Seam:
             gates.hold(None)
         if left:
             self._check(left)
-            self._restore({name: tensor.clone() for name, tensor in left.items()})
-        gates.restored = None
+        self._go_on({name: tensor.clone() for name, tensor in left.items()})
         gates.holder = self._holder = object()
         gates.history.step()
-        self._write()
 
     def _continue(self) -> None:
         """Look whether these gates are still its own, on what device, and whether a state dict has been loaded."""
@@ -186,9 +184,18 @@ class Seam:
             self._move(self._device)
         if gates.restored is not None:
             self._check(gates.restored)
-            self._restore(gates.restored)
-            gates.restored = None
-            self._write()
+            self._go_on(gates.restored)
+
+    def _go_on(self, left: Mapping[str, Tensor]) -> None:
+        """Continue from what is ``left``, where there is anything, and begin the ledger anew."""
+        gates = self.gates
+        if left:
+            self._restore(left)
+        gates.restored = None
+        gates.ledger.clear()
+        if "settled" in left and gates.held is not None:
+            gates.ledger["settled"] = left["settled"]
+        self._write()
 
     def _check(self, left: Mapping[str, Tensor]) -> None:
         if "asked" in left and torch.equal(left["asked"].cpu(), self._asked):

@@ -117,13 +117,17 @@ class Solver(Seam):
             self._device,
             dual=dual,
             lr=default_dual_lr(length) if dual_lr is None else dual_lr,
-            options=dual_options or {},
+            options={} if dual_options is None else dual_options,
             restarts=dual == "sgd" if restarts is None else flag("restarts", restarts, error=SolverError),
             two_sided=parts == 1 if two_sided is None else flag("two_sided", two_sided, error=SolverError),
             augmentation=augmentation,
         )
         self._norms = torch.zeros(parts, dtype=torch.float64, device=self._device)  # running means, not yet unbiased
-        self._weight = torch.full((), _TINY, device=self._device)  # of what they have seen, up to 1
+        self._weight = torch.full(
+            (), _TINY, dtype=torch.float64, device=self._device
+        )  # of what they have seen, up to 1
+        self._share = torch.full_like(self._weight, 1 - _MEMORY)
+        self._all = torch.ones_like(self._weight)
         self._full, self._asked_values = budgets.cost.total, budgets.cost.total * budgets.targets
         self._begin()
 
@@ -135,8 +139,9 @@ class Solver(Seam):
         if self._scale:
             violation = point.deployed / target - 1
             seen = norm if self.budgets.cost.everywhere else point.restricted_norms(_per_gate(gradient.double()))
-            self._norms.lerp_(seen if finite is None else seen.nan_to_num(0.0, 0.0, 0.0), 1 - _MEMORY)
-            self._weight.lerp_(torch.ones_like(self._weight) if finite is None else finite, 1 - _MEMORY)
+            share = self._share if finite is None else self._share * finite
+            self._norms.lerp_(seen if finite is None else seen.nan_to_num(0.0, 0.0, 0.0), share)
+            self._weight.lerp_(self._all, share)
             unit = self._norms / self._weight / self._strength(point, slope, pull)  # u / total
         else:
             violation = (point.deployed - target) / self._full
@@ -224,6 +229,7 @@ class Solver(Seam):
         self.budgets.to(device)
         self._dual.to(device)
         self._norms, self._weight = self._norms.to(device), self._weight.to(device)
+        self._share, self._all = self._share.to(device), self._all.to(device)
         self._full, self._asked_values = self._full.to(device), self._asked_values.to(device)
 
 

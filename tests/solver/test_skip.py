@@ -1,0 +1,186 @@
+"""A gradient that is not finite: the step changes nothing, is counted, and fifty in a row are an error."""
+
+import math
+
+import pytest
+import torch
+from plans import lenet, mlp
+from solver.problem import Problem, equal
+
+import lzero
+from lzero.constraints import Constraint
+from lzero.errors import NonFiniteError, SolverError
+from lzero.gates import LogNormal
+from lzero.solver import Elbo
+
+
+def user_adam(problem):
+    return torch.optim.Adam([problem.gates.log_alpha], lr=0.02)
+
+
+def budgets():
+    return [Constraint(0.6), Constraint(0.9, "macs", each_layer=True)]
+
+
+SEAMS = {  # on the device: Adam of its own and plain ascent; on the host: whatever else
+    "device": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=40)),
+    "device, several": (lenet, lambda p: lzero.Solver(p.gates, constraints=budgets(), total_steps=40)),
+    "device, augmented": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=40, augmentation=0.5)),
+    "device, unscaled": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=40, scale=False)),
+    "penalty": (mlp, lambda p: lzero.Penalty(p.gates, 0.1)),
+    "elbo": (mlp, lambda p: Elbo(p.gates, 10)),
+    "host, optimizer": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=40, optimizer=user_adam(p))),
+    "host, nupi": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=40, dual="nupi")),
+    "host, momentum": (
+        mlp,
+        lambda p: lzero.Solver(p.gates, 0.4, total_steps=40, dual_options={"momentum": 0.5}),
+    ),
+    "host, penalty": (mlp, lambda p: lzero.Penalty(p.gates, 0.1, optimizer=user_adam(p))),
+}
+
+
+def problem_of(name):
+    case, build = SEAMS[name]
+    problem = Problem(case, estimator=LogNormal() if name == "elbo" else None)
+    return problem, build(problem)
+
+
+def training(problem):
+    """All that a state dict has of the training, and the gates."""
+    state = problem.model.state_dict()
+    return {key: value for key, value in state.items() if key.startswith("lzero.") or key.endswith("log_alpha")}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", SEAMS)
+def test_one_bad_step_changes_nothing_but_the_counts(name, value):
+    problem, seam = problem_of(name)
+    problem.train(seam, 7)
+    before = training(problem)
+    problem.backward()
+    problem.gates.log_alpha.grad.view(-1)[2] = value
+    assert not bool(seam.step())
+    after = training(problem)
+    assert before.keys() == after.keys()
+    for key in before:
+        if key not in ("lzero.steps", "lzero.skipped"):
+            assert torch.equal(before[key], after[key]), key
+    assert (seam.steps, seam.skipped) == (8, 1)
+    assert problem.gates.log_alpha.grad is None
+    problem.backward()
+    assert bool(seam.step()) and seam.skipped == 1
+
+
+@pytest.mark.parametrize("name", SEAMS)
+def test_a_bad_first_step_does_not_spoil_what_follows(name):
+    problem, seam = problem_of(name)
+    problem.backward()
+    problem.gates.log_alpha.grad.fill_(math.nan)
+    seam.step()
+    problem.train(seam, 5)
+    assert all(torch.isfinite(value).all() for value in training(problem).values())
+    assert all(math.isfinite(value) for value in seam.metrics().values())
+    assert (seam.steps, seam.skipped) == (6, 1)
+
+
+def test_after_a_skipped_step_the_device_path_is_the_host_path():
+    """One bad batch in the middle: the same gates and multipliers with torch's Adam on the host."""
+    ours, theirs = Problem(), Problem()
+    adam = torch.optim.Adam([theirs.gates.log_alpha], lr=0.03, fused=True)
+    seams = [lzero.Solver(ours.gates, 0.4, total_steps=40, gate_lr=0.03)]
+    seams.append(lzero.Solver(theirs.gates, 0.4, total_steps=40, optimizer=adam))
+    for step in range(40):
+        for problem, seam in zip((ours, theirs), seams, strict=True):
+            torch.manual_seed(step)
+            problem.backward()
+            if step == 20:
+                problem.gates.log_alpha.grad[1] = math.nan
+            seam.step()
+            problem.optimizer.step()
+    for one, two in zip(ours.state(), theirs.state(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
+    assert seams[0].multipliers == pytest.approx(seams[1].multipliers, rel=1e-9)
+    assert [seam.skipped for seam in seams] == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["device", "host, nupi", "penalty", "host, penalty"])
+def test_fifty_bad_steps_in_a_row_are_an_error(name):
+    problem, seam = problem_of(name)
+    problem.y[0] = math.nan
+    taken = 0
+    with pytest.raises(NonFiniteError, match=r"not finite in any of the last 50 steps, up to step 50; .* skipped"):
+        for _ in range(60):
+            problem.backward()
+            seam.step()
+            taken += 1
+    assert taken == 49 and seam.skipped == seam.steps == 50
+    assert issubclass(NonFiniteError, SolverError)
+
+
+def test_forty_nine_bad_steps_and_a_good_one_are_none():
+    problem, seam = problem_of("device")
+    for _ in range(3):
+        for step in range(50):
+            problem.backward()
+            if step != 30:
+                problem.gates.log_alpha.grad[0] = math.inf
+            seam.step()
+    assert (seam.steps, seam.skipped) == (150, 147)
+
+
+def test_counts_of_skipped_steps_ride_in_the_state_dict():
+    problem, seam = problem_of("device")
+    problem.train(seam, 3)
+    problem.backward()
+    problem.gates.log_alpha.grad[0] = math.nan
+    seam.step()
+    other, second = problem_of("device")
+    other.model.load_state_dict(problem.model.state_dict())
+    second.metrics()
+    assert (second.steps, second.skipped) == (4, 1)
+
+
+class Scaler(torch.amp.GradScaler):
+    """A GradScaler on the CPU whose scale stays."""
+
+    def __init__(self, scale):
+        super().__init__("cpu", init_scale=scale, growth_interval=10**9)
+
+
+@pytest.mark.parametrize("name", ["device", "host, optimizer", "host, nupi", "penalty"])
+def test_a_scaled_loss_with_its_scaler_is_the_unscaled_one(name):
+    (plain, one), (scaled, two) = problem_of(name), problem_of(name)
+    scaler = Scaler(2.0**10)
+    for step in range(30):
+        torch.manual_seed(step)
+        plain.train(one, 1)
+        torch.manual_seed(step)
+        scaled.optimizer.zero_grad()
+        scaler.scale(scaled.loss()).backward()
+        two.step(scaler=scaler)
+        scaler.step(scaled.optimizer)
+        scaler.update()
+    assert equal(plain.state(), scaled.state())  # a power of two
+    assert one.metrics() == two.metrics()
+
+
+def test_an_overflow_is_skipped_by_the_scaler_and_by_the_seam():
+    problem, seam = problem_of("device")
+    scaler = Scaler(2.0**10)
+    for step in range(4):
+        problem.optimizer.zero_grad()
+        scaler.scale(problem.loss() * (math.inf if step == 2 else 1.0)).backward()
+        stepped = seam.step(scaler=scaler)
+        scaler.step(problem.optimizer)
+        scaler.update()
+        assert bool(stepped) == (step != 2)
+    assert seam.skipped == 1 and scaler.get_scale() == 2.0**9
+
+
+@pytest.mark.parametrize("wrong", [1024.0, "scaler", True])
+def test_something_that_is_no_scaler_is_refused(wrong):
+    problem, seam = problem_of("device")
+    problem.backward()
+    with pytest.raises(SolverError, match=r"scaler: expected a torch\.amp\.GradScaler, found"):
+        seam.step(scaler=wrong)
+    assert problem.gates.log_alpha.grad is not None and seam.steps == 0
