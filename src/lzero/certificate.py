@@ -93,7 +93,7 @@ def certify(gates: Gates, budgets: Budgets | None, settled: Settled, difference:
         parameters=round(float(whole.value(settled.open))),
         parameters_before=round(float(whole.total)),
         largest_difference=difference,
-        warnings=tuple(_doubts(gates, budgets, requested, columns)),
+        warnings=tuple(_doubts(gates, budgets, requested, columns, settled.moved)),
     )
 
 
@@ -109,7 +109,7 @@ def asked_of(gates: Gates) -> tuple[Constraint, ...]:
 
 
 def _doubts(
-    gates: Gates, budgets: Budgets | None, requested: Mapping[str, float], columns: list[dict[str, float]]
+    gates: Gates, budgets: Budgets | None, requested: Mapping[str, float], columns: list[dict[str, float]], moved: int
 ) -> list[str]:
     state = state_of(gates)
     asked = state.get("asked")
@@ -123,7 +123,8 @@ def _doubts(
     far = [
         f"{name}: {requested[name]:.2%} asked, {columns[1][name]:.2%} before settling"
         for name in requested
-        if abs(columns[1][name] - requested[name]) > _FAR * requested[name] and not _slack(name, requested, columns)
+        if abs(columns[1][name] - requested[name]) > _FAR * requested[name]
+        if (moved or columns[2][name] > requested[name]) and not _slack(name, requested, columns)
     ]
     reasons = []
     length = found.get("anneal_steps") or 0

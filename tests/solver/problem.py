@@ -4,7 +4,7 @@ import torch
 from plans import mlp
 from torch.nn import functional as F
 
-from lzero.structure.attach import attach_gates, parameter_groups
+from lzero.structure.attach import attach_gates
 
 
 class Problem:
@@ -17,8 +17,8 @@ class Problem:
         self.x = torch.randn(16, *plan.example_inputs.shape[1:])
         self.y = self.model.eval()(self.x).detach() + 0.1 * torch.randn(16, 1)
         self.model.train()
-        groups = parameter_groups(self.model, 1e-2, 5e-2)
-        self.optimizer = torch.optim.Adam(groups) if optimizer == "adam" else torch.optim.SGD(groups, momentum=0.9)
+        weights = self.model.parameters()
+        self.optimizer = torch.optim.Adam(weights, 1e-2) if optimizer == "adam" else torch.optim.SGD(weights, 1e-2, 0.9)
         self.scale = scale
 
     def loss(self):
@@ -37,7 +37,7 @@ class Problem:
             self.optimizer.step()
 
     def state(self):
-        return [p.detach().clone() for p in self.model.parameters()]
+        return [tensor.detach().clone() for tensor in (*self.model.parameters(), self.gates.log_alpha)]
 
 
 def equal(one, two):
