@@ -21,10 +21,9 @@ def stepper(model, gated):
     if gated:
         gates = lzero.attach_gates(model, x[:2], granularity="input")
         solver = lzero.Solver(gates, target_density=0.3, total_steps=10_000)
-        optimizer = torch.optim.Adam(lzero.parameter_groups(model, lr=7e-4, gate_lr=2e-2))
     else:
         solver = None
-        optimizer = torch.optim.Adam(model.parameters(), lr=7e-4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=7e-4)
 
     def step():
         optimizer.zero_grad()

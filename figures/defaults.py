@@ -2,8 +2,8 @@
 
     python figures/defaults.py --data-dir <folder with MNIST's IDX files>
 
-One thing is changed at a time, from the defaults: open probability 0.97, gate rate 2e-2, dual rate by the length of the
-training, the budget held from both sides. A cell shows the deployed density before settling and the validation error of
+One thing is changed at a time, from the defaults: open probability 0.97, rates of the gates and of the multipliers by
+the length of the training, the budget held from both sides. A cell shows the deployed density before settling and the validation error of
 the purged model, in per cent; choices were made on these, never on test data.
 """
 
@@ -20,6 +20,7 @@ SETTINGS = {
     "defaults": {},
     "open 0.7": {"open_probability": 0.7},
     "gate rate 5e-3": {"gate_lr": 5e-3},
+    "gate rate 0.02": {"gate_lr": 2e-2},
     "dual rate 0.01": {"solver": (("dual_lr", 0.01),)},
     "one-sided": {"solver": (("two_sided", False),)},
     "not annealed": {"solver": (("schedule", "fixed"),)},

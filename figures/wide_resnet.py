@@ -88,7 +88,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="optimizer steps, instead of epochs; to try the script")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--schedule", choices=("cosine", "drops"), default="cosine", help="drops: the papers'")
-    parser.add_argument("--gate-lr", type=float, default=Recipe().gate_lr, help="of Adam, over the gates")
+    parser.add_argument(
+        "--gate-lr", type=float, default=Recipe().gate_lr, help="of the gates' Adam (default: by the steps)"
+    )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=[m for m in METHODS if m != "streams-0.2"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

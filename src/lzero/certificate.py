@@ -98,7 +98,9 @@ def certify(
         parameters=round(float(whole.value(settled.open))),
         parameters_before=round(float(whole.total)),
         largest_difference=difference,
-        warnings=tuple(_doubts(gates, budgets, requested, columns)) if asked or budgets is not None else (),
+        warnings=tuple(_doubts(gates, budgets, requested, columns, settled.moved))
+        if asked or budgets is not None
+        else (),
     )
 
 
@@ -114,7 +116,7 @@ def asked_of(gates: Gates) -> tuple[Constraint, ...]:
 
 
 def _doubts(
-    gates: Gates, budgets: Budgets | None, requested: Mapping[str, float], columns: list[dict[str, float]]
+    gates: Gates, budgets: Budgets | None, requested: Mapping[str, float], columns: list[dict[str, float]], moved: int
 ) -> list[str]:
     state = state_of(gates)
     asked = state.get("asked")
@@ -128,7 +130,8 @@ def _doubts(
     far = [
         f"{name}: {requested[name]:.2%} asked, {columns[1][name]:.2%} before settling"
         for name in requested
-        if abs(columns[1][name] - requested[name]) > _FAR * requested[name] and not _slack(name, requested, columns)
+        if abs(columns[1][name] - requested[name]) > _FAR * requested[name]
+        if (moved or columns[2][name] > requested[name]) and not _slack(name, requested, columns)
     ]
     reasons = []
     length = found.get("anneal_steps") or 0

@@ -115,11 +115,13 @@ def _gates_of_root(model: nn.Module) -> Gates:
 def _settled(gates: Gates, budgets: Budgets | None, *, given: bool, settle: bool) -> Settled:
     """The set to ship: what the training holds already, or the largest one that meets the budgets."""
     open_ = gates.open_mask()
-    if gates.held is not None and not given:
-        found = state_of(gates).get("settled")
-        threshold, moved = (0.5, 0.0) if found is None else found[-2:].tolist()
-        return Settled(open_, threshold, int(moved), open_)
-    return settle_gates(gates, budgets) if settle else Settled(open_, 0.5, 0, open_)
+    if settle and (given or gates.held is None):
+        settled = settle_gates(gates, budgets)
+        if gates.held is None or not torch.equal(settled.open, open_):
+            return settled
+    found = state_of(gates).get("settled") if gates.held is not None else None
+    threshold, moved = (0.5, 0.0) if found is None else found[-2:].tolist()
+    return Settled(open_, threshold, int(moved), open_)
 
 
 def _verify(model: nn.Module, z: Tensor, small: nn.Module, open_: Tensor, gates: Gates) -> float:

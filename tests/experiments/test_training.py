@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from lzero.errors import DataError, NonFiniteError
+from lzero.errors import DataError, LzeroWarning, NonFiniteError
 from lzero.experiments import datasets
 from lzero.experiments.cells import Cell, run_cell
 from lzero.experiments.recipe import Recipe
+from lzero.experiments.summary import summarise
 from lzero.experiments.training import Training, error, read_checkpoint
 
 RECIPES = {
@@ -207,6 +208,9 @@ def test_a_recipe_of_other_values_is_refused_with_the_field(values, message):
             "solver: 'constrained' has no argument 'foo'; it takes anneal_steps",
         ),
         (Recipe(method="penalized", solver=(("dual", "sgd"),)), "solver: 'penalized' has no argument 'dual'"),
+        (Recipe(target=0.3, solver=(("gate_lr", 0.1),)), "solver: 'constrained' has no argument 'gate_lr'"),
+        (Recipe(target=0.3, solver=(("finetune", 0.1),)), "solver: 'constrained' has no argument 'finetune'"),
+        (Recipe(), "target: a constrained training needs one"),
     ],
 )
 def test_an_argument_that_the_method_does_not_take_is_refused(data, recipe, message):
@@ -216,8 +220,9 @@ def test_an_argument_that_the_method_does_not_take_is_refused(data, recipe, mess
 
 def test_a_loss_that_is_not_a_number_ends_the_training(data):
     broken = replace(data, train_x=torch.full_like(data.train_x, torch.nan))
-    with pytest.raises(NonFiniteError, match="not finite at step 0"):
-        Training(Recipe(target=0.3, epochs=1), broken).run()
+    for recipe in (Recipe(target=0.3, epochs=2), Recipe(method="dense", epochs=2)):
+        with pytest.raises(NonFiniteError, match="the mean loss of epoch 1 is nan; lower the learning rate"):
+            Training(recipe, broken).run()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 1000])
@@ -266,6 +271,33 @@ def test_a_network_without_gates_ships_its_share_of_the_whole_one(recipe, share,
 
 
 def test_a_penalized_training_with_a_target_is_settled_on_it(data):
-    training = Training(Recipe(method="penalized", coefficient=0.1, target=0.3, steps=5), data).run()
-    certificate = training.purge().certificate
+    recipe = Recipe(method="penalized", coefficient=0.1, target=0.3, steps=5, gate_lr=2e-2)
+    certificate = Training(recipe, data).run().purge().certificate
     assert certificate.trained["params"] > 0.9 and 0.25 < certificate.deployed["params"] <= 0.3
+    assert certificate.requested == {"params": 0.3} and certificate.moved > 0
+    tuned = Training(replace(recipe, finetune=0.2), data)
+    result = tuned.run().purge()
+    assert result.certificate.trained["params"] > 0.9 and 0.25 < result.certificate.deployed["params"] <= 0.3
+    assert result.certificate.moved > 0 and result.certificate.requested == {"params": 0.3}
+    assert summarise(tuned, result).exhausted and summarise(tuned, result).trained > 0.9
+
+
+def test_the_rate_of_the_gates_is_the_recipes_or_follows_the_length(data):
+    def moved(**change):
+        training = Training(Recipe(**{"target": 0.3, "steps": 1, **change}), data)
+        before = training.gates.log_alpha.detach().clone()
+        training.run()
+        return float((training.gates.log_alpha.detach() - before).abs().max())
+
+    assert moved() == pytest.approx(24, rel=1e-3)  # Adam's first step is its rate
+    assert moved(gate_lr=0.01) == pytest.approx(0.01, rel=1e-3)
+    assert moved(method="penalized", coefficient=1.0, gate_lr=0.01) == pytest.approx(0.01, rel=1e-3)
+    training = Training(Recipe(target=0.3, epochs=1), data)
+    held = [parameter for group in training.optimizer.param_groups for parameter in group["params"]]
+    assert len(held) == 6 and {id(p) for p in held} == {id(p) for p in training.model.parameters()}
+
+
+def test_what_settling_has_chosen_is_told_by_the_certificate_and_not_by_warnings(data, recwarn):
+    certificate = Training(Recipe(target=0.3, steps=2, gate_lr=1e-3), data).run().purge().certificate
+    assert "settling, and not the training, has chosen what is shipped" in str(certificate)
+    assert not [warning for warning in recwarn if issubclass(warning.category, LzeroWarning)]

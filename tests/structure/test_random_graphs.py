@@ -135,5 +135,7 @@ def test_what_is_accepted_is_exact(program: list[tuple[str, int, int, int]], see
         for view in gates.split(drawn).values():
             view[torch.randint(len(view), ())] = 1.0  # each group keeps a unit
         gates.log_alpha.copy_(drawn)
-    difference, scale = largest_difference(run(gated, inputs.double()), run(purge(gated, settle=False).model, inputs.double()))
+    difference, scale = largest_difference(
+        run(gated, inputs.double()), run(purge(gated, settle=False).model, inputs.double())
+    )
     assert difference <= 1e-9 * max(scale, 1.0)

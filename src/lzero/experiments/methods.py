@@ -30,7 +30,8 @@ ESTIMATORS: Mapping[str, Estimator] = {
 
 
 _SEAMS: Mapping[str, type[Seam]] = {"constrained": Solver, "magnitude": Magnitude, "elbo": Elbo}
-_OF_THE_RECIPE = {"gates", "target_density", "measure", "constraints", "model", "examples", "return"}
+_OF_THE_RECIPE = {"gates", "target_density", "measure", "constraints", "model", "examples", "gate_lr", "finetune"}
+_NO_PLAIN_VALUES = {"optimizer", "process_group", "fresh", "return"}
 
 
 def check(recipe: Recipe) -> None:
@@ -42,7 +43,7 @@ def check(recipe: Recipe) -> None:
     if recipe.estimator not in ESTIMATORS:
         raise DataError(f"estimator: no {recipe.estimator!r}; there are: {', '.join(ESTIMATORS)}")
     hints = get_type_hints(_SEAMS[recipe.method].__init__) if recipe.method in _SEAMS else {}
-    kinds = {name: kind for name, kind in hints.items() if name not in _OF_THE_RECIPE}
+    kinds = {name: kind for name, kind in hints.items() if name not in _OF_THE_RECIPE | _NO_PLAIN_VALUES}
     for name, value in recipe.solver:
         if name not in kinds:
             takes = ", ".join(sorted(kinds)) or "nothing there"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -16,7 +18,7 @@ from torch.nn import functional as F
 from lzero.baselines.dense import same_size
 from lzero.constraints import Budgets
 from lzero.decay import expected_l2
-from lzero.errors import DataError
+from lzero.errors import DataError, LzeroWarning, NonFiniteError
 from lzero.experiments import methods, models
 from lzero.experiments.augment import crop_and_flip
 from lzero.experiments.average import Average
@@ -81,10 +83,18 @@ class Training:
         return self
 
     def run_epoch(self) -> dict[str, Any]:
-        """Train one epoch and record its row: losses, validation error of the evaluation gates, densities, lambda."""
+        """Train one epoch and record its row: losses, validation error of the evaluation gates, densities, lambda.
+
+        Raises:
+            NonFiniteError: the loss has become infinite or no number, and the weights with it.
+        """
         started = perf_counter()
         with self._randomness.active():
             loss = self._train_epoch()
+        if not math.isfinite(loss):
+            raise NonFiniteError(
+                f"the mean loss of epoch {self.epoch + 1} is {loss}; lower the learning rate, or look at the data"
+            )
         self.epoch += 1
         self.seconds += perf_counter() - started
         row: dict[str, Any] = {
@@ -153,9 +163,9 @@ class Training:
 
     def purge(self) -> PurgeResult:
         """The purged model with its certificate; of the mean weights, where the recipe asks for them."""
-        with self._averaged():
-            held = self.gates is not None and self.gates.held is not None
-            return purge(self.model, constraints=None if held else methods.asked_at_the_end(self.recipe))
+        with self._averaged(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", LzeroWarning)  # they stand on the certificate, which is kept and shown
+            return purge(self.model, constraints=methods.asked_at_the_end(self.recipe))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that :meth:`load` needs to continue to the bit; the file is replaced at once."""

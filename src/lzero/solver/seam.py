@@ -164,6 +164,7 @@ class Seam:
         left = gates.ledger if gates.restored is None else gates.restored
         if self._fresh or not int(left.get("steps", torch.zeros(1))[0]):
             left = {}
+            gates.ledger.clear()
             gates.hold(None)
         if left:
             self._check(left)
@@ -208,6 +209,9 @@ class Seam:
 
     def _restore(self, left: Mapping[str, Tensor]) -> None:
         self._count[0] = int(left["steps"][0])
+        self.gates.ledger.pop("settled", None)
+        if "settled" in left:  # what the certificate says of gates that are held already
+            self.gates.ledger["settled"] = left["settled"]
         self._skipped.copy_(left["skipped"])
         self._skipped_at_last_look = self.skipped
         if self._gate_optimizer is not None:
