@@ -93,7 +93,8 @@ def test_what_is_shipped_is_the_gated_network(study, arguments, tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(result.model.eval()(data.test_x), gated, rtol=1e-4, atol=1e-4)
         small = lzero.load_purged(
-            WideResNet(10, 1, classes=3), torch.load(tmp_path / "purged.pt", weights_only=True)
+            WideResNet(10, 1, classes=3).to(memory_format=torch.channels_last),
+            torch.load(tmp_path / "purged.pt", weights_only=True),
         ).eval()
         assert small(data.test_x).equal(result.model(data.test_x))
     assert row["parameters"] == sum(parameter.numel() for parameter in small.parameters())
