@@ -88,6 +88,7 @@ def certify(
     before = state_of(gates).get("settled")
     if gates.held is not None and before is not None and budgets is not None and len(before) == len(budgets.names) + 2:
         columns[1].update(zip(budgets.names, before.tolist(), strict=False))
+    doubts = _doubts(gates, budgets, requested, columns, settled.moved) if asked or budgets is not None else []
     return Certificate(
         requested=requested,
         expected=columns[0],
@@ -98,9 +99,7 @@ def certify(
         parameters=round(float(whole.value(settled.open))),
         parameters_before=round(float(whole.total)),
         largest_difference=difference,
-        warnings=tuple(_doubts(gates, budgets, requested, columns, settled.moved))
-        if asked or budgets is not None
-        else (),
+        warnings=tuple(doubts),
     )
 
 
@@ -136,11 +135,11 @@ def _doubts(
     reasons = []
     length = found.get("anneal_steps") or 0
     multipliers = state["multipliers"].tolist() if "multipliers" in state else []
-    if not steps:
+    if not steps and far:  # without a seam, as in cooper's own loop, what was reached speaks for itself
         reasons.append(
             "no step of a solver has moved these gates: call solver.step() after loss.backward(), in every step"
         )
-    elif steps < length:
+    elif 0 < steps < length:
         reasons.append(
             f"training ended after {steps} steps, before the target had come down (which takes {length}): pass the "
             "number of optimizer steps of the training as total_steps"

@@ -92,8 +92,10 @@ def test_what_is_shipped_is_the_gated_network(study, arguments, tmp_path):
         gated = training.model(data.test_x)
     with torch.no_grad():
         torch.testing.assert_close(result.model.eval()(data.test_x), gated, rtol=1e-4, atol=1e-4)
-        fresh = WideResNet(10, 1, classes=3).to(memory_format=torch.channels_last)  # as it was trained
-        small = lzero.load_purged(fresh, torch.load(tmp_path / "purged.pt", weights_only=True)).eval()
+        small = lzero.load_purged(
+            WideResNet(10, 1, classes=3).to(memory_format=torch.channels_last),
+            torch.load(tmp_path / "purged.pt", weights_only=True),
+        ).eval()
         assert small(data.test_x).equal(result.model(data.test_x))
     assert row["parameters"] == sum(parameter.numel() for parameter in small.parameters())
     widths = [int(result.kept[f"stages.{stage}.0.conv1"].sum()) for stage in range(3)]

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
+
+from lzero.errors import SolverError
+
+_WATCHED = 3  # first forwards whose callers are looked at, and how far up
+_DEPTH = 60
 
 
 class History:
@@ -17,9 +24,17 @@ class History:
         self._trained = self._evaluated = self._without_grad = 0
         self._backwards = 0
         self._alive = 0  # draws that a backward may still ask for
+        self._watched = 0
 
     def forward(self, training: bool) -> None:
-        """Note a forward of the model."""
+        """Note a forward of the model.
+
+        Raises:
+            SolverError: it runs inside of an optimizer that compares losses, which noise makes meaningless.
+        """
+        if training and self._watched < _WATCHED:
+            self._watched += 1
+            _check_caller()
         if not training:
             self._evaluated += 1
         elif torch.is_grad_enabled():
@@ -63,3 +78,14 @@ class History:
             "there was no forward since the last step: step() was called twice for one backward (by a callback and by "
             "the loop?), or before the first one"
         )
+
+
+def _check_caller() -> None:
+    frame, depth = sys._getframe(2), 0
+    while frame is not None and depth < _DEPTH:
+        if frame.f_code.co_name == "step" and isinstance(frame.f_locals.get("self"), torch.optim.LBFGS):
+            raise SolverError(
+                "LBFGS runs the loss several times a step and compares the values, while every forward draws other "
+                "gates; train with Adam or SGD, and use LBFGS on the purged model, or once gates are settled"
+            )
+        frame, depth = frame.f_back, depth + 1

@@ -45,7 +45,7 @@ class Solver(Seam):
         anneal_steps: length of the annealing; overrides that half, or stands alone where the end is open.
         finetune: share of ``total_steps``, at the end, in which the deployed set is settled and held: no noise any
             more, so that weights and running statistics see what is shipped.
-        gate_lr: rate of the gates' Adam; by default 0.02, and 24 / total_steps where that is more.
+        gate_lr: rate of the gates' Adam; by default 100 / total_steps, from 0.02 to 0.2.
         optimizer: an optimizer of your own over ``[gates.log_alpha]``, in place of that Adam.
         schedule: ``"cubic"``, ``"fixed"`` or a function (target, progress in [0, 1]) -> annealed target.
         dual_lr: step size of the ascent; by default 0.01, and 10 / anneal_steps (at most 0.1) where that is more.

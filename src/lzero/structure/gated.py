@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from lzero.checks import shown
 from lzero.errors import StructureError
@@ -38,9 +37,9 @@ def require_gates(model: nn.Module) -> Gates:
 
 def gated_leaves(module: nn.Module) -> list[str]:
     """Names of the parameters of ``module`` itself that gates multiply."""
-    if not parametrize.is_parametrized(module):
+    lists: Any = module._modules.get("parametrizations")  # its own: wrappers pass what they lack on to a module in them
+    if not isinstance(lists, nn.ModuleDict):
         return []
-    lists: Any = module.parametrizations
     return [leaf for leaf, steps in lists.items() if any(isinstance(step, Gate) for step in steps)]
 
 
