@@ -17,17 +17,20 @@ class History:
         self._trained = self._evaluated = self._without_grad = 0
         self._backwards = 0
         self._alive = 0  # draws that a backward may still ask for
+        self._refused = False  # whether such a backward has been stopped since the last forward
 
     def forward(self, training: bool) -> None:
         """Note a forward of the model."""
-        if not training:
-            self._evaluated += 1
-        elif torch.is_grad_enabled():
+        if self._refused:
+            self._alive, self._refused = 0, False
+        trained = training and torch.is_grad_enabled()
+        if trained:
             self._trained += 1
-            self._alive += 1
-        else:
+        elif training:
             self._without_grad += 1
-            self._alive += self._alive > 0
+        else:
+            self._evaluated += 1
+        self._alive += trained or self._alive > 0
 
     def backward(self) -> None:
         """Note a backward that has come to the gates."""
@@ -41,7 +44,8 @@ class History:
 
     def recomputes_another_draw(self) -> bool:
         """Whether this is a recomputation within a backward whose draw may not be the last one."""
-        return self._alive > 1 and torch._C._current_graph_task_id() != -1
+        self._refused = self._alive > 1 and torch._C._current_graph_task_id() != -1
+        return self._refused
 
     def why_no_gradient(self) -> str:
         """The reason why the gates have no gradient, and the way out."""
