@@ -241,7 +241,7 @@ def test_second_derivatives_in_the_gates_are_refused_and_those_in_weights_and_in
     gradients = torch.autograd.grad(
         model(x).pow(2).sum(), [gates.log_alpha, *model.parameters()], create_graph=True
     )
-    with pytest.raises(SolverError, match="gates have no second derivative: leave gates.log_alpha out"):
+    with pytest.raises(SolverError, match=r"gates have no second derivative: leave gates\.log_alpha out"):
         gradients[0].pow(2).sum().backward(retain_graph=True)
 
     def penalised(log_alpha=None):
@@ -274,7 +274,7 @@ def test_a_deep_copy_forgets_the_draw_and_shares_no_history():
 
 @pytest.mark.parametrize("saved", [torch.float32, DOUBLE])
 def test_log_alpha_stays_the_tensor_that_it_is_when_states_are_assigned(saved):
-    model, gates, x = gated(mlp)
+    model, gates, _x = gated(mlp)
     before = gates.log_alpha
     state = {key: value.clone().to(saved) for key, value in model.state_dict().items()}
     key = next(key for key in state if key.endswith("log_alpha"))
