@@ -1,4 +1,4 @@
-"""Costs against enumeration, Monte Carlo, finite differences and the modules that are really shrunk."""
+"""Costs against enumeration, Monte Carlo, differences and the modules that are really shrunk."""
 
 import copy
 import itertools
@@ -8,12 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import CASES, Truth, all_masks, chances, column, lenet, plan_of, reused, units, weights
+from plans import CASES, Truth, all_masks, chances, column, inputs_of, lenet, plan_of, reused, units, weights
 from torch import nn
 
 from lzero.cost import Cost, layers
 from lzero.cost.parts import covers
+from lzero.errors import StructureError
 from lzero.structure.attach import attach_gates
+from lzero.structure.group import GateGroup, Member
 from lzero.structure.shrink import shrink
 
 UNITS = [name for name in CASES if name != "weights"]
@@ -69,7 +71,7 @@ def test_the_gradient_is_the_difference_of_the_two_settings_of_each_gate(name, m
     _, _plan, gates = gated(CASES[name])
     cost = Cost(gates, measure)
     p = random_probability(gates, 1)
-    gradient = cost.gradient(p).rows(torch.arange(len(gates)))[0]
+    gradient = cost.gradient(p, 0)
     step = 1e-4
     for gate in range(len(gates)):
         up, down, near, far = (p.clone() for _ in range(4))
@@ -78,27 +80,6 @@ def test_the_gradient_is_the_difference_of_the_two_settings_of_each_gate(name, m
         quotient = float(cost.value(near) - cost.value(far)) / (2 * step)
         assert float(gradient[gate]) == pytest.approx(toggled, rel=1e-10, abs=1e-10)
         assert float(gradient[gate]) == pytest.approx(quotient, rel=1e-6, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_linearise_gives_autograd_the_fraction_and_its_gradient(name):
-    _, _, gates = gated(CASES[name])
-    parts = [("",), *[(path,) for path in layers(gates.plan)]]
-    cost = Cost(gates, "params", parts)
-    p = random_probability(gates, 2).requires_grad_()
-    value, rows = cost.linearise(p)
-    assert torch.allclose(value, cost.value(p) / cost.total)
-    coefficients = torch.rand(len(parts), dtype=torch.float64)
-    (found,) = torch.autograd.grad(value @ coefficients, p)
-    dense = cost.gradient(p).rows(torch.arange(len(gates))) / cost.total[:, None]
-    assert torch.allclose(found, coefficients @ dense)
-    assert torch.allclose(rows.pull(coefficients), coefficients @ dense)
-    weight = torch.rand(len(gates), dtype=torch.float64)
-    assert torch.allclose(rows.norms(weight), (dense * weight).norm(dim=1))
-    support = torch.zeros_like(dense)
-    support[rows.part, rows.gate] = 1
-    assert torch.allclose(rows.restricted_norms(weight), (support * weight).norm(dim=1))
-    assert bool((dense[support == 0] == 0).all())
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -159,12 +140,20 @@ def test_layers_are_the_products_that_gates_shrink():
     assert covers("conv1", "conv1.weight") and not covers("conv1", "conv10.weight") and covers("", "x")
 
 
-def test_the_gates_measure_counts_gates_where_they_multiply():
+def test_the_gates_measure_counts_gates_that_are_alive_where_they_multiply():
+    """A feature's gate is alive where its own and its channel's are open."""
     _, _, gates = gated(lenet)
     cost = Cost(gates, "gates", [("",), ("conv2",), ("fc1",)])
     assert cost.total.tolist() == [14, 2, 10]
     p = random_probability(gates)
-    assert torch.allclose(cost.value(p)[0], p.sum())
+    owned = gates.owners >= 0
+    alive = torch.where(owned, p * p[gates.owners.clamp_min(0)], p)
+    z = gates.split(alive)
+    expected = [alive.sum(), z["conv1"].sum(), z["conv2"].sum() + z["fc1.input"].sum()]
+    assert torch.allclose(cost.value(p), torch.stack(expected))
+    for mask in all_masks(len(gates))[::211]:
+        open_ = torch.from_numpy(mask)
+        assert float(cost.value(open_)[0]) == int(gates.alive(open_).sum())
 
 
 def test_weight_gates_count_single_weights():
@@ -188,8 +177,6 @@ def random_plans(draw):
             )
             groups.append(group)
     if draw(st.booleans()) or not groups:
-        from plans import inputs_of
-
         groups.append(inputs_of("0", sizes[0]))
     positions = {f"{number}.weight": draw(st.integers(1, 5)) for number in range(len(layers_))}
     return model, plan_of(model, groups, positions, torch.zeros(1, sizes[0]))
@@ -211,8 +198,6 @@ def test_random_plans_agree_with_enumeration(case, seed, measure):
 def test_a_unit_gate_and_an_input_gate_on_a_reused_square_layer():
     """The same units on rows and columns, with input gates on the columns as well."""
     torch.manual_seed(0)
-    from plans import inputs_of
-
     model, plan = reused(3)
     groups = [*plan.groups, inputs_of("square", 3)]
     plan = plan_of(model, groups, plan.positions, plan.example_inputs)
@@ -221,7 +206,7 @@ def test_a_unit_gate_and_an_input_gate_on_a_reused_square_layer():
     expected = float(chances(p, masks) @ Truth.of(plan, gates).count(masks))
     cost = Cost(gates, "params")
     assert float(cost.value(p)) == pytest.approx(expected, rel=1e-12)
-    gradient = cost.gradient(p).rows(torch.arange(len(gates)))[0]
+    gradient = cost.gradient(p, 0)
     for gate in range(len(gates)):
         up, down = p.clone(), p.clone()
         up[gate], down[gate] = 1, 0
@@ -229,9 +214,6 @@ def test_a_unit_gate_and_an_input_gate_on_a_reused_square_layer():
 
 
 def test_more_than_two_gated_dims_are_refused():
-    from lzero.errors import StructureError
-    from lzero.structure.group import GateGroup, Member
-
     model = nn.Conv2d(3, 3, 3)
     members = [Member("weight", dim, column(3), "consumer" if dim else "producer") for dim in (0, 1, 2)]
     plan = plan_of(model, [GateGroup("a", 3, "unit", tuple(members))], {"weight": 1}, None)

@@ -1,16 +1,24 @@
-"""Scored gates under DistributedDataParallel: every process gets the mean of the processes' gradients."""
+"""Gates under DistributedDataParallel: every process gets the mean of the processes' gradients."""
 
 import pytest
 import torch
+from solver.problem import Problem
 from torch import distributed, multiprocessing, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 import lzero
-from lzero.gates import AR, ARM
-from lzero.gates.gates import Gates
+from lzero.gates import AR, ARM, HardConcrete
 
 PROCESSES = 2
+
+
+class Spy(torch.optim.Adam):
+    """Adam that keeps the last gradient."""
+
+    def step(self, closure=None):
+        self.gradient = self.param_groups[0]["params"][0].grad.clone()
+        super().step(closure)
 
 
 def process(rank, folder, estimator):
@@ -26,8 +34,11 @@ def train(rank, folder, estimator):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
     gates = lzero.attach_gates(model, torch.randn(2, 6), estimator=estimator, open_probability=0.6)
-    parallel, solver = DistributedDataParallel(model), lzero.Solver(gates, 0.5, total_steps=3)
-    optimizer = torch.optim.Adam(lzero.parameter_groups(model, lr=1e-2, gate_lr=0.1))
+    with torch.no_grad():
+        gates.log_alpha.add_(rank)  # the first step gives all processes the gates of the first one
+    spied = Spy([gates.log_alpha], lr=0.1)
+    parallel, solver = DistributedDataParallel(model), lzero.Solver(gates, 0.5, total_steps=3, optimizer=spied)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     torch.manual_seed(1 + rank)
     x, y = torch.randn(16, 6), torch.randint(3, (16,))
     for step in range(3):
@@ -40,35 +51,43 @@ def train(rank, folder, estimator):
             other.append(F.cross_entropy(parallel(x), y))
             return other[0]
 
-        gates.score(loss, closure)
+        gates.score(loss, closure if gates.estimator.losses else None)
         if step == 0:
-            values = [value.item() for value in (loss, *other)]
-            alone = gates.estimator.score(gates.log_alpha.detach(), gates._noise, *values, *[None][len(other) :])
-            torch.save((alone, gates.log_alpha.grad), f"{folder}/{rank}.pt")
+            alone = gates.log_alpha.grad.clone()
         solver.step()
+        if step == 0:  # lambda is still 0
+            torch.save((alone, spied.gradient), f"{folder}/{rank}.pt")
         optimizer.step()
-    torch.save([parameter.detach() for parameter in model.parameters()], f"{folder}/{rank}-end.pt")
+    end = [gates.log_alpha.detach(), *(parameter.detach() for parameter in model.parameters())]
+    torch.save((end, solver.multipliers, dict(gates.ledger)), f"{folder}/{rank}-end.pt")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("estimator", [AR(), ARM()], ids=["AR", "ARM"])
-def test_all_processes_get_the_mean_of_their_scores_and_stay_alike(tmp_path, estimator):
+@pytest.mark.parametrize("estimator", [HardConcrete(), AR(), ARM()], ids=["HardConcrete", "AR", "ARM"])
+def test_all_processes_get_the_mean_of_their_gradients_and_stay_alike(tmp_path, estimator):
     multiprocessing.spawn(process, (str(tmp_path), estimator), PROCESSES)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES))
     assert not torch.allclose(first[0], second[0])
     assert torch.equal(first[1], second[1])
     torch.testing.assert_close(first[1], (first[0] + second[0]) / 2)
-    ends = [torch.load(tmp_path / f"{rank}-end.pt") for rank in range(PROCESSES)]
-    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+    (one, lambda_one, left_one), (two, lambda_two, left_two) = (
+        torch.load(tmp_path / f"{rank}-end.pt", weights_only=False) for rank in range(PROCESSES)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert lambda_one == lambda_two and all(torch.equal(left_one[key], left_two[key]) for key in left_one)
 
 
 def test_the_sum_over_the_processes_is_divided_by_their_number(monkeypatch):
-    gates = Gates({"a": 3}, estimator=AR())
-    gates.draw()
-    gates.score(2.0)
-    alone, gates.log_alpha.grad = gates.log_alpha.grad, None
+    problem = Problem(dtype=torch.float64)
+    penalty = lzero.Penalty(problem.gates, 0.0, optimizer=problem.kept)
+    problem.backward()
+    alone, called = problem.gates.log_alpha.grad.clone(), []
     monkeypatch.setattr(distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
-    monkeypatch.setattr(distributed, "all_reduce", lambda tensor: tensor.add_(3 * alone))
-    gates.score(2.0)
-    assert alone.any() and torch.equal(gates.log_alpha.grad, 2 * alone)
+    monkeypatch.setattr(distributed, "get_world_size", lambda group: 2)
+    monkeypatch.setattr(distributed, "broadcast", lambda tensor, source, group: called.append((tensor, source)))
+    monkeypatch.setattr(distributed, "all_reduce", lambda tensor, group: tensor.add_(3 * alone))
+    penalty.step()
+    assert alone.any() and torch.equal(problem.kept.gradient, 2 * alone)
+    problem.backward()
+    penalty.step()
+    assert len(called) == 1 and called[0][0].data_ptr() == problem.gates.log_alpha.data_ptr()

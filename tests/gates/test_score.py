@@ -4,15 +4,18 @@ import copy
 
 import pytest
 import torch
+from gates.forwards import z_of
 from plans import all_masks, batch_norm, mlp
+from solver.problem import Kept
 from torch import nn
 from torch.nn import functional as F
 
 import lzero
+from lzero.cost import Cost
 from lzero.errors import StructureError
 from lzero.gates.bernoulli import AR, ARM, StraightThrough
 from lzero.gates.hard_concrete import HardConcrete
-from lzero.structure.attach import attach_gates, parameter_groups
+from lzero.structure.attach import attach_gates
 
 DOUBLE = torch.float64
 
@@ -28,19 +31,24 @@ class Problem:
         with torch.no_grad():
             self.gates.log_alpha.copy_(torch.linspace(-1.5, 2, len(self.gates)))
             for parameter in self.model.parameters():
-                if parameter is not self.gates.log_alpha:
-                    parameter.mul_(2)
+                parameter.mul_(2)
         self.x = torch.randn(6, *plan.example_inputs.shape[1:], dtype=DOUBLE)
         self.y = torch.randn(6, 2, dtype=DOUBLE)
+        self.kept = Kept([self.gates.log_alpha])
 
     def loss(self):
         return F.mse_loss(self.model(self.x), self.y)
 
     def backward(self):
         self.model.zero_grad()
+        self.gates.log_alpha.grad = None
         loss = self.loss()
         loss.backward()
         return loss
+
+    def solver(self):
+        """A solver whose gradient is kept; lambda is 0 in its first step."""
+        return lzero.Solver(self.gates, 0.5, anneal_steps=10, optimizer=self.kept)
 
     def enumerated(self):
         """d E[loss] / d log_alpha over all masks."""
@@ -77,7 +85,8 @@ def test_the_mean_gradient_of_the_loop_is_the_enumerated_one(estimator):
 @pytest.mark.parametrize("seam", ["solver", "penalty"])
 def test_the_step_takes_the_score_and_then_pulls(seam):
     problem = Problem(ARM())
-    built = lzero.Solver(problem.gates, 0.5) if seam == "solver" else lzero.Penalty(problem.gates, 0.3)
+    penalty = lzero.Penalty(problem.gates, 0.3, optimizer=problem.kept)
+    built = problem.solver() if seam == "solver" else penalty
     torch.manual_seed(3)
     loss = problem.backward()
     problem.gates.score(loss, problem.loss)
@@ -85,22 +94,22 @@ def test_the_step_takes_the_score_and_then_pulls(seam):
     torch.manual_seed(3)
     loss = problem.backward()
     assert not problem.gates.log_alpha.grad.any()  # binary gates get nothing from backward
-    problem.gates.scored = False
+    problem.gates.history.scored = False
     built.step(loss, problem.loss)
     pull = torch.zeros_like(score)
     if seam == "penalty":
-        cost = 0.3 * built._model_cost.linearise(problem.gates.probability())[0].sum()
+        cost = 0.3 * Cost(problem.gates).expected(problem.gates.probability()).sum()
         (pull,) = torch.autograd.grad(cost, problem.gates.log_alpha)
-    assert score.any() and torch.allclose(problem.gates.log_alpha.grad, score + pull, rtol=1e-12, atol=0)
+    assert score.any() and torch.allclose(problem.kept.gradient, score + pull, rtol=1e-10, atol=1e-15)
 
 
 def test_the_weights_get_the_gradient_of_the_first_forward_alone():
     problem = Problem(ARM())
-    solver = lzero.Solver(problem.gates, 0.5)
+    solver = problem.solver()
     loss = problem.backward()
-    z = problem.gates.values()[0][:-1]
+    z = z_of(problem.gates)
     solver.step(loss, problem.loss)
-    weights = [p for p in problem.model.parameters() if p is not problem.gates.log_alpha]
+    weights = list(problem.model.parameters())
     with problem.gates.fixed(z):
         again = problem.loss()
     assert torch.equal(loss, again)
@@ -111,15 +120,15 @@ def test_the_weights_get_the_gradient_of_the_first_forward_alone():
 def test_the_closure_runs_once_without_gradients_and_with_the_opposite_gates():
     problem = Problem(ARM())
     gates = problem.gates
-    solver = lzero.Solver(gates, 0.5)
+    solver = problem.solver()
     loss = problem.backward()
-    u, held = gates._noise.clone(), gates.values()[0].clone()
+    u, held = gates._draw.noise.clone(), z_of(gates).clone()
     expected = (u > torch.sigmoid(-gates.log_alpha.detach())).double()
     seen = []
 
     def closure():
         value = problem.loss()
-        seen.append((torch.is_grad_enabled(), value.requires_grad, gates.values()[0][:-1].clone()))
+        seen.append((torch.is_grad_enabled(), value.requires_grad, z_of(gates).clone()))
         return value
 
     state = torch.get_rng_state()
@@ -127,7 +136,7 @@ def test_the_closure_runs_once_without_gradients_and_with_the_opposite_gates():
     assert torch.equal(state, torch.get_rng_state())
     ((enabled, needs, z),) = seen
     assert not enabled and not needs and torch.equal(z, expected)
-    assert torch.equal(gates.values()[0], held)  # afterwards the draw of the forward holds again
+    assert torch.equal(z_of(gates), held)  # afterwards the draw of the forward holds again
 
 
 @pytest.mark.parametrize("value", [torch.Tensor.item, torch.Tensor.detach])
@@ -143,8 +152,8 @@ def test_losses_may_be_numbers(value):
 
 
 def contents(problem, solver):
-    grads = [None if p.grad is None else p.grad.clone() for p in problem.model.parameters()]
-    return grads, solver.state_dict(), problem.gates.scored, problem.gates.values()[0].clone()
+    grads = [p.grad.clone() for p in (problem.gates.log_alpha, *problem.model.parameters())]
+    return grads, [solver.steps, solver.multipliers], problem.gates.history.scored, z_of(problem.gates).clone()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +166,7 @@ def contents(problem, solver):
 )
 def test_a_step_without_the_loss_says_the_way_out_and_changes_nothing(estimator, arguments, message):
     problem = Problem(estimator)
-    solver = lzero.Solver(problem.gates, 0.5)
+    solver = problem.solver()
     problem.backward()
     before = contents(problem, solver)
     with pytest.raises(StructureError, match=message):
@@ -169,7 +178,7 @@ def test_a_step_without_the_loss_says_the_way_out_and_changes_nothing(estimator,
 
 def test_a_closure_that_fails_leaves_the_draw_and_the_gradient():
     problem = Problem(ARM())
-    solver = lzero.Solver(problem.gates, 0.5)
+    solver = problem.solver()
     loss = problem.backward()
     before = contents(problem, solver)
 
@@ -199,21 +208,22 @@ def test_there_is_nothing_to_score_without_a_training_forward(estimator):
 
 def test_scores_accumulate_over_forwards_and_the_step_comes_at_the_end():
     problem = Problem(ARM())
-    solver = lzero.Solver(problem.gates, 0.5)
+    solver = problem.solver()
     apart = []
     for seed in (1, 2):
         torch.manual_seed(seed)
         problem.gates.score(problem.backward() / 2, lambda: problem.loss() / 2)
         apart.append(problem.gates.log_alpha.grad.clone())
     problem.model.zero_grad()
+    problem.gates.log_alpha.grad = None
     for seed in (1, 2):
         torch.manual_seed(seed)
         loss = problem.loss() / 2
         loss.backward()
         problem.gates.score(loss, lambda: problem.loss() / 2)
     solver.step()  # lambda is still 0
-    assert torch.allclose(problem.gates.log_alpha.grad, sum(apart), rtol=1e-12, atol=0)
-    assert not problem.gates.scored
+    assert torch.allclose(problem.kept.gradient, sum(apart), rtol=1e-12, atol=0)
+    assert not problem.gates.history.scored
     problem.backward()
     with pytest.raises(StructureError, match=r"call step\(loss, closure\)"):  # the next step needs its own
         solver.step()
@@ -234,13 +244,14 @@ def test_a_scaled_loss_and_a_closure_that_scales_give_a_scaled_score():
 def test_other_estimators_ignore_the_loss_and_never_call_the_closure(estimator, seam):
     def trained(with_loss):
         problem = Problem(estimator)
-        built = lzero.Solver(problem.gates, 0.4) if seam == "solver" else lzero.Penalty(problem.gates, 0.3)
-        optimizer = torch.optim.Adam(parameter_groups(problem.model, 1e-2, 5e-2))
+        gates = problem.gates
+        built = lzero.Solver(gates, 0.4, total_steps=9) if seam == "solver" else lzero.Penalty(gates, 0.3)
+        optimizer = torch.optim.Adam(problem.model.parameters(), 1e-2)
         for _ in range(5):
             loss = problem.backward()
             built.step(*((loss, lambda: pytest.fail("called")) if with_loss else ()))
             optimizer.step()
-        return list(problem.model.parameters())
+        return [gates.log_alpha, *problem.model.parameters()]
 
     assert all(torch.equal(a, b) for a, b in zip(trained(True), trained(False), strict=True))
 
@@ -263,7 +274,7 @@ def test_a_training_on_digits_lands_near_its_target_and_ships_within_it(estimato
     gates = attach_gates(model, x[:2], estimator=estimator)
     steps = 500
     solver = lzero.Solver(gates, 0.3, total_steps=steps)
-    optimizer = torch.optim.Adam(parameter_groups(model, 3e-3, 2e-2))
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(steps):
         batch = torch.randint(len(x), (64,))
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from lzero.cost.parts import covers
 from lzero.cost.point import Point, Shape
 from lzero.cost.table import Axis, Entry, Run, entries_of, runs_of
+from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.segments import Segments
 
@@ -107,8 +108,9 @@ class _Closed(torch.autograd.Function):
         return point.value / total
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise SolverError("the expected cost has no second derivative: leave create_graph=True out")
         return ctx.point.pull(grad / ctx.total).to(ctx.dtype), None, None
 
 

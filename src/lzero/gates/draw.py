@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lzero.errors import SolverError
+
 
 class Draw:
     """Gates of one forward, with one autograd node for all of them, whatever the number of gated tensors.
@@ -65,11 +67,31 @@ class _Sample(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, log_alpha: Tensor, z: Tensor, slope: Tensor, reached: Callable[[], None]) -> Tensor:
-        ctx.slope, ctx.reached = slope, reached  # no saved tensors, which the first backward would free
+        # no saved tensors, which the first backward would free
+        ctx.log_alpha, ctx.slope, ctx.reached = log_alpha, slope, reached
         return z.view_as(z)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         ctx.reached()
         gradient = grad.to(ctx.slope.dtype) * ctx.slope
-        return (gradient if grad.dim() == 1 else gradient.sum(-2)), None, None, None
+        if grad.dim() > 1:
+            gradient = gradient.sum(-2)
+        if torch.is_grad_enabled():  # create_graph=True
+            gradient = _Last.apply(gradient, ctx.log_alpha)  # type: ignore[no-untyped-call]
+        return gradient, None, None, None
+
+
+class _Last(torch.autograd.Function):
+    """A gradient of the gates that has no gradient of its own: what it lacks is d slope / d log_alpha."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, log_alpha: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        raise SolverError(
+            "gates have no second derivative: leave gates.log_alpha out of what is differentiated twice (gradients of "
+            "weights and inputs may be)"
+        )

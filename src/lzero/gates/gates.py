@@ -192,8 +192,8 @@ class Gates(nn.Module):
         """Gates for the next forward: a new draw in training mode, the evaluation gates in eval mode.
 
         As a pre-hook it follows the mode of ``model``, whichever of its layers the user has frozen. Draws for each
-        example wait for the first gated layer, which knows how many examples there are. Evaluation gates stay as long
-        as nothing has changed.
+        example wait for the first gated layer, which knows how many examples there are. Evaluation gates, and
+        those of a set that is held, stay as long as nothing has changed.
         """
         if model is not None and self.training is not model.training:
             self.training = model.training
@@ -203,7 +203,7 @@ class Gates(nn.Module):
             self._draw = self._sampled(None)
             return
         self.history.forward(self.training)
-        if self.training or not self._is_current():
+        if (self.training and self.held is None) or not self._is_current():
             self._draw = None
             if not self.by_example:
                 self._make(None)
@@ -269,7 +269,7 @@ class Gates(nn.Module):
         Raises:
             SolverError: another forward has come between a checkpointed one and its backward.
         """
-        if self._fixed is None and self.held is None and self.training and self.history.recomputes_another_draw():
+        if self._fixed is None and self.held is None and self.history.recomputes_another_draw():
             raise SolverError(REDRAWN)
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 
 import torch
 
@@ -25,6 +26,7 @@ class History:
         self._backwards = 0
         self._alive = 0  # draws that a backward may still ask for
         self._watched = 0
+        self._refused = False  # whether such a backward has been stopped since the last forward
 
     def forward(self, training: bool) -> None:
         """Note a forward of the model.
@@ -35,14 +37,16 @@ class History:
         if training and self._watched < _WATCHED:
             self._watched += 1
             _check_caller()
-        if not training:
-            self._evaluated += 1
-        elif torch.is_grad_enabled():
+        if self._refused:
+            self._alive, self._refused = 0, False
+        trained = training and torch.is_grad_enabled()
+        if trained:
             self._trained += 1
-            self._alive += 1
-        else:
+        elif training:
             self._without_grad += 1
-            self._alive += self._alive > 0
+        else:
+            self._evaluated += 1
+        self._alive += trained or self._alive > 0
 
     def backward(self) -> None:
         """Note a backward that has come to the gates."""
@@ -56,7 +60,8 @@ class History:
 
     def recomputes_another_draw(self) -> bool:
         """Whether this is a recomputation within a backward whose draw may not be the last one."""
-        return self._alive > 1 and torch._C._current_graph_task_id() != -1
+        self._refused = self._alive > 1 and torch._C._current_graph_task_id() != -1
+        return self._refused
 
     def why_no_gradient(self) -> str:
         """The reason why the gates have no gradient, and the way out."""
@@ -81,11 +86,13 @@ class History:
 
 
 def _check_caller() -> None:
-    frame, depth = sys._getframe(2), 0
-    while frame is not None and depth < _DEPTH:
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_DEPTH):
+        if frame is None:
+            return
         if frame.f_code.co_name == "step" and isinstance(frame.f_locals.get("self"), torch.optim.LBFGS):
             raise SolverError(
                 "LBFGS runs the loss several times a step and compares the values, while every forward draws other "
                 "gates; train with Adam or SGD, and use LBFGS on the purged model, or once gates are settled"
             )
-        frame, depth = frame.f_back, depth + 1
+        frame = frame.f_back
