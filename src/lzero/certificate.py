@@ -129,11 +129,11 @@ def _doubts(
     reasons = []
     length = found.get("anneal_steps") or 0
     multipliers = state["multipliers"].tolist() if "multipliers" in state else []
-    if not steps:
+    if not steps and _as_attached(gates):
         reasons.append(
             "no step of a solver has moved these gates: call solver.step() after loss.backward(), in every step"
         )
-    elif steps < length:
+    elif 0 < steps < length:
         reasons.append(
             f"training ended after {steps} steps, before the target had come down (which takes {length}): pass the "
             "number of optimizer steps of the training as total_steps"
@@ -149,6 +149,12 @@ def _doubts(
     if far:
         text += f" ({'; '.join(far)})"
     return [f"{text}: {'; '.join(reasons or ['the training was too short for it: train for more steps'])}"]
+
+
+def _as_attached(gates: Gates) -> bool:
+    """Whether all gates of a group are alike, as only those are that nothing has moved yet."""
+    log_alpha = gates.log_alpha.detach()
+    return all(bool((part == part[..., :1]).all()) for part in gates.pieces(log_alpha))
 
 
 def _slack(name: str, requested: Mapping[str, float], columns: list[dict[str, float]]) -> bool:
