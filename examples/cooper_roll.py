@@ -1,6 +1,7 @@
 """The same budget with cooper's own training step, `roll`, for those who write their problem as a cooper CMP.
 
 lzero's Cost gives the two violations: expected (differentiable, moves the gates) and deployed (moves the multiplier).
+There is no Solver here: the gates are moved by the primal optimizer, in a group of their own.
 """
 
 import cooper
@@ -34,9 +35,9 @@ class Sparse(cooper.ConstrainedMinimizationProblem):
 
     def compute_cmp_state(self, inputs, targets):
         loss = nn.functional.cross_entropy(model(inputs), targets)
-        expected, _ = cost.linearise(gates.probability())
         state = cooper.ConstraintState(
-            violation=expected - 0.10, strict_violation=cost.fraction(gates.open_mask()) - 0.10
+            violation=cost.expected(gates.probability()) - 0.10,
+            strict_violation=cost.fraction(gates.open_mask()) - 0.10,
         )
         return cooper.CMPState(loss=loss, observed_constraints={self.density: state})
 
@@ -44,8 +45,10 @@ class Sparse(cooper.ConstrainedMinimizationProblem):
 problem = Sparse()
 optimizer = cooper.optim.SimultaneousOptimizer(
     problem,
-    primal_optimizers=torch.optim.Adam(lzero.parameter_groups(model, lr=1e-3, gate_lr=1e-2)),
-    dual_optimizers=torch.optim.SGD(problem.dual_parameters(), lr=1e-2, maximize=True),
+    primal_optimizers=torch.optim.Adam(
+        [{"params": model.parameters(), "lr": 1e-3}, {"params": [gates.log_alpha], "lr": 5e-2}]
+    ),
+    dual_optimizers=torch.optim.SGD(problem.dual_parameters(), lr=5e-2, maximize=True),
 )
 for _ in range(40):
     for inputs, targets in loader:

@@ -1,4 +1,4 @@
-"""A tenth of the parameters, in the loop that was there before: four new lines, numbered."""
+"""A tenth of the parameters, in the loop that was there before: four numbered lines, beside the loop without them."""
 
 import torch
 from sklearn.datasets import load_digits
@@ -7,22 +7,39 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lzero
 
-torch.manual_seed(0)
+EPOCHS = 40
 x, y = (torch.tensor(part) for part in load_digits(return_X_y=True))
-x = x.float() / 16
+order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))  # other hands wrote the last digits
+x, y = x[order].float() / 16, y[order]
 loader = DataLoader(TensorDataset(x[:1400], y[:1400]), batch_size=32, shuffle=True)
 
-model = nn.Sequential(nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10))
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10))
+
+
+dense = network()
+optimizer = torch.optim.Adam(dense.parameters(), lr=1e-3)
+for _ in range(EPOCHS):
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(dense(inputs), targets).backward()
+        optimizer.step()
+
+model = network()
 gates = lzero.attach_gates(model, x[:2])  # 1
-solver = lzero.Solver(gates, target_density=0.10, total_steps=40 * len(loader))  # 2
-optimizer = torch.optim.Adam(lzero.parameter_groups(model, lr=1e-3, gate_lr=2e-2))
-for _ in range(40):
+solver = lzero.Solver(gates, target_density=0.10, total_steps=EPOCHS * len(loader))  # 2
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+for _ in range(EPOCHS):
     for inputs, targets in loader:
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(inputs), targets).backward()
         solver.step()  # 3
         optimizer.step()
-
 result = lzero.purge(model)  # 4
+
 print(result.certificate, result.model, sep="\n")
-print(f"test error {(result.model(x[1400:]).argmax(1) != y[1400:]).float().mean():.2%}")
+for name, trained in {"dense": dense, "purged": result.model}.items():
+    error = (trained(x[1400:]).argmax(1) != y[1400:]).float().mean()
+    print(f"{name}: test error {error:.2%}, {sum(p.numel() for p in trained.parameters()):,} parameters")

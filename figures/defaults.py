@@ -3,8 +3,8 @@
     python figures/defaults.py --data-dir <folder with MNIST's IDX files>
 
 One thing is changed at a time, from the defaults: open probability 0.97, rates of the gates and of the multipliers by
-the length of the training, the budget held from both sides. A cell shows the deployed density before settling and the validation error of
-the purged model, in per cent; choices were made on these, never on test data.
+the length of the training, the budget held from both sides. A cell shows the deployed density before settling and the
+validation error of the purged model, in per cent; choices were made on these, never on test data.
 """
 
 import argparse

@@ -34,6 +34,7 @@ BRIEF = SMALL | {"epochs": 30, "weight_decay": 5e-4, "gate_lr": 2e-2, "finetune"
 PRUNED = BRIEF | {"method": "magnitude", "estimator": "mask", "gate_lr": 5e-3, "weight_decay": 1e-3}
 BY_LAYER = SGD | {"method": "penalized", "epochs": 30, "weight_decay": 5e-4, "finetune": 0.2}
 LENET = {"model": "lenet5", "granularity": "input", "optimizer": "sgd", "lr": 0.05, "weight_decay": 5e-4}
+LENET |= {"gate_lr": 2e-2}
 EARLY = {"solver": (("anneal_steps", 12_000),)}
 QUICK = {"solver": (("anneal_steps", 4_000),)}
 LATE = {"solver": (("anneal_steps", 10_000),)}

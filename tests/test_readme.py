@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import lzero
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -18,16 +20,28 @@ def test_the_measured_part_is_what_the_csv_files_give(monkeypatch):
     assert exit_.value.code == 0, "README.md is older than the CSV files: run python figures/readme.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
-def test_an_example_ships_what_it_asks_for(example, capsys):
+def test_an_example_trains_to_what_it_asks_for_and_ships_it(example, capsys, recwarn):
     names = runpy.run_path(str(example))
     certificate = names["result"].certificate
     assert 0 <= certificate.requested["params"] - certificate.deployed["params"] < 0.01
-    assert "asked 10.00%" in capsys.readouterr().out
+    assert abs(certificate.trained["params"] - 0.1) < 0.01
+    assert not certificate.warnings and not [w for w in recwarn if issubclass(w.category, lzero.LzeroWarning)]
+    said = capsys.readouterr().out
+    assert "asked 10.00%" in said
+    if example.stem == "plain_loop":
+        errors = [float(text) for text in re.findall(r"test error ([0-9.]+)%", said)]
+        assert len(errors) == 2 and max(errors) < 5
 
 
-def test_the_plain_loop_stays_short():
-    assert len((ROOT / "examples" / "plain_loop.py").read_text().splitlines()) < 30
+def test_the_plain_loop_is_the_dense_one_and_four_numbered_lines():
+    text = (ROOT / "examples" / "plain_loop.py").read_text(encoding="utf-8")
+    dense, gated = (part.split("print(")[0] for part in text.split("\n\n")[-3:-1])
+    lines = [line for line in gated.splitlines() if not re.search(r"  # \d$", line)]
+    assert "\n".join(lines).strip() == dense.replace("dense", "model").strip()
+    assert re.findall(r"  # (\d)$", text, re.MULTILINE) == ["1", "2", "3", "4"]
+    assert len(text.splitlines()) < 50
 
 
 def test_the_page_of_methods_runs_from_top_to_bottom():

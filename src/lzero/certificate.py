@@ -135,7 +135,7 @@ def _doubts(
     reasons = []
     length = found.get("anneal_steps") or 0
     multipliers = state["multipliers"].tolist() if "multipliers" in state else []
-    if not steps and far:  # without a seam, as in cooper's own loop, what was reached speaks for itself
+    if not steps and _as_attached(gates):
         reasons.append(
             "no step of a solver has moved these gates: call solver.step() after loss.backward(), in every step"
         )
@@ -154,7 +154,19 @@ def _doubts(
     text = "settling, and not the training, has chosen what is shipped"
     if far:
         text += f" ({'; '.join(far)})"
-    return [f"{text}: {'; '.join(reasons or ['the training was too short for it: train for more steps'])}"]
+    return [f"{text}: {'; '.join(reasons or [_default_reason(kind)])}"]
+
+
+def _as_attached(gates: Gates) -> bool:
+    """Whether all gates of a group are alike, as only those are that nothing has moved yet."""
+    log_alpha = gates.log_alpha.detach()
+    return all(bool((part == part[..., :1]).all()) for part in gates.pieces(log_alpha))
+
+
+def _default_reason(kind: str) -> str:
+    if kind in ("Penalty", "Elbo"):
+        return f"{kind} trains towards no density; with lzero.Solver the training goes there itself"
+    return "the training was too short for it: train for more steps"
 
 
 def _slack(name: str, requested: Mapping[str, float], columns: list[dict[str, float]]) -> bool:

@@ -20,7 +20,7 @@ def test_gates_that_were_pruned_in_another_way_are_refused_and_nothing_changes(o
     trained, problem = Problem(), Problem()
     trained.train(trained.seam(0.5, **other), 6)
     seam, before = problem.seam(0.5), problem.gates.log_alpha.detach().clone()
-    with pytest.raises(SolverError, match="the saved gates were trained for .*, these are trained for"):
+    with pytest.raises(SolverError, match=r"the saved gates were trained for .*, these are trained for"):
         problem.model.load_state_dict(trained.model.state_dict())
     assert seam.steps == 0 and torch.equal(problem.gates.log_alpha, before)
     with pytest.raises(

@@ -43,7 +43,7 @@ class Problem:
         return Elbo(self.gates, examples, optimizer=torch.optim.SGD([self.gates.log_alpha], lr=FAST), **options)
 
     def pulled(self, elbo):
-        """What a step of ``elbo`` adds to the gates' gradient of the loss; the gates then go back to where they were."""
+        """What a step of ``elbo`` adds to the gates' gradient of the loss; the gates then go back where they were."""
         self.optimizer.zero_grad()
         self.loss().backward()
         log_alpha = self.gates.log_alpha

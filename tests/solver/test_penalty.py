@@ -171,3 +171,12 @@ def test_what_is_closed_by_a_penalty_is_shipped_as_it_is():
     with pytest.warns(lzero.LzeroWarning, match="no budget was given, and whatever is open is shipped"):
         certificate = lzero.purge(problem.model).certificate
     assert certificate.deployed["params"] == deployed < 0.5 and certificate.requested == {}
+
+
+def test_nothing_of_a_solver_is_left_where_a_penalty_begins_afresh():
+    problem = Problem(lenet)
+    problem.train(lzero.Solver(problem.gates, 0.5, total_steps=10), 3)
+    penalty = lzero.Penalty(problem.gates, 0.1, fresh=True)
+    assert set(problem.gates.ledger) == set(Problem(lenet).gates.ledger) | {"asked", "steps", "skipped", "optimizer_lr"}
+    problem.train(penalty, 1)
+    assert not {"multipliers", "norms", "weight"} & set(problem.gates.ledger)

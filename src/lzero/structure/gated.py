@@ -40,7 +40,7 @@ def gated_leaves(module: nn.Module) -> list[str]:
     lists: Any = module._modules.get("parametrizations")  # its own: wrappers pass what they lack on to a module in them
     if not isinstance(lists, nn.ModuleDict):
         return []
-    return [leaf for leaf, steps in lists.items() if any(isinstance(step, Gate) for step in steps)]
+    return [leaf for leaf, steps in lists.items() if any(isinstance(step, Gate) for step in steps.children())]
 
 
 def gates_on(module: nn.Module, leaf: str) -> list[Gate]:
