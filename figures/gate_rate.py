@@ -3,8 +3,9 @@
     python figures/gate_rate.py --data-dir <folder with MNIST's IDX files>
 
 The default is ``100 / total_steps``, from 0.02 to 0.2; beside it a quarter of it, four times it, and 0.02. A cell
-shows the deployed density before settling and the validation error of the purged model, in per cent; choices were made on
-these, never on test data. Further rows have the default alone, over batches of 32 and 512 and losses times 1e-3 to 1e3.
+shows the deployed density before settling and the validation error of the purged model, in per cent; choices were made
+on these, never on test data. Further rows have the default alone, over batches of 32 and 512 and losses times 1e-3 to
+1e3.
 """
 
 import argparse
