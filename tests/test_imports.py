@@ -1,6 +1,8 @@
 """Imports go down only; matplotlib, cooper and torch stay where they belong."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,9 @@ LAYERS = [
     {"structure"},
     {"cost", "decay"},
     {"constraints"},
-    {"solver"},
     {"settle"},
+    {"solver"},
+    {"certificate"},
     {"purge"},
     {"baselines", "integrations", "experiments", "plots"},
     {"cli", "__init__", "__main__"},
@@ -111,3 +114,10 @@ def test_an_import_that_goes_up_is_noticed(place, source):
 def test_an_import_that_goes_down_is_allowed(place, source):
     package = f"lzero.{place}" if place == "plots" else "lzero"
     assert violations(place, source, package) == []
+
+
+def test_importing_the_library_loads_neither_a_compiler_nor_a_plotting_library():
+    heavy = ("torch._dynamo", "torch._inductor", "torch.distributed.fsdp", "matplotlib", "sklearn", "transformers")
+    code = f"import sys, lzero; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
