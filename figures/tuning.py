@@ -25,7 +25,7 @@ from lzero.experiments.cells import Cell, run_cells
 from lzero.experiments.recipe import Recipe
 
 HERE = Path(__file__).parent
-MLP = {"model": "mlp", "granularity": "input", "target": 0.266, "epochs": 40, "gate_lr": 5e-3}
+MLP = {"model": "mlp", "granularity": "input", "target": 0.266, "epochs": 40, "gate_lr": 5e-3, "finetune": 0.0}
 SGD = MLP | {"optimizer": "sgd", "lr": 0.1}
 SMALL = SGD | {"target": 0.076}
 FAST = SMALL | {"gate_lr": 2e-2}
@@ -34,7 +34,7 @@ BRIEF = SMALL | {"epochs": 30, "weight_decay": 5e-4, "gate_lr": 2e-2, "finetune"
 PRUNED = BRIEF | {"method": "magnitude", "estimator": "mask", "gate_lr": 5e-3, "weight_decay": 1e-3}
 BY_LAYER = SGD | {"method": "penalized", "epochs": 30, "weight_decay": 5e-4, "finetune": 0.2}
 LENET = {"model": "lenet5", "granularity": "input", "optimizer": "sgd", "lr": 0.05, "weight_decay": 5e-4}
-LENET |= {"gate_lr": 2e-2}
+LENET |= {"gate_lr": 2e-2, "finetune": 0.0}
 EARLY = {"solver": (("anneal_steps", 12_000),)}
 QUICK = {"solver": (("anneal_steps", 4_000),)}
 LATE = {"solver": (("anneal_steps", 10_000),)}

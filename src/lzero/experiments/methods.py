@@ -83,7 +83,7 @@ def seam(recipe: Recipe, model: nn.Module, gates: Gates, steps: int, examples: i
         raise DataError(f"target: a {recipe.method} training needs one; a density in (0, 1], such as 0.1")
     if recipe.method == "magnitude":
         return Magnitude(gates, constraints=constraints, model=model, **({"total_steps": steps} | options))
-    return Solver(gates, constraints=constraints, **(rates | options))
+    return Solver(gates, constraints=constraints, finetune=0.0, **(rates | options))  # Training settles for all
 
 
 def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

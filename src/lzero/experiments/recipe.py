@@ -49,7 +49,8 @@ class Recipe:
         l2: coefficient of :func:`lzero.decay.expected_l2` in the loss.
         bf16: run the forward under autocast to bfloat16, which convolutions on some CPUs and all GPUs gain from.
         ema: decay a step of a running mean of the weights, which is what is evaluated and shipped; 0 for none.
-        finetune: share of the training, at its end, in which the settled gates stay fixed and the weights go on.
+        finetune: share of the training, at its end, in which the settled gates stay fixed and the weights go on; None
+            for the solver's default where there is a target to settle on, and 0 elsewhere.
         solver: further arguments of :class:`lzero.Solver`, or of what takes its place.
 
     Raises:
@@ -79,7 +80,7 @@ class Recipe:
     bf16: bool = False
     ema: float = 0.0
     l2: float = 0.0
-    finetune: float = 0.0
+    finetune: float | None = None
     seed: int = 0
     ignore: tuple[str, ...] = ()
     schedule: Schedule = "linear"

@@ -31,6 +31,7 @@ from lzero.gates.gates import Gates
 from lzero.purge import PurgeResult, purge
 from lzero.recorder import Recorder
 from lzero.settle import settle
+from lzero.solver.schedule import FINETUNE
 from lzero.solver.seam import Seam
 
 _BINS = 20
@@ -67,7 +68,9 @@ class Training:
             self.gates = methods.attach(recipe, self.model, data.train_x[:2])
             self.seam = methods.seam(recipe, self.model, self.gates, self.steps, len(data.train_x))
         self.optimizer = methods.optimizer(recipe, self.model)
-        self._tuning_from = self.steps - round(recipe.finetune * self.steps)
+        default = FINETUNE if recipe.constraints and self.gates is not None else 0.0
+        tuned = default if recipe.finetune is None else recipe.finetune
+        self._tuning_from = self.steps - round(tuned * self.steps)
         self._average = Average(list(self.model.parameters()), recipe.ema) if recipe.ema else None
         if recipe.compile:
             self.model.compile(backend=recipe.compile)  # in place; the copies that purging makes are not compiled

@@ -8,6 +8,7 @@ from lzero.checks import shown, whole
 from lzero.errors import SolverError
 
 Schedule = Callable[[float, float], float]
+FINETUNE = 0.2  # share of a training, at its end, in which what will be shipped is held
 
 
 def cubic(target: float, progress: float) -> float:
