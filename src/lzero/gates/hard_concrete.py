@@ -126,7 +126,7 @@ class HardConcrete(Estimator):
 
     def _integrate(self, log_alpha: Tensor, *, slope: bool) -> Tensor:
         """E[z], or its derivative, shaped as ``log_alpha``; in pieces, since every gate is looked at 48 times."""
-        if len(log_alpha) > _PIECE:
+        if log_alpha.dim() and len(log_alpha) > _PIECE:
             return torch.cat([self._integrate(piece, slope=slope) for piece in torch.split(log_alpha, _PIECE)])
         t = log_alpha.new_tensor((_NODES + 1) / 2)  # [48]
         survival = torch.sigmoid(log_alpha[..., None] - self.temperature * ((t - self.gamma) / (self.zeta - t)).log())
