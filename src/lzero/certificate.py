@@ -128,11 +128,11 @@ def _doubts(
     reasons = []
     length = found.get("anneal_steps") or 0
     multipliers = state["multipliers"].tolist() if "multipliers" in state else []
-    if not steps:
+    if not steps and _as_attached(gates):
         reasons.append(
             "no step of a solver has moved these gates: call solver.step() after loss.backward(), in every step"
         )
-    elif steps < length:
+    elif 0 < steps < length:
         reasons.append(
             f"training ended after {steps} steps, before the target had come down (which takes {length}): pass the "
             "number of optimizer steps of the training as total_steps"
@@ -148,6 +148,11 @@ def _doubts(
     if far:
         text += f" ({'; '.join(far)})"
     return [f"{text}: {'; '.join(reasons or ['the training was too short for it: train for more steps'])}"]
+
+
+def _as_attached(gates: Gates) -> bool:
+    """Whether all gates of a group are alike; an average of a model that was trained is not, and counts no steps."""
+    return all(bool((piece == piece[..., :1]).all()) for piece in gates.pieces(gates.log_alpha))
 
 
 def _slack(name: str, requested: Mapping[str, float], columns: list[dict[str, float]]) -> bool:

@@ -37,7 +37,7 @@ def gated(per_example=False):
 
 
 def train(model, seam, x, y):
-    optimizer = torch.optim.Adam(lzero.parameter_groups(model, lr=2e-3, gate_lr=2e-2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     for _ in range(EPOCHS):
         for batch in torch.randperm(TRAIN).split(BATCH):
             optimizer.zero_grad()
