@@ -50,6 +50,7 @@ def accuracy(model, x, y):
     return float((model.eval()(x).argmax(1) == y).float().mean())
 
 
+@pytest.mark.filterwarnings("ignore:Sequential. no budget:lzero.LzeroWarning")
 @pytest.mark.parametrize("per_example", [False, True])
 def test_the_published_objective_prunes_by_snr_and_purges_exactly(digits, per_example):
     x, y, x_test, y_test = digits
