@@ -238,9 +238,7 @@ def test_two_plain_forwards_before_one_backward_are_exact_also_beside_an_eval_on
 
 def test_second_derivatives_in_the_gates_are_refused_and_those_in_weights_and_inputs_are_exact():
     model, gates, x = gated(mlp, DOUBLE)
-    gradients = torch.autograd.grad(
-        model(x).pow(2).sum(), [gates.log_alpha, *model.parameters()], create_graph=True
-    )
+    gradients = torch.autograd.grad(model(x).pow(2).sum(), [gates.log_alpha, *model.parameters()], create_graph=True)
     with pytest.raises(SolverError, match=r"gates have no second derivative: leave gates\.log_alpha out"):
         gradients[0].pow(2).sum().backward(retain_graph=True)
 

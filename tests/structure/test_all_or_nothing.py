@@ -1,4 +1,4 @@
-"""Attaching is all or nothing: a failure at any call leaves the model as it was, to the bit; and there is a way back."""
+"""Attaching is all or nothing: a failure at any call leaves the model as it was, to the bit; and the way back."""
 
 import copy
 
@@ -164,7 +164,7 @@ def test_a_parameter_of_shared_memory_cannot_be_rescaled_and_stays():
     torch.manual_seed(0)
     model, plan = expanded()
     before = picture(model)
-    with pytest.raises(RuntimeError, match="unsupported operation|single memory location"):
+    with pytest.raises(RuntimeError, match=r"unsupported operation|single memory location"):
         attach_gates(model, plan)
     unchanged(before, picture(model))
     gates = attach_gates(model, plan, rescale=False)

@@ -240,7 +240,9 @@ def test_gates_are_attached_once():
     attach_gates(model, plan)
     before = snapshot(model)
     for target in (model, nn.Sequential(model), model.fc2):
-        with pytest.raises(StructureError, match=r"gates are attached already; call lzero\.detach_gates\(model\) first, or go on"):
+        with pytest.raises(
+            StructureError, match=r"gates are attached already; call lzero\.detach_gates\(model\) first, or go on"
+        ):
             attach_gates(target, plan)
     same(before, snapshot(model))
 
