@@ -241,7 +241,7 @@ def test_gates_are_attached_once():
     before = snapshot(model)
     for target in (model, nn.Sequential(model), model.fc2):
         with pytest.raises(
-            StructureError, match=r"gates are attached already; call lzero\.detach_gates\(model\) first, or go on"
+            StructureError, match=r"gates are attached already; call lzero\.detach_gates\(model\) first"
         ):
             attach_gates(target, plan)
     same(before, snapshot(model))
