@@ -7,10 +7,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plans import CASES, lenet, mlp
+from torch import nn
 
 import lzero
-from lzero.constraints import Budget, Constraint
+from lzero.constraints import Budgets, Constraint, from_tensor, to_tensor
 from lzero.errors import BudgetError
 from lzero.structure.attach import attach_gates
 
@@ -27,79 +30,112 @@ def gated(case, **options):
 def test_a_target_outside_its_range_is_refused_wherever_it_stands(target):
     with pytest.raises(BudgetError, match=r"target: expected a density in \(0, 1\], such as 0\.1 for a tenth, found"):
         Constraint(target)
-    with pytest.raises(BudgetError, match=r"scope\['fc1'\]: expected a density in \(0, 1\]"):
-        Constraint(scope={"fc1": target})
     _, gates = gated(mlp)
     with pytest.raises(BudgetError):
-        lzero.Solver(gates, target)
+        lzero.Solver(gates, target, anneal_steps=1)
 
 
 @pytest.mark.parametrize("target", [1, 1.0, 0.1, 1e-9, np.float32(0.5), np.float64(0.5), Fraction(1, 3)], ids=repr)
-def test_a_target_of_any_real_type_is_taken(target):
-    assert Constraint(target).target == target
+def test_a_target_of_any_real_type_is_taken_as_a_float(target):
+    assert Constraint(target).target == float(target) and type(Constraint(target).target) is float
 
 
-def test_malformed_scopes_and_measures_are_refused():
-    with pytest.raises(BudgetError, match="measure: expected one of params, macs, gates, found 'flops'"):
-        Constraint(0.5, "flops")
-    with pytest.raises(BudgetError, match="scope: expected 'model', 'layer' or a mapping of module paths, found 'all'"):
-        Constraint(0.5, scope="all")
-    with pytest.raises(BudgetError, match=r"scope: expected 'model', 'layer' or a mapping .*, found \['fc1'\]"):
-        Constraint(0.5, scope=["fc1"])
-    with pytest.raises(BudgetError, match="scope: expected at least one module path, found an empty mapping"):
-        Constraint(scope={})
-    with pytest.raises(BudgetError, match="a scope that is a mapping names its own targets; leave target out"):
-        Constraint(0.5, scope={"fc1": 0.5})
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"measure": "flops"}, "measure: expected one of 'params', 'macs', 'gates', found 'flops'"),
+        ({"measure": None}, "measure: expected one of 'params', 'macs', 'gates', found None"),
+        ({"measure": ["params"]}, "measure: expected one of"),
+        ({"within": ""}, "within: expected the path of a module, such as .*, or None, found ''"),
+        ({"within": ["fc1"]}, r"within: expected the path of a module, .* found \['fc1'\]"),
+        ({"within": {"fc1": 0.5}}, "within: expected the path of a module"),
+        ({"within": b"fc1"}, "within: expected the path of a module"),
+        ({"each_layer": 1}, "each_layer: expected True or False, found 1"),
+        ({"each_layer": "layer"}, "each_layer: expected True or False, found 'layer'"),
+    ],
+)
+def test_malformed_parts_and_measures_are_refused(options, message):
+    with pytest.raises(BudgetError, match=message):
+        Constraint(0.5, **options)
 
 
 def test_a_solver_takes_a_density_or_constraints():
     _, gates = gated(mlp)
+
+    def build(*args, **options):
+        return lzero.Solver(gates, *args, anneal_steps=1, **options)
+
     with pytest.raises(BudgetError, match="give either target_density or constraints"):
-        lzero.Solver(gates)
+        build()
     with pytest.raises(BudgetError, match="give either target_density or constraints"):
-        lzero.Solver(gates, 0.5, constraints=[Constraint(0.5)])
-    with pytest.raises(BudgetError, match="constraints is empty"):
-        lzero.Solver(gates, constraints=[])
+        build(0.5, constraints=[Constraint(0.5)])
+    with pytest.raises(BudgetError, match="measure belongs to target_density; give it to each Constraint instead"):
+        build(constraints=[Constraint(0.5)], measure="macs")
     with pytest.raises(BudgetError, match="two budgets hold for the same part and measure: params, params"):
-        lzero.Solver(gates, constraints=[Constraint(0.5), Constraint(0.6)])
+        build(constraints=[Constraint(0.5), Constraint(0.6)])
+    assert build(constraints=Constraint(0.5)).constraints == (Constraint(0.5),)
+    assert build(0.5).constraints == (Constraint(0.5),)
 
 
-def test_scopes_become_parts():
+@pytest.mark.parametrize("wrong", [[], (), "params", 3, {}, {"fc1": 0.5}, [0.5], [Constraint(0.5), None], object()])
+def test_what_is_no_sequence_of_constraints_is_refused(wrong):
+    _, gates = gated(mlp)
+    with pytest.raises(BudgetError, match=r"expected constraints=\[lzero\.Constraint\(0\.1\), \.\.\.\], found"):
+        lzero.Solver(gates, constraints=wrong, anneal_steps=1)
+
+
+def test_constraints_become_parts():
     _, gates = gated(lenet)
+    layers = ["conv1", "conv2", "fc1", "fc2"]
     assert Constraint(0.5).parts(gates) == {"": 0.5}
-    assert Constraint(0.5, scope="layer").parts(gates) == dict.fromkeys(["conv1", "conv2", "fc1", "fc2"], 0.5)
-    assert Constraint(scope={"fc1": 0.6, "": 0.7}).parts(gates) == {"fc1": 0.6, "": 0.7}
-    assert Budget(Constraint(0.9, "macs", "layer"), gates).names == ["macs/conv1", "macs/conv2", "macs/fc1", "macs/fc2"]
-    assert Budget(Constraint(0.9), gates).names == ["params"]
+    assert Constraint(0.5, each_layer=True).parts(gates) == dict.fromkeys(layers, 0.5)
+    assert Constraint(0.6, within="fc1").parts(gates) == {"fc1": 0.6}
+    assert Constraint(0.6, within="fc1", each_layer=True).parts(gates) == {"fc1": 0.6}
+    budgets = Budgets([Constraint(0.9, "macs", each_layer=True), Constraint(0.9)], gates)
+    assert budgets.names == [*(f"macs/{layer}" for layer in layers), "params"]
+    assert budgets.targets.tolist() == [0.9] * 5 and len(budgets.cost.total) == 5
 
 
-@pytest.mark.parametrize("path", ["fc9", "conv", "fc1.weight.x", "lzero_gates"])
-def test_an_unknown_layer_is_refused_and_the_known_ones_are_named(path):
+def test_a_block_has_a_budget_of_its_own_and_each_of_its_layers_too():
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU())
+    model = nn.Sequential(block, nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2))
+    gates = attach_gates(model, torch.randn(2, 4))
+    budgets = Budgets([Constraint(0.5, within="0"), Constraint(0.7, within="0", each_layer=True)], gates)
+    assert budgets.names == ["params/0", "params/0.0", "params/0.2"]
+    assert budgets.cost.total.tolist() == [4 * 6 + 6 + 6 * 5 + 5, 4 * 6 + 6, 6 * 5 + 5]
+    names = dict.fromkeys(["0", "0.0", "0.2"])
+    assert list(names) == [name.removeprefix("params/") for name in budgets.names]
+
+
+@pytest.mark.parametrize("path", ["fc9", "conv", "fc1.weight.x", "model", "fc1."])
+@pytest.mark.parametrize("each_layer", [False, True])
+def test_an_unknown_layer_is_refused_and_the_known_ones_are_named(path, each_layer):
     _, gates = gated(lenet)
-    with pytest.raises(BudgetError, match=f"no gated layer at '{path}'; the gated layers are conv1, conv2, fc1, fc2"):
-        lzero.Solver(gates, constraints=[Constraint(scope={path: 0.5})])
+    with pytest.raises(BudgetError, match=f"within: no gated layer at '{path}'; the gated layers are conv1, conv2, fc"):
+        lzero.Solver(gates, constraints=[Constraint(0.5, within=path, each_layer=each_layer)], anneal_steps=1)
 
 
 def test_layerwise_gate_budgets_hold_where_there_are_gates_to_count():
     """conv1 has no gates on what it reads: a share of nothing would be NaN."""
     _, gates = gated(lenet)
-    budget = Budget(Constraint(0.9, "gates", "layer"), gates)
-    assert budget.names == ["gates/conv2", "gates/fc1", "gates/fc2"]
-    assert torch.isfinite(budget.cost.fraction(gates.floor())).all()
+    budgets = Budgets([Constraint(0.9, "gates", each_layer=True)], gates)
+    assert budgets.names == ["gates/conv2", "gates/fc1", "gates/fc2"]
+    assert torch.isfinite(budgets.cost.fraction(gates.floor())).all()
     with pytest.raises(BudgetError, match="no gated layer at 'conv1'; the gated layers are conv2, fc1, fc2"):
-        Budget(Constraint(measure="gates", scope={"conv1": 0.5}), gates)
+        Budgets([Constraint(0.5, "gates", within="conv1")], gates)
 
 
 @pytest.mark.parametrize("measure", ["params", "macs", "gates"])
-@pytest.mark.parametrize("scope", ["model", "layer"])
+@pytest.mark.parametrize("each_layer", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_an_infeasible_target_is_refused_with_the_smallest_feasible_one(name, scope, measure):
+def test_an_infeasible_target_is_refused_with_the_smallest_feasible_one(name, each_layer, measure):
     model, gates = gated(CASES[name])
     before = {key: value.clone() for key, value in model.state_dict().items()}
     target, least = 1e-6, math.nan
     for _ in range(8):  # layer by layer, the message names one at a time
         try:
-            budget = Budget(Constraint(target, measure, scope), gates)
+            budgets = Budgets([Constraint(target, measure, each_layer=each_layer)], gates)
             break
         except BudgetError as error:
             found = re.search(
@@ -109,32 +145,52 @@ def test_an_infeasible_target_is_refused_with_the_smallest_feasible_one(name, sc
             assert target < float(found[2])
             target, part = float(found[2]), found[1]
             least = target
-    floor = budget.cost.fraction(gates.floor())
-    assert bool((floor <= target).all())
+    floor = budgets.cost.fraction(gates.floor())
+    assert bool((floor <= target).all()) and budgets.met(gates.floor())
     if not math.isnan(least):  # and nothing below it is
         with pytest.raises(BudgetError, match=f"^{part}: "):
-            Budget(Constraint(least - 2e-6, measure, scope), gates)
+            Budgets([Constraint(least - 2e-6, measure, each_layer=each_layer)], gates)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+@pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")
 def test_the_smallest_feasible_density_is_exactly_met_by_settling():
     model, gates = gated(mlp)
-    least = float(Budget(Constraint(1.0), gates).cost.fraction(gates.floor()))
-    lzero.Solver(gates, least)
-    result = lzero.purge(model)
-    assert result.certificate.deployed == {"params": least}
+    least = float(Budgets([Constraint(1.0)], gates).cost.fraction(gates.floor()))
+    lzero.Solver(gates, least, anneal_steps=1)
+    assert lzero.purge(model).certificate.deployed == {"params": least}
 
 
-@pytest.mark.parametrize("wrong", [-1, math.nan, math.inf, "1", True])
-def test_a_malformed_augmentation_is_refused(wrong):
-    _, gates = gated(mlp)
-    with pytest.raises(BudgetError, match="augmentation: expected a finite number >= 0"):
-        lzero.Solver(gates, 0.9, augmentation=wrong)
-
-
-def test_a_refused_budget_leaves_the_earlier_solvers_budgets_in_place():
-    _, gates = gated(mlp)
-    solver = lzero.Solver(gates, 0.9)
+def test_a_refused_budget_leaves_the_gates_to_the_earlier_solver():
+    model, gates = gated(mlp)
+    solver = lzero.Solver(gates, 0.9, anneal_steps=1)
+    asked = gates.ledger["asked"].clone()
     with pytest.raises(BudgetError, match="cannot be met"):
-        lzero.Solver(gates, 1e-3)
-    assert gates.budgets is solver.budgets
+        lzero.Solver(gates, 1e-3, anneal_steps=1)
+    assert torch.equal(gates.ledger["asked"], asked)
+    model(torch.zeros(2, 5)).sum().backward()
+    solver.step()
+
+
+@pytest.mark.parametrize(
+    "constraints",
+    [[Constraint(0.1)], [Constraint(1 / 3, "macs", "a.b", True), Constraint(1e-9, "gates", each_layer=True)], []],
+)
+def test_what_was_asked_travels_as_a_tensor_of_bytes(constraints):
+    asked = {"seam": "Solver", "constraints": tuple(constraints), "total_steps": 7, "finetune": 0.1}
+    tensor = to_tensor(asked)
+    assert tensor.dtype == torch.uint8 and tensor.dim() == 1
+    assert from_tensor(tensor) == asked == from_tensor(tensor.float())  # as a model cast to half has it, or float
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 255), max_size=40))
+def test_bytes_that_are_no_description_are_an_error_of_lzero(values):
+    with pytest.raises(BudgetError, match="the saved description of the budgets cannot be read"):
+        from_tensor(torch.tensor(values, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "3", '{"constraints": 3}', '{"constraints": [{"target": 7}]}', "null"])
+def test_descriptions_of_something_else_are_an_error_of_lzero(text):
+    with pytest.raises(BudgetError, match="cannot be read"):
+        from_tensor(torch.tensor(list(text.encode()), dtype=torch.uint8))

@@ -9,12 +9,22 @@ import lzero
 SIGNATURES = {
     "discover": (["model", "example_inputs"], {"granularity": "unit", "ignore": ()}),
     "attach_gates": (["model", "example_inputs"], {"granularity": "unit", "estimator": None, "rescale": True}),
-    "parameter_groups": (["model", "lr", "gate_lr"], {"weight_decay": 0.0}),
-    "Constraint": (["target", "measure", "scope"], {"measure": "params", "scope": "model"}),
-    "Solver": (["gates", "target_density"], {"target_density": None, "measure": "params", "constraints": None}),
+    "gates_of": (["model"], {}),
+    "detach_gates": (["model"], {}),
+    "Constraint": (
+        ["target", "measure", "within", "each_layer"],
+        {"measure": "params", "within": None, "each_layer": False},
+    ),
+    "Solver": (
+        ["gates", "target_density"],
+        {"target_density": None, "measure": "params", "constraints": None, "total_steps": None, "optimizer": None},
+    ),
     "Penalty": (["gates", "coefficient"], {"measure": "params"}),
-    "purge": (["model"], {"settle": True, "verify": True}),
-    "HardConcrete": (["temperature", "gamma", "zeta"], {"temperature": 2 / 3, "gamma": -0.1, "zeta": 1.1}),
+    "purge": (["model"], {"settle": True, "verify": True, "constraints": None}),
+    "HardConcrete": (
+        ["temperature", "gamma", "zeta", "evaluate"],
+        {"temperature": 2 / 3, "gamma": -0.1, "zeta": 1.1, "evaluate": "mean"},
+    ),
 }
 
 
@@ -39,9 +49,22 @@ def test_all_names_exist_are_documented_and_sorted():
 
 @pytest.mark.parametrize("seam", [lzero.Solver, lzero.Penalty])
 def test_both_seams_have_the_same_methods(seam):
-    for method in ("step", "state_dict", "load_state_dict", "metrics"):
+    for method in ("step", "metrics"):
         assert callable(getattr(seam, method))
+    for value in ("steps", "skipped"):
+        assert isinstance(getattr(seam, value), property)
     assert isinstance(lzero.Solver.multipliers, property)
+    assert not hasattr(seam, "state_dict")  # the model's has it all
+
+
+def test_there_are_few_public_names_and_no_more():
+    kinds = [name for name in lzero.__all__ if not issubclass(type(getattr(lzero, name)), type)]
+    assert kinds == ["attach_gates", "detach_gates", "discover", "gates_of", "load_purged", "purge"]
+    assert not hasattr(lzero, "parameter_groups")
+
+
+def test_the_warning_is_a_users_warning_and_no_error():
+    assert issubclass(lzero.LzeroWarning, UserWarning) and not issubclass(lzero.LzeroWarning, lzero.LzeroError)
 
 
 @pytest.mark.parametrize("error", ["StructureError", "BudgetError", "SolverError", "DataError", "NonFiniteError"])

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import CASES, Truth, mlp
 
-from lzero.constraints import Budget, Constraint
+from lzero.constraints import Budgets, Constraint
 from lzero.errors import BudgetError
-from lzero.settle import settle
+from lzero.settle import breaking, settle
 from lzero.structure.attach import attach_gates
 
 GATED = {}
@@ -35,17 +35,22 @@ def situations(draw, single):
     gates = gated(name, torch.tensor(values) / draw(st.sampled_from([1.0, 0.7, 7.0])))
     measures = ["params", "macs", "gates"]
     chosen = draw(st.lists(st.sampled_from(measures), min_size=1, max_size=1 if single else 3, unique=True))
-    budgets = []
+    constraints = []
     for measure in chosen:
-        scope = "model" if single else draw(st.sampled_from(["model", "layer"]))
-        least = float(Budget(Constraint(1.0, measure, scope), gates).cost.fraction(gates.floor()).max())
+        each_layer = not single and draw(st.booleans())
+        whole = Budgets([Constraint(1.0, measure, each_layer=each_layer)], gates)
+        least = float(whole.cost.fraction(gates.floor()).max())
         target = least + (1 - least) * draw(st.floats(0, 1))
-        budgets.append(Budget(Constraint(min(max(target, least), 1.0), measure, scope), gates))
-    return gates, budgets
+        constraints.append(Constraint(min(max(target, least), 1.0), measure, each_layer=each_layer))
+    return gates, Budgets(constraints, gates)
+
+
+def one_budget(target, gates):
+    return Budgets([Constraint(target)], gates)
 
 
 def met(budgets, open_):
-    return all(bool((budget.cost.fraction(open_) <= budget.targets).all()) for budget in budgets)
+    return bool((budgets.cost.fraction(open_) <= budgets.targets).all())
 
 
 def check(gates, budgets, settled):
@@ -75,11 +80,10 @@ def test_a_single_budget_is_met_with_less_than_one_unit_to_spare(situation):
     gates, budgets = situation
     settled = settle(gates, budgets)
     check(gates, budgets, settled)
-    (budget,) = budgets
-    spare = float(budget.targets - budget.cost.fraction(settled.open))
+    spare = float(budgets.targets - budgets.cost.fraction(settled.open))
     assert spare >= 0
     free = (gates.owners < 0) | settled.open[gates.owners]
-    prices = budget.cost.gradient(settled.open).rows(torch.arange(len(gates)))[0] / budget.cost.total
+    prices = budgets.cost.gradient(settled.open, 0) / budgets.cost.total
     left = prices[~settled.open & free]
     assert not len(left) or spare < float(left.min())
 
@@ -101,16 +105,16 @@ def test_a_gate_that_is_left_out_was_less_likely_than_all_before_it_or_did_not_f
     assert torch.equal(settle(gates, budgets).open, open_)
 
 
-def test_without_budgets_the_median_gates_decide():
+def test_without_budgets_the_open_gates_decide():
     gates = gated("lenet", torch.linspace(-4, 3, 14))
-    settled = settle(gates, [])
+    settled = settle(gates, None)
     assert torch.equal(settled.open, gates.open_mask()) and (settled.threshold, settled.moved) == (0.5, 0)
 
 
 def test_training_that_landed_on_the_budget_is_left_alone():
     gates = gated("units", torch.tensor([3.0, 2, -4, -5, 3, -6, 1]))
-    deployed = float(Budget(Constraint(1.0), gates).cost.fraction(gates.open_mask()))
-    settled = settle(gates, [Budget(Constraint(deployed), gates)])
+    deployed = float(one_budget(1.0, gates).cost.fraction(gates.open_mask()))
+    settled = settle(gates, one_budget(deployed, gates))
     assert torch.equal(settled.open, gates.open_mask()) and (settled.threshold, settled.moved) == (0.5, 0)
 
 
@@ -121,14 +125,14 @@ def test_features_of_closed_channels_do_not_count_as_moved():
     assert names == ["conv1", "conv2", "fc1", "fc1.input"]
     values = {"conv1": [5.0, 5], "conv2": [5.0, -5], "fc1": [5.0, 5], "fc1.input": [6.0] * 8}
     gates = gated("lenet", torch.cat([torch.tensor(values[name]) for name in names]))
-    deployed = float(Budget(Constraint(1.0), gates).cost.fraction(gates.open_mask()))
-    settled = settle(gates, [Budget(Constraint(deployed), gates)])
+    deployed = float(one_budget(1.0, gates).cost.fraction(gates.open_mask()))
+    settled = settle(gates, one_budget(deployed, gates))
     assert (settled.threshold, settled.moved) == (0.5, 0)
 
 
 def test_the_threshold_is_the_likeliest_gate_that_stays_closed():
     gates = gated("units", torch.tensor([3.0, 2, 1, 0, 3, 2, 1]))
-    settled = settle(gates, [Budget(Constraint(0.5), gates)])
+    settled = settle(gates, one_budget(0.5, gates))
     p = gates.probability().detach()
     assert 0.5 < settled.threshold == float(p[~settled.open].max())
     assert settled.moved == int((~settled.open).sum())
@@ -138,24 +142,24 @@ def test_a_likely_feature_of_a_closed_channel_does_not_raise_the_threshold():
     gates = gated("lenet")
     values = {"conv1": [5.0, 5], "conv2": [5.0, -5], "fc1": [5.0, 1], "fc1.input": [6.0] * 8}
     gates = gated("lenet", torch.cat([torch.tensor(values[name]) for name in gates.slices]))
-    deployed = float(Budget(Constraint(1.0), gates).cost.fraction(gates.open_mask()))
-    settled = settle(gates, [Budget(Constraint(deployed - 1e-3), gates)])
+    deployed = float(one_budget(1.0, gates).cost.fraction(gates.open_mask()))
+    settled = settle(gates, one_budget(deployed - 1e-3, gates))
     assert settled.moved > 0 and not settled.open[gates.slices["fc1"].stop - 1]
     assert settled.threshold == float(gates.probability()[gates.slices["fc1"].stop - 1].detach())
 
 
 def test_everything_opens_at_a_density_of_one():
     gates = gated("lenet", torch.full((14,), -6.0))
-    settled = settle(gates, [Budget(Constraint(1.0), gates)])
+    settled = settle(gates, one_budget(1.0, gates))
     assert settled.open.all() and settled.threshold == 0.0
 
 
 def test_equal_probabilities_settle_in_one_way():
     gates = gated("units", torch.zeros(7))
-    budget = Budget(Constraint(0.5), gates)
-    one, two = settle(gates, [budget]), settle(gates, [budget])
+    budget = one_budget(0.5, gates)
+    one, two = settle(gates, budget), settle(gates, budget)
     assert torch.equal(one.open, two.open)
-    check(gates, [budget], one)
+    check(gates, budget, one)
 
 
 def test_many_gates_settle_in_few_evaluations(monkeypatch):
@@ -164,10 +168,10 @@ def test_many_gates_settle_in_few_evaluations(monkeypatch):
     gates = attach_gates(model, plan)
     with torch.no_grad():
         gates.log_alpha.normal_(std=3)
-    budget = Budget(Constraint(0.2), gates)
+    budget = one_budget(0.2, gates)
     value, calls = type(budget.cost).value, []
     monkeypatch.setattr(type(budget.cost), "value", lambda self, p: calls.append(1) or value(self, p))
-    settled = settle(gates, [budget])
+    settled = settle(gates, budget)
     assert len(calls) < 200
     monkeypatch.undo()
     truth = Truth.of(plan, gates)
@@ -176,7 +180,26 @@ def test_many_gates_settle_in_few_evaluations(monkeypatch):
 
 def test_a_budget_below_the_floor_is_an_error_and_not_a_dead_layer():
     gates = gated("reused", torch.zeros(4))
-    budget = Budget(Constraint(0.9), gates)
+    budget = one_budget(0.9, gates)
     budget.targets.fill_(0.01)
     with pytest.raises(BudgetError, match="settle: one unit of every layer already exceeds a budget"):
-        settle(gates, [budget])
+        settle(gates, budget)
+
+
+def test_other_targets_than_those_of_the_budgets_may_be_given():
+    gates = gated("units", torch.tensor([3.0, 2, 1, 0, 3, 2, 1]))
+    budgets, targets = one_budget(1.0, gates), torch.tensor([0.5], dtype=torch.float64)
+    assert torch.equal(settle(gates, budgets, targets).open, settle(gates, one_budget(0.5, gates)).open)
+    assert settle(gates, budgets).open.all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(situations(single=False))
+def test_what_breaks_a_budget_is_what_opening_it_alone_would(situation):
+    gates, budgets = situation
+    open_ = gates.floor()
+    found = breaking(budgets, open_)
+    for gate in (~open_).nonzero().flatten().tolist():
+        more = open_.clone()
+        more[gate] = True
+        assert bool(found[gate]) != met(budgets, more)

@@ -169,6 +169,11 @@ def _default_reason(kind: str) -> str:
     return "the training was too short for it: train for more steps"
 
 
+def _as_attached(gates: Gates) -> bool:
+    """Whether all gates of a group are alike; an average of a model that was trained is not, and counts no steps."""
+    return all(bool((piece == piece[..., :1]).all()) for piece in gates.pieces(gates.log_alpha))
+
+
 def _slack(name: str, requested: Mapping[str, float], columns: list[dict[str, float]]) -> bool:
     """Whether a budget among several is met with room to spare: others bind, which is no fault of the training."""
     return len(requested) > 1 and columns[1][name] < requested[name]

@@ -168,7 +168,7 @@ def test_the_straight_through_gradient_is_that_of_the_mean_at_the_sample(link, s
         gates.log_alpha.copy_(phi)
     torch.manual_seed(3)
     gates.draw()
-    z, slope = (each[:-1] for each in gates.values())
+    z, slope = gates.current().z, gates.current().slope
     torch.manual_seed(3)
     mean = g(link, scale, phi.requires_grad_())
     by_hand = (torch.rand_like(phi) < mean).to(DOUBLE).detach() + mean - mean.detach()
@@ -189,10 +189,15 @@ def test_the_initial_parameter_inverts_the_probability(kind, choice, p):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("link", "scale"), LINKS)
-def test_the_evaluation_gate_is_the_likelier_value(kind, link, scale):
+def test_the_evaluation_gate_is_the_mean_or_the_likelier_value(kind, link, scale):
     phi = torch.tensor([-2.0, -1e-9, 0.0, 1e-9, 2.0], dtype=DOUBLE)
-    z, slope = kind(scale, link).evaluation(phi)
+    z, slope = kind(scale, link, "median").evaluation(phi)
     assert z.tolist() == [0, 0, 0, 1, 1] and slope.tolist() == [0] * 5
+    estimator, leaf = kind(scale, link), phi.clone().requires_grad_()
+    z, slope = estimator.evaluation(phi)
+    assert torch.equal(z, estimator.mean(phi)) and torch.equal(z, estimator.probability(phi))
+    (expected,) = torch.autograd.grad(estimator.probability(leaf).sum(), leaf)
+    assert torch.allclose(slope, expected)
 
 
 def test_an_open_gate_below_one_half_is_evaluated_at_its_mean():
@@ -213,11 +218,15 @@ def test_how_many_losses_each_estimator_needs():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "options", [{"scale": 0.0}, {"scale": -1.0}, {"scale": math.inf}, {"scale": math.nan}, {"link": "softplus"}]
+    ("options", "message"),
+    [
+        *(({"scale": wrong}, "scale: expected a number > 0, found") for wrong in (0.0, -1.0, math.inf, math.nan, "1")),
+        *(({"link": wrong}, "link: expected one of 'sigmoid', 'hard_sigmoid', found") for wrong in ("softplus", None)),
+        *(({"evaluate": wrong}, "evaluate: expected one of 'mean', 'median', found") for wrong in ("mode", 1)),
+    ],
 )
-def test_a_malformed_link_is_refused(kind, options):
-    found = rf"{kind.__name__}: expected scale > 0 and link 'sigmoid' or 'hard_sigmoid', found scale="
-    with pytest.raises(StructureError, match=found):
+def test_malformed_options_are_refused(kind, options, message):
+    with pytest.raises(StructureError, match=f"{kind.__name__}: {message}"):
         kind(**options)
 
 

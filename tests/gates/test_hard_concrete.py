@@ -137,10 +137,38 @@ def test_the_mean_is_not_rounded_under_autocast():
     assert torch.equal(inside, HardConcrete().mean(log_alpha))
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": 0}, {"gamma": 0.1}, {"zeta": 1.0}, {"temperature": math.nan}])
-def test_constants_out_of_range_are_refused(wrong):
-    with pytest.raises(StructureError, match="expected temperature > 0, gamma < 0 and zeta > 1"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"temperature": 0}, "temperature: expected a number > 0, found 0"),
+        ({"temperature": math.nan}, "temperature: expected a number > 0, found nan"),
+        ({"temperature": True}, "temperature: expected a number > 0, found True"),
+        ({"gamma": 0.1}, r"gamma: expected a number < 0, found 0\.1"),
+        ({"zeta": 1.0}, r"zeta: expected a number > 1, found 1\.0"),
+        ({"zeta": "1.1"}, r"zeta: expected a number > 1, found '1\.1'"),
+        ({"evaluate": "mode"}, "evaluate: expected one of 'mean', 'median', found 'mode'"),
+    ],
+)
+def test_constants_out_of_range_are_refused(wrong, message):
+    with pytest.raises(StructureError, match=f"HardConcrete: {message}"):
         HardConcrete(**wrong)
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.4, "gamma": -0.2, "zeta": 1.3}])
+def test_an_open_gate_in_evaluation_is_its_mean_or_its_median(options):
+    leaf = torch.linspace(-4, 4, 33, dtype=torch.float64, requires_grad=True)
+    for evaluate in ("mean", "median"):
+        estimator = HardConcrete(evaluate=evaluate, **options)
+        value = getattr(estimator, evaluate)(leaf)
+        z, slope = estimator.evaluation(leaf.detach())
+        assert torch.equal(z, value.detach())
+        (expected,) = torch.autograd.grad(value.sum(), leaf)
+        assert torch.allclose(slope, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_means_of_many_gates_are_computed_in_pieces():
+    many = torch.linspace(-5, 5, 2**16 + 7, dtype=torch.float64)
+    assert torch.equal(HardConcrete().mean(many)[-9:], HardConcrete().mean(many[-9:]))
 
 
 @pytest.mark.parametrize("wrong", [0, 1, -0.5, 2, math.nan, "0.5", None])

@@ -44,7 +44,7 @@ def test_gated_training_of_gpt2_ends_in_a_purged_model_with_the_same_loss() -> N
 
     gates = lzero.attach_gates(model, plan)
     solver = lzero.Solver(gates, target_density=target, total_steps=STEPS)
-    optimizer = torch.optim.AdamW(lzero.parameter_groups(model, lr=3e-3, gate_lr=3e-2, weight_decay=0.01))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
     batches = data[torch.randint(len(data) - LENGTH, (STEPS + 1, 16, 1)) + torch.arange(LENGTH)]
     with torch.no_grad():
         before = float(loss(model.eval(), batches[-1]))

@@ -50,12 +50,13 @@ def test_a_compiled_part_of_a_model_is_gated_and_purged(in_place):
     assert torch.allclose(small(INPUTS), model.eval()(INPUTS), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")  # so short a training
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_low_precision_model_trains_to_its_budget_and_is_purged_in_its_own_dtype(dtype):
     model = network().to(dtype)
     gates = lzero.attach_gates(model, INPUTS.to(dtype))
     solver = lzero.Solver(gates, 0.5, total_steps=20)
-    optimizer = torch.optim.SGD(lzero.parameter_groups(model, lr=1e-3, gate_lr=0.1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     for _ in range(20):
         optimizer.zero_grad()
         model(INPUTS.to(dtype)).float().square().mean().backward()
@@ -64,3 +65,22 @@ def test_a_low_precision_model_trains_to_its_budget_and_is_purged_in_its_own_dty
     result = lzero.purge(model)
     assert {p.dtype for p in result.model.parameters()} == {dtype}
     assert 0 <= 0.5 - result.certificate.deployed["params"] < 0.2
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_training_moves_the_gates_as_the_plain_one(backend):
+    found = []
+    for wrap in (lambda model: model, lambda model: torch.compile(model, backend=backend)):
+        model = network()
+        gates = lzero.attach_gates(model, INPUTS, open_probability=0.7)
+        solver = lzero.Solver(gates, 0.5, total_steps=10)
+        forward, optimizer = wrap(model), torch.optim.SGD(model.parameters(), lr=1e-2)
+        for step in range(5):
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            forward(INPUTS).square().mean().backward()
+            solver.step()
+            optimizer.step()
+        found.append((gates.log_alpha.detach().clone(), solver.multipliers))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-5)
+    assert found[0][1] == pytest.approx(found[1][1])

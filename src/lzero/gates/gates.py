@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lzero.checks import shown, whole
 from lzero.errors import SolverError, StructureError
 from lzero.gates.draw import Draw
 from lzero.gates.estimator import Estimator
@@ -61,8 +62,11 @@ class Gates(nn.Module):
         per_example: bool = False,
     ) -> None:
         super().__init__()
-        if not sizes or min(sizes.values()) < 1:
-            raise StructureError(f"Gates: expected at least one group of at least one gate, found {dict(sizes)}")
+        expected = "Gates: expected at least one group of at least one gate"
+        if not isinstance(sizes, Mapping) or not sizes:
+            raise StructureError(f"{expected}, found {shown(sizes)}")
+        for name, size in sizes.items():
+            whole(f"{expected}: {shown(name)}", size, least=1, expected="a number of gates", error=StructureError)
         self.estimator = estimator or HardConcrete()
         if per_example and self.estimator.losses:
             raise StructureError(
@@ -311,7 +315,7 @@ class Gates(nn.Module):
         if not needed:
             return
         kind = type(self.estimator).__name__
-        if loss is None or (needed == 2 and closure is None):
+        if loss is None or (needed == 2 and not callable(closure)):
             call = "step(loss, closure)" if needed == 2 else "step(loss)"
             raise StructureError(
                 f"{kind} gates get their gradient from {needed} values of the loss: call {call} with the loss of this "
@@ -323,8 +327,8 @@ class Gates(nn.Module):
         other = None
         if needed == 2 and closure is not None:
             with self.opposite():
-                other = float(closure())
-        gradient = self.estimator.score(self.log_alpha, noise, float(loss), other)
+                other = _number("closure", closure())
+        gradient = self.estimator.score(self.log_alpha, noise, _number("loss", loss), other)
         self.log_alpha.grad = gradient if self.log_alpha.grad is None else self.log_alpha.grad + gradient
         self.history.scored = True
 
@@ -338,9 +342,10 @@ class Gates(nn.Module):
         Raises:
             StructureError: another shape.
         """
-        if z.shape[-1:] != (len(self),) or z.dim() > 1 + self.per_example:
+        fits = isinstance(z, Tensor) and z.shape[-1:] == (len(self),) and z.dim() <= 1 + self.per_example
+        if not fits:
             raise StructureError(
-                f"Gates: expected [{len(self)}], found {tuple(z.shape)}; attach gates with per_example=True to give "
+                f"Gates: expected [{len(self)}], found {_shape(z)}; attach gates with per_example=True to give "
                 "them for each example"
             )
         before = self._fixed
@@ -419,3 +424,16 @@ class Gates(nn.Module):
     def extra_repr(self) -> str:
         """Groups with their sizes, for ``print(model)``."""
         return ", ".join(f"{name}: {s.stop - s.start}" for name, s in self.slices.items())
+
+
+def _shape(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else shown(value)
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        if not isinstance(value, str | bytes):
+            return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        pass
+    raise StructureError(f"{name}: expected the loss, a single number, found {shown(value)}")

@@ -128,7 +128,7 @@ class HardConcrete(Estimator):
 
     def _integrate(self, log_alpha: Tensor, *, slope: bool) -> Tensor:
         """E[z], or its derivative, shaped as ``log_alpha``; in pieces, since every gate is looked at 48 times."""
-        if len(log_alpha) > _PIECE:
+        if log_alpha.dim() and len(log_alpha) > _PIECE:
             return torch.cat([self._integrate(piece, slope=slope) for piece in torch.split(log_alpha, _PIECE)])
         shifts = [self.temperature * math.log((t - self.gamma) / (self.zeta - t)) for t in _NODES]
         survival = torch.sigmoid(log_alpha[..., None] - log_alpha.new_tensor(shifts))  # [G, 48]

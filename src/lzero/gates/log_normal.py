@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from lzero.checks import real
 from lzero.errors import StructureError
 from lzero.gates.estimator import Estimator, logit
 from lzero.gates.truncated_normal import Moments, moments, upper_quantile
@@ -56,7 +57,9 @@ class LogNormal(Estimator):
     high: float = 0.0
 
     def __post_init__(self) -> None:
-        if not -math.inf < self.low < self.high < math.inf:
+        for value in (self.low, self.high):
+            real("LogNormal", value, expected="finite low < high, such as -20 and 0", error=StructureError)
+        if not self.low < self.high:
             raise StructureError(
                 f"LogNormal: expected finite low < high, such as -20 and 0, found low={self.low}, high={self.high}"
             )

@@ -41,6 +41,11 @@ class GateOptimizer:
         self.own = optimizer is None
         self._optimizer = _adam(log_alpha, lr) if optimizer is None else _checked(optimizer, log_alpha)
 
+    @property
+    def kind(self) -> str:
+        """The name of the optimizer's class: what its state fits."""
+        return type(self._optimizer).__name__
+
     def step(self, skip: Tensor | None = None) -> None:
         """Move the gates by their gradient; where ``skip``, float32 [], is 1, nothing changes (own Adam alone)."""
         if self.own and skip is not None:
@@ -73,10 +78,12 @@ class GateOptimizer:
         optimizer.load_state_dict({"state": {0: state} if state else {}, "param_groups": groups})
 
     def to(self, device: torch.device) -> None:
-        """Move the state to ``device``, in place, as the gates have been."""
+        """Move the state to ``device``, in place, and cast it, as the gates have been."""
         state = self._optimizer.state.get(self._log_alpha, {})
         for name, value in state.items():
-            if isinstance(value, Tensor) and (value.shape == self._log_alpha.shape or self.skips_on_device):
+            if isinstance(value, Tensor) and value.shape == self._log_alpha.shape:
+                state[name] = value.to(self._log_alpha)
+            elif isinstance(value, Tensor) and self.skips_on_device:
                 state[name] = value.to(device)
 
 

@@ -59,9 +59,11 @@ class Seam:
         self._model_cost = Cost(gates, measure)
         self._gate_optimizer = GateOptimizer(gates.log_alpha, gate_lr, optimizer) if self.trains else None
         self._fresh = flag("fresh", fresh, error=SolverError)
-        self._asked = to_tensor({"seam": type(self).__name__, "constraints": tuple(constraints), **asked})
+        kind = None if self._gate_optimizer is None else self._gate_optimizer.kind
+        what = {"seam": type(self).__name__, "constraints": tuple(constraints), **asked, "optimizer": kind}
+        self._asked = to_tensor(what)
         self._group = process_group
-        self._device = gates.log_alpha.device
+        self._device, self._dtype = gates.log_alpha.device, gates.log_alpha.dtype
         self._skipped = torch.zeros(1, device=self._device)
         self._one = torch.ones((), device=self._device)
         self._skipped_at_last_look = 0
@@ -143,7 +145,7 @@ class Seam:
         """Continue from what :meth:`_tensors` returned."""
 
     def _move(self, device: torch.device) -> None:
-        """Follow the gates to ``device``."""
+        """Follow the gates to ``device``, and to another dtype."""
         self._model_cost.to(device)
         self._skipped, self._one = self._skipped.to(device), self._one.to(device)
         if self._gate_optimizer is not None:
@@ -180,9 +182,10 @@ class Seam:
                 f"{type(self).__name__}: another one was built on these gates since; step that one, and keep one "
                 "Solver, Penalty or baseline a model"
             )
-        if gates.log_alpha.device != self._device:
-            self._device = gates.log_alpha.device
+        if (gates.log_alpha.device, gates.log_alpha.dtype) != (self._device, self._dtype):
+            self._device, self._dtype = gates.log_alpha.device, gates.log_alpha.dtype
             self._move(self._device)
+            self._write()
         if gates.restored is not None:
             self._check(gates.restored)
             self._go_on(gates.restored)
@@ -200,6 +203,17 @@ class Seam:
 
     def _check(self, left: Mapping[str, Tensor]) -> None:
         if "asked" in left and torch.equal(left["asked"].cpu(), self._asked):
+            expected = {"steps": torch.from_numpy(self._count), "skipped": self._skipped, **self._tensors()}
+            wrong = [
+                name
+                for name, tensor in expected.items()
+                if not name.startswith("dual.") and (name not in left or left[name].shape != tensor.shape)
+            ]
+            if wrong:
+                raise SolverError(
+                    f"{type(self).__name__}: {', '.join(wrong)} of the training's saved state are missing or of "
+                    "another shape; load a state dict as it was saved, or pass fresh=True"
+                )
             return
         raise SolverError(
             f"{type(self).__name__}: these gates have been trained for {int(left['steps'][0])} steps by "

@@ -26,8 +26,6 @@ class Snapshot:
     @torch.no_grad()
     def restore(self) -> None:
         """Put everything back, to the bit."""
-        for tensor, value in self._values:
-            tensor.copy_(value)
         for module, kind, attributes in self._modules:
             module.__class__ = kind
             now = vars(module)
@@ -43,6 +41,9 @@ class Snapshot:
                 elif isinstance(value, set):
                     value.clear()
                     value.update(inside)
+        for tensor, value in self._values:
+            if not torch.equal(tensor, value):  # what could not be written to needs no writing back
+                tensor.copy_(value)
 
 
 def _contents(attributes: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
