@@ -73,7 +73,7 @@ class Cost:
         return self._shape.point(probability.detach().double())
 
     def beside(self, p: Tensor, gates: Gates) -> Point:
-        """The costs at p, float64 [G], and ``deployed`` those of the set that ``gates`` would ship at this p."""
+        """The costs at p, [G], and ``deployed`` those of the set that ``gates`` would ship at this p."""
         runs = self._shape.runs
         if gates.owned:
             return self._shape.point(p, runs.sums(gates.open_mask().double()))

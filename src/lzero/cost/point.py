@@ -55,7 +55,7 @@ class Shape:
                 setattr(self, name, value.to(device))
 
     def point(self, p: Tensor, deployed: Tensor | None = None) -> Point:
-        """The costs at p, float64 [G]; and those at ``deployed``, [R] sums over the runs of an open set."""
+        """The costs at p, [G]; and those at ``deployed``, [R] sums over the runs of an open set."""
         alive = p if self.owner is None else p * self.of_owner(p)
         expected = self.runs.sums(alive)
         sums = expected[:, None] if deployed is None else torch.stack([expected, deployed], 1)  # [R, E]
@@ -70,6 +70,10 @@ class Shape:
             return Point(self, p, found[0], found[-1], slopes)
         meeting = self.runs.sums(alive * (1 - self._of_owner_or_self(p)))
         return Point(self, p, torch.addmv(found[0], self.both, meeting), found[-1], slopes)
+
+    def spread(self, each: Tensor, p: Tensor) -> Tensor:
+        """``each`` [R] for every gate of its run, [G], in the dtype of ``p``."""
+        return self.runs.expand(each.to(p.dtype))
 
     def of_owner(self, p: Tensor) -> Tensor:
         """p [G] of the owner of every gate, 1 where it has none, [G]."""
@@ -93,7 +97,7 @@ class Point:
 
     Attributes:
         shape: what they were computed by.
-        p: float64 [G].
+        p: [G]; gradients by p are of its dtype, all the rest is float64.
         value: float64 [K].
         deployed: float64 [K], of the deployed set that was asked for with it.
         slopes: float64 [R, K], d value / d A; of a single part its first column.
@@ -106,16 +110,16 @@ class Point:
     slopes: Tensor
 
     def row(self) -> Tensor:
-        """d value / d p of a single part, float64 [G]."""
+        """d value / d p of a single part, [G]."""
         if self.shape.owner is None and self.shape.both is None:
-            return self.shape.runs.expand(self.slopes[:, 0])
+            return self.shape.spread(self.slopes[:, 0], self.p)
         return self.pull(torch.ones_like(self.value))
 
     def pull(self, coefficients: Tensor) -> Tensor:
-        """sum_k coefficients[k] d value_k / d p, float64 [G]."""
+        """sum_k coefficients[k] d value_k / d p, [G]."""
         shape, both = self.shape, self.shape.both
-        by_sum = shape.runs.expand(torch.mv(self.slopes[:, : len(coefficients)], coefficients))  # d / d a_j
-        by_meeting = None if both is None else shape.runs.expand(torch.mv(both.T, coefficients))  # d / d b_j
+        by_sum = shape.spread(torch.mv(self.slopes[:, : len(coefficients)], coefficients), self.p)  # d / d a_j
+        by_meeting = None if both is None else shape.spread(torch.mv(both.T, coefficients), self.p)  # d / d b_j
         if shape.owner is None:
             return by_sum if by_meeting is None else torch.addcmul(by_sum, by_meeting, 1 - 2 * self.p)
         theirs = shape.of_owner(self.p)

@@ -21,12 +21,13 @@ class Draw:
         noise: what z was sampled from, for estimators that score the loss.
 
     Attributes:
-        number: int64 [1], a tensor of this draw alone: what a backward saved tells by it which draw it saw.
+        key: mode and version of the parameters that it was drawn for.
     """
 
     def __init__(self, z: Tensor, slope: Tensor | None, sizes: Sequence[int], noise: Tensor | None = None) -> None:
         self.z, self.slope, self.noise = z, slope, noise
-        self.number = torch.empty(1, dtype=torch.long) if not torch.compiler.is_compiling() else None
+        self.key: tuple[bool, int] = (False, -1)
+        self._number: Tensor | None = None
         self._sizes = list(sizes)
         self._pieces: tuple[Tensor, ...] | None = None
         self._linked = False
@@ -36,20 +37,27 @@ class Draw:
         """How many examples have gates of their own; None where all share them."""
         return len(self.z) if self.z.dim() > 1 else None
 
+    @property
+    def number(self) -> Tensor:
+        """int64 [1], a tensor of this draw alone: what a backward saved tells by it which draw it saw."""
+        if self._number is None:
+            self._number = torch.empty(1, dtype=torch.long)
+        return self._number
+
     def pieces(self, log_alpha: Tensor, reached: Callable[[], None]) -> tuple[Tensor, ...]:
         """The gates of every group, [..., k] each, joined to ``log_alpha`` where gradients are on.
 
         ``reached`` is called whenever a backward passes through the node; compiled graphs leave that out.
         """
         link = self.slope is not None and log_alpha.requires_grad and torch.is_grad_enabled()
-        if self._pieces is None or (link and not self._linked):
-            z = self.z
-            if link and torch.compiler.is_compiling():
-                z = z + _tangent(log_alpha, self.slope)
-            elif link:
-                z = _Sample.apply(log_alpha, z, self.slope, reached)  # type: ignore[no-untyped-call]
-            self._pieces, self._linked = torch.split(z, self._sizes, -1), link
-        return self._pieces
+        pieces, z, sizes = self._pieces, self.z, self._sizes
+        if pieces is None or (link and not self._linked):
+            if link and not torch.compiler.is_compiling():
+                pieces = _Sample.apply(log_alpha, z, self.slope, sizes, reached)  # type: ignore[no-untyped-call]
+            else:
+                pieces = torch.split(z + _tangent(log_alpha, self.slope) if link else z, sizes, -1)
+            self._pieces, self._linked = pieces, link
+        return pieces  # type: ignore[no-any-return]
 
 
 def _tangent(log_alpha: Tensor, slope: Tensor | None) -> Tensor:
@@ -63,23 +71,30 @@ def _tangent(log_alpha: Tensor, slope: Tensor | None) -> Tensor:
 
 
 class _Sample(torch.autograd.Function):
-    """z with its closed-form slope; several backwards may pass, as under reentrant activation checkpointing."""
+    """z, a piece a group, with its closed-form slope.
+
+    Several backwards may pass, as under reentrant activation checkpointing.
+    """
 
     @staticmethod
-    def forward(ctx: Any, log_alpha: Tensor, z: Tensor, slope: Tensor, reached: Callable[[], None]) -> Tensor:
+    def forward(
+        ctx: Any, log_alpha: Tensor, z: Tensor, slope: Tensor, sizes: list[int], reached: Callable[[], None]
+    ) -> tuple[Tensor, ...]:
         # no saved tensors, which the first backward would free
         ctx.log_alpha, ctx.slope, ctx.reached = log_alpha, slope, reached
-        return z.view_as(z)
+        return torch.split(z, sizes, -1)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         ctx.reached()
-        gradient = grad.to(ctx.slope.dtype) * ctx.slope
+        slope, again = ctx.slope, torch.is_grad_enabled()  # again: create_graph=True
+        grad = torch.cat(grads, -1).to(slope.dtype)
+        gradient = grad * slope if again or grad.shape != slope.shape else grad.mul_(slope)
         if grad.dim() > 1:
             gradient = gradient.sum(-2)
-        if torch.is_grad_enabled():  # create_graph=True
+        if again:
             gradient = _Last.apply(gradient, ctx.log_alpha)  # type: ignore[no-untyped-call]
-        return gradient, None, None, None
+        return gradient, None, None, None, None
 
 
 class _Last(torch.autograd.Function):

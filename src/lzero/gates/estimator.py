@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lzero.checks import real
 from lzero.errors import StructureError
+from lzero.gates.segments import LONG
 
 Evaluation = Literal["mean", "median"]
 
@@ -56,10 +57,10 @@ class Estimator(ABC):
         """dP(z != 0) / d log_alpha, shaped as ``log_alpha``."""
 
     def probability_with_slope(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """:meth:`probability` [G] in float64 and :meth:`probability_slope`, without a graph, for the solver's step."""
+        """:meth:`probability` [G] and :meth:`probability_slope` for the solver's step: :func:`exact`, without a graph."""
         with torch.no_grad():
-            exact = log_alpha.double()
-            return self.probability(exact), self.probability_slope(exact)
+            exactly = exact(log_alpha)
+            return self.probability(exactly), self.probability_slope(exactly)
 
     @abstractmethod
     def evaluation(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,6 +77,11 @@ class Estimator(ABC):
     def score(self, log_alpha: Tensor, noise: Tensor, loss: float, opposite: float | None) -> Tensor:
         """The gradient, shaped as ``log_alpha``, from the loss of the drawn forward and of the opposite one."""
         return torch.zeros_like(log_alpha)
+
+
+def exact(log_alpha: Tensor) -> Tensor:
+    """``log_alpha`` in float64, or as it is where there are so many gates that their sums average rounding out."""
+    return log_alpha.detach() if log_alpha.shape[-1] > LONG else log_alpha.double()
 
 
 def logit(open_probability: float) -> float:

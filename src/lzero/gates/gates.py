@@ -93,7 +93,6 @@ class Gates(nn.Module):
         self.holder: object | None = None
         self.history = History()
         self._draw: Draw | None = None
-        self._draw_key: tuple[bool, int] = (False, -1)
         self._fixed: Draw | None = None
 
     def __len__(self) -> int:
@@ -208,8 +207,9 @@ class Gates(nn.Module):
             return
         self.history.forward(self.training)
         if (self.training and self.held is None) or not self._is_current():
-            self._draw = None
-            if not self.by_example:
+            if self.by_example:
+                self._draw = None
+            else:
                 self._make(None)
 
     def current(self, examples: int | None = None) -> Draw:
@@ -221,9 +221,11 @@ class Gates(nn.Module):
         Raises:
             StructureError: a gated layer sees another number of examples than the draw was made for.
         """
-        draw = self._fixed if self._fixed is not None else self._draw
-        if draw is None or (self._fixed is None and not torch.compiler.is_compiling() and not self._is_current()):
-            draw = self._make(examples)
+        draw = self._fixed
+        if draw is None:
+            draw = self._draw
+            if draw is None or not (torch.compiler.is_compiling() or self._is_current()):
+                draw = self._make(examples)
         if examples is not None and draw.examples != examples:
             raise StructureError(
                 f"Gates: a gated layer reads {examples} examples, the last draw has gates for {draw.examples}: the "
@@ -234,27 +236,35 @@ class Gates(nn.Module):
         return draw
 
     def _is_current(self) -> bool:
-        key = (self.training, self.log_alpha._version)
-        return self._draw is not None and self._draw_key == key and self._draw.z.device == self.log_alpha.device
+        draw, log_alpha = self._draw, self.log_alpha
+        if draw is None or draw.key != (self.training, log_alpha._version):
+            return False
+        return draw.z.device == log_alpha.device
 
     def _make(self, examples: int | None) -> Draw:
-        with torch.inference_mode(False):  # what is held must serve a later forward with gradients
-            self._draw, self._draw_key = self._sampled(examples), (self.training, self.log_alpha._version)
-        return self._draw
+        if torch.is_inference_mode_enabled():
+            with torch.inference_mode(False):  # what is held must serve a later forward with gradients
+                draw = self._sampled(examples)
+        else:
+            draw = self._sampled(examples)
+        draw.key = (self.training, self.log_alpha._version)
+        self._draw = draw
+        return draw
 
     def _sampled(self, examples: int | None) -> Draw:
+        estimator, log_alpha = self.estimator, self.log_alpha
         with torch.no_grad():
             noise = None
             if self.held is not None:
                 z, slope = self.held if examples is None else self.held.expand(examples, -1), None
             elif self.training:
-                like = self.log_alpha if self.log_alpha.dim() == 1 else self.log_alpha[0]
-                noise = self.estimator.noise(like if examples is None else like.expand(examples, -1))
-                z, slope = self.estimator.sample(self.log_alpha, noise)
+                like = log_alpha if log_alpha.dim() == 1 else log_alpha[0]
+                noise = estimator.noise(like if examples is None else like.expand(examples, -1))
+                z, slope = estimator.sample(log_alpha, noise)
             else:
                 open_ = self.open_mask()
-                z, slope = self.evaluate(open_), self.estimator.evaluation(self.log_alpha)[1] * open_
-            return Draw(z, slope, self.sizes, noise if self.estimator.losses else None)
+                z, slope = self.evaluate(open_), estimator.evaluation(log_alpha)[1] * open_
+            return Draw(z, slope, self.sizes, noise if estimator.losses else None)
 
     @property
     def by_example(self) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lzero.checks import choice, real
 from lzero.errors import StructureError
-from lzero.gates.estimator import Estimator, Evaluation, logit
+from lzero.gates.estimator import Estimator, Evaluation, exact, logit
 
 _QUADRATURE = np.polynomial.legendre.leggauss(48)
 _NODES = [float(node + 1) / 2 for node in _QUADRATURE[0]]  # of Gauss and Legendre, on [0, 1]; lists, which compile
@@ -75,11 +75,12 @@ class HardConcrete(Estimator):
 
         Where z is not clamped, dz/dlog_alpha = (zeta - gamma) s (1 - s) / beta; it is 0 where z is.
         """
-        s = torch.sigmoid((noise + log_alpha) / self.temperature)
-        stretched = s * (self.zeta - self.gamma) + self.gamma
-        z = stretched.clamp(0, 1)
-        slope = (self.zeta - self.gamma) / self.temperature * s * (1 - s)
-        return z, slope * (z == stretched)
+        s = (noise + log_alpha).div_(self.temperature).sigmoid_()
+        stretched = (s * (self.zeta - self.gamma)).add_(self.gamma)
+        with torch.no_grad():
+            slope = torch.addcmul(s, s, s, value=-1).mul_((self.zeta - self.gamma) / self.temperature)
+            slope = torch.ops.aten.hardtanh_backward(slope, stretched, 0, 1)  # 0 where z is clamped
+        return (stretched.clamp(0, 1) if stretched.requires_grad else stretched.clamp_(0, 1)), slope
 
     def probability(self, log_alpha: Tensor) -> Tensor:
         """P(z != 0), shaped as ``log_alpha`` (eq. 12)."""
@@ -91,9 +92,9 @@ class HardConcrete(Estimator):
         return p * (1 - p)
 
     def probability_with_slope(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """P(z != 0) and P (1 - P), [G] each, in float64, without a graph."""
+        """P(z != 0) and P (1 - P), [G] each, without a graph, for the solver's step."""
         with torch.no_grad():
-            p = torch.sigmoid(log_alpha.double() - self._shift)
+            p = (exact(log_alpha) - self._shift).sigmoid_()
             return p, torch.addcmul(p, p, p, value=-1)
 
     def quantile(self, log_alpha: Tensor, level: float) -> Tensor:

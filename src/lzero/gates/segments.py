@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 
 
+LONG = 1 << 14  # gates beyond which memory sets the pace, and no longer the number of operations
+_FEW = 16  # stretches that are summed one by one
+
+
 class Segments:
     """Consecutive stretches of a vector of all gates, as many gates each as ``sizes`` says.
 
@@ -19,18 +23,25 @@ class Segments:
     def __init__(self, sizes: Sequence[int]) -> None:
         self.lengths = torch.tensor(list(sizes), dtype=torch.long)
         self.offsets = torch.cat([self.lengths.new_zeros(1), self.lengths.cumsum(0)])
-        self._total = int(self.offsets[-1])
+        self._sizes = [int(size) for size in sizes]
+        self._total = sum(self._sizes)
+        self._one_by_one = self._total >= LONG and len(self._sizes) <= _FEW
 
     def to(self, device: torch.device) -> None:
         """Move to ``device``, in place."""
         self.lengths, self.offsets = self.lengths.to(device), self.offsets.to(device)
 
     def sums(self, values: Tensor) -> Tensor:
-        """``values`` [G], of a floating type, summed over each stretch: [n]."""
-        return torch.segment_reduce(values, "sum", offsets=self.offsets, unsafe=True)
+        """``values`` [G], of a floating type, summed over each stretch: float64 [n]."""
+        if self._one_by_one:
+            return torch.stack([piece.sum() for piece in torch.split(values, self._sizes)]).double()
+        return torch.segment_reduce(values.double(), "sum", offsets=self.offsets, unsafe=True)
 
     def expand(self, each: Tensor) -> Tensor:
         """``each`` [n, ...] repeated for every gate of its stretch: [G, ...]."""
+        if self._one_by_one:
+            rows = zip(torch.split(each, 1), self._sizes, strict=True)
+            return torch.cat([row.expand(size, *row.shape[1:]) for row, size in rows])
         return each.repeat_interleave(self.lengths, 0, output_size=self._total)
 
     def first_largest(self, score: Tensor) -> Tensor:

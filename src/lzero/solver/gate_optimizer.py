@@ -48,9 +48,35 @@ class GateOptimizer:
 
     def step(self, skip: Tensor | None = None) -> None:
         """Move the gates by their gradient; where ``skip``, float32 [], is 1, nothing changes (own Adam alone)."""
-        if self.own and skip is not None:
+        if skip is None or not self.own:
+            self._optimizer.step()
+        elif state := self._optimizer.state.get(self._log_alpha):
+            self._fused(state, skip)
+        else:
             self._optimizer.found_inf = skip  # type: ignore[attr-defined]
-        self._optimizer.step()
+            self._optimizer.step()
+
+    def _fused(self, state: Mapping[str, Tensor], skip: Tensor) -> None:
+        """What torch.optim.Adam does with ``found_inf``, without its way through Python."""
+        options = self._optimizer.param_groups[0]
+        steps = state["step"].add_(1)
+        torch._fused_adam_(
+            [self._log_alpha],
+            [self._log_alpha.grad],  # type: ignore[list-item]
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
+            [],
+            [steps],
+            lr=options["lr"],
+            beta1=options["betas"][0],
+            beta2=options["betas"][1],
+            weight_decay=options["weight_decay"],
+            eps=options["eps"],
+            amsgrad=False,
+            maximize=False,
+            found_inf=skip,
+        )
+        steps.sub_(skip)
 
     @property
     def skips_on_device(self) -> bool:

@@ -154,7 +154,7 @@ class Solver(Seam):
         if pull is None:
             gradient.add_(point.pull(coefficients) * slope)
         else:
-            gradient.addcmul_(pull, coefficients)
+            gradient.addcmul_(pull, coefficients.to(pull.dtype))
         self._dual.ascend(violation, finite)
 
     def _strength(self, point: Point, slope: Tensor, pull: Tensor | None) -> Tensor:
