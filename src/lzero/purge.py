@@ -23,7 +23,7 @@ from lzero.structure.forward import ModulePath, map_tensors
 from lzero.structure.gated import gates_of
 from lzero.structure.run import largest_difference, run
 from lzero.structure.shrink import scale_consumers, shrink
-from lzero.structure.wrapped import unwrap
+from lzero.structure.wrapped import check_unsharded, unwrap
 
 # Of the largest output that differs, by dtype; what remains is rounding in another order of summation.
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
@@ -64,7 +64,7 @@ def purge(
         verify: run the gated and the purged model on the example inputs, count parameters, and compare.
 
     Raises:
-        StructureError: ``model`` has no gates, or the purged model does not run, or does not give the same outputs.
+        StructureError: ``model`` has no gates or is sharded over processes, or the purged model does not run, or does not give the same outputs.
         BudgetError: an infeasible budget.
 
     Warns:
@@ -77,6 +77,7 @@ def purge(
     flag("verify", verify, error=StructureError)
     model = unwrap(model)
     gates = _gates_of_root(model)
+    check_unsharded(model, "purge")
     asked = asked_of(gates) if constraints is None else constraints
     budgets = Budgets(asked, gates, "purge") if constraints is not None or asked else None
     settled = _settled(gates, budgets, given=constraints is not None, settle=settle)

@@ -46,6 +46,7 @@ class Gates(nn.Module):
     Attributes:
         ledger: what a seam keeps with the gates, by name: it rides in the model's state dict, and copies have a copy.
         restored: what a state dict brought for the seam that trains these gates, until that takes it up.
+        loaded: whether a state dict has been loaded since the processes of a training last agreed on theirs.
         held: the gates [G] of a training that has settled already; None while they are drawn.
         holder: what the seam that trains these gates is known by; None on a copy.
     """
@@ -89,6 +90,7 @@ class Gates(nn.Module):
         self.per_example = per_example
         self.ledger: dict[str, Tensor] = {}
         self.restored: dict[str, Tensor] | None = None
+        self.loaded = False
         self.held: Tensor | None = None
         self.holder: object | None = None
         self.history = History()
@@ -392,6 +394,7 @@ class Gates(nn.Module):
         self._draw = None
         rest = {name: value.detach().clone() for name, value in state.items() if name != "held"}
         self.restored = rest or self.restored
+        self.loaded = True
 
     def _load_from_state_dict(self, *args: Any, **named: Any) -> None:
         """Load as any module, but keep ``log_alpha`` the tensor that its optimizer knows, also with ``assign=True``."""

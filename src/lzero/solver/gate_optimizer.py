@@ -114,10 +114,15 @@ class GateOptimizer:
 
 
 def _adam(log_alpha: Tensor, lr: float) -> torch.optim.Optimizer:
+    """Adam with its state made at once: what loads a checkpoint in place finds every tensor there."""
     try:  # fused: one kernel, which a flag on the device can tell to change nothing
-        return torch.optim.Adam([log_alpha], lr=lr, fused=True)
+        optimizer = torch.optim.Adam([log_alpha], lr=lr, fused=True)
     except RuntimeError:  # no such kernel on this device
-        return torch.optim.Adam([log_alpha], lr=lr)
+        optimizer = torch.optim.Adam([log_alpha], lr=lr)
+    device = log_alpha.device if optimizer.defaults["fused"] else torch.device("cpu")
+    moments = {name: torch.zeros_like(log_alpha, requires_grad=False) for name in ("exp_avg", "exp_avg_sq")}
+    optimizer.state[log_alpha] = {"step": torch.zeros((), dtype=torch.float32, device=device), **moments}
+    return optimizer
 
 
 def _checked(optimizer: object, log_alpha: Tensor) -> torch.optim.Optimizer:

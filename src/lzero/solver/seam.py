@@ -67,6 +67,7 @@ class Seam:
         self._skipped = torch.zeros(1, device=self._device)
         self._one = torch.ones((), device=self._device)
         self._skipped_at_last_look = 0
+        self._agreed = False
 
     @property
     def steps(self) -> int:
@@ -99,6 +100,7 @@ class Seam:
             NonFiniteError: the gradient has not been finite for many steps in a row.
         """
         self._continue()
+        self._agree()
         gates = self.gates
         if gates.held is not None or not self.trains:
             if gates.held is None:
@@ -260,15 +262,34 @@ class Seam:
             raise SolverError(f"the gates have no gradient: {gates.history.why_no_gradient()}")
         if scaler is not None and not gates.estimator.losses:
             gradient.div_(_scale_of(scaler))
-        if distributed.is_available() and distributed.is_initialized():
-            processes = distributed.get_world_size(self._group)
-            if processes > 1:
-                if not self.steps:  # once: one process's gates for all
-                    first = 0 if self._group is None else distributed.get_global_rank(self._group, 0)
-                    distributed.broadcast(gates.log_alpha.data, first, group=self._group)
-                distributed.all_reduce(gradient, group=self._group)
-                gradient.div_(processes)
+        processes = self._processes()
+        if processes > 1:
+            distributed.all_reduce(gradient, group=self._group)
+            gradient.div_(processes)
         return gradient
+
+    def _processes(self) -> int:
+        several = distributed.is_available() and distributed.is_initialized()
+        return distributed.get_world_size(self._group) if several else 1
+
+    def _agree(self) -> None:
+        """At the first step, and after a state dict was loaded: the gates and the state of one process for all.
+
+        What ``torch.distributed.checkpoint`` loads from one process gives the others tensors that their model has, and
+        leaves out the state of the training.
+        """
+        gates = self.gates
+        if (self._agreed and not gates.loaded) or self._processes() < 2:
+            return
+        first = 0 if self._group is None else distributed.get_global_rank(self._group, 0)
+        distributed.broadcast(gates.log_alpha.data, first, group=self._group)
+        state = {name: tensor.detach().cpu() for name, tensor in gates.training_state().items()}
+        sent = [state]
+        distributed.broadcast_object_list(sent, first, group=self._group)
+        if not _alike(sent[0], state):
+            gates.restore(sent[0])
+            self._continue()
+        self._agreed, gates.loaded = True, False
 
     def _note(self, skip: Tensor) -> None:
         """Count a step that is skipped where ``skip``, float32 [], is 1, and look at the count now and then."""
@@ -298,6 +319,10 @@ class Seam:
                 "fresh=True to go on with other values"
             )
         object.__setattr__(self, name, value)
+
+
+def _alike(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
 def checked_gates(who: str, gates: object) -> Gates:

@@ -10,7 +10,34 @@ from torch import Tensor, nn
 from lzero.gates.gates import Gates
 from lzero.structure.gated import gated_leaves, gates_on, ungated
 
-PREFIX = "lzero."
+_NAME = "lzero"
+PREFIX = f"{_NAME}."
+
+
+class Place:
+    """What the entries ``lzero.*`` of a state dict hang on: an attribute of the model, with any attribute itself.
+
+    ``torch.distributed.checkpoint`` looks up every key of a state dict as a path of attributes, and stops where there
+    is none.
+    """
+
+    def __getattr__(self, name: str) -> Place:
+        """Itself: what is below it lies in the ledger of the gates."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self
+
+
+def show_place(model: nn.Module) -> None:
+    """Give ``model`` the attribute that the saved entries hang on, where it has none of that name."""
+    if not hasattr(model, _NAME):
+        setattr(model, _NAME, Place())
+
+
+def hide_place(model: nn.Module) -> None:
+    """Take it away again."""
+    if isinstance(model.__dict__.get(_NAME), Place):
+        del model.__dict__[_NAME]
 
 
 def save_training(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

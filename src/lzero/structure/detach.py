@@ -8,11 +8,11 @@ from torch.nn.utils import parametrize
 
 from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
-from lzero.structure.checkpoint import HOOKS
+from lzero.structure.checkpoint import HOOKS, hide_place
 from lzero.structure.copies import deep_copy
 from lzero.structure.gated import gated_leaves, gates_of, gates_on, require_gates, ungated
 from lzero.structure.recurrent import unfollow_gates
-from lzero.structure.wrapped import unwrap
+from lzero.structure.wrapped import check_unsharded, unwrap
 
 
 def without_gates(model: nn.Module) -> nn.Module:
@@ -36,10 +36,11 @@ def detach_gates(model: nn.Module) -> nn.Module:
             ``AveragedModel``, of which the part that was wrapped is returned.
 
     Raises:
-        StructureError: ``model`` has no gates.
+        StructureError: ``model`` has no gates, or is sharded over processes.
     """
     model = unwrap(model)
     gates = require_gates(model)
+    check_unsharded(model, "detach_gates")
     z = gates.evaluate(gates.open_mask())
     for tensor, factor in factors(model, z):
         tensor.mul_(factor)
@@ -82,6 +83,7 @@ def strip(model: nn.Module, gates: Gates) -> None:
             function = getattr(hook, "hook", hook)
             if getattr(function, "__self__", None) is gates or function in HOOKS:
                 del hooks[key]
+    hide_place(model)
     model.__dict__.pop("_ddp_params_and_buffers_to_ignore", None)
 
 

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
-from lzero.structure.checkpoint import load_training, save_training
+from lzero.structure.checkpoint import load_training, save_training, show_place
 from lzero.structure.detach import factors
 from lzero.structure.gated import gated_leaves, gates_on
 from lzero.structure.positions import Maps
@@ -34,6 +34,7 @@ def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> No
         model.register_forward_pre_hook(gates.draw)
         model.register_load_state_dict_pre_hook(load_training)  # type: ignore[no-untyped-call]
         model.register_state_dict_post_hook(save_training)  # type: ignore[no-untyped-call]
+        show_place(model)
         _hide_from_data_parallel(model)
         if rescale:
             with torch.no_grad():

@@ -56,6 +56,28 @@ def check_unwrapped(model: nn.Module) -> None:
             )
 
 
+def check_unsharded(model: nn.Module, what: str) -> None:
+    """Raise where this process has only a part of the weights of ``model``.
+
+    Args:
+        model: a model, unwrapped.
+        what: the function to call on the gathered model, such as ``"purge"``.
+
+    Raises:
+        StructureError: with the way to the whole model.
+    """
+    kinds = [place[1] for module in model.modules() for place in _SHARDED if _is(module, place)]
+    name = next((name for name, parameter in model.named_parameters() if is_distributed(parameter)), None)
+    if kinds or name is not None:
+        raise StructureError(
+            f"{type(model).__name__}: its weights are sharded over the processes "
+            f"({kinds[0] if kinds else f'{name} is a DTensor'}); gather them and {what} a plain model: on all processes "
+            "state = torch.distributed.checkpoint.state_dict.get_model_state_dict(model, "
+            "options=StateDictOptions(full_state_dict=True)), then on one of them attach gates to a fresh model as "
+            f"they were, load_state_dict(state) into it, and lzero.{what} that"
+        )
+
+
 def unwrap(model: nn.Module) -> nn.Module:
     """The user's module inside DistributedDataParallel, DataParallel, torch.compile and AveragedModel, nested any way.
 
