@@ -157,12 +157,6 @@ def _doubts(
     return [f"{text}: {'; '.join(reasons or [_default_reason(kind)])}"]
 
 
-def _as_attached(gates: Gates) -> bool:
-    """Whether all gates of a group are alike, as only those are that nothing has moved yet."""
-    log_alpha = gates.log_alpha.detach()
-    return all(bool((part == part[..., :1]).all()) for part in gates.pieces(log_alpha))
-
-
 def _default_reason(kind: str) -> str:
     if kind in ("Penalty", "Elbo"):
         return f"{kind} trains towards no density; with lzero.Solver the training goes there itself"
