@@ -12,12 +12,12 @@ from torch import Tensor
 from lzero.checks import choice, real, shown
 from lzero.errors import SolverError
 
-_SMALLEST_RATE, _LARGEST_RATE, _SUM_OF_RATES = 0.01, 0.1, 10.0
+_SMALLEST_RATE, _LARGEST_RATE, _SUM_OF_RATES = 0.01, 0.15, 20.0
 DUALS = ("sgd", "nupi")
 
 
 def default_dual_lr(anneal_steps: int) -> float:
-    """Step size of the ascent: 0.01, or 10 / anneal_steps where that is more, but at most 0.1.
+    """Step size of the ascent: 0.01, or 20 / anneal_steps where that is more, but at most 0.15.
 
     A short training has as little time to raise lambda as it has to close gates. ``figures/defaults.py`` measures it.
     """

@@ -49,7 +49,7 @@ class Solver(Seam):
         gate_lr: rate of the gates' Adam; by default 100 / total_steps, from 0.02 to 0.2.
         optimizer: an optimizer of your own over ``[gates.log_alpha]``, in place of that Adam.
         schedule: ``"cubic"``, ``"fixed"`` or a function (target, progress in [0, 1]) -> annealed target.
-        dual_lr: step size of the ascent; by default 0.01, and 10 / anneal_steps (at most 0.1) where that is more.
+        dual_lr: step size of the ascent; by default 0.01, and 20 / anneal_steps (at most 0.15) where that is more.
         dual: ``"sgd"`` (plain ascent) or ``"nupi"`` (proportional-integral control, cooper's nuPI).
         dual_options: further arguments of the dual optimizer (``Kp``, ``Ki``, ``ema_nu``, ``momentum``).
         restarts: set lambda to 0 where its sign and that of the violation disagree (for lambda >= 0: where the
