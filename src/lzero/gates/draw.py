@@ -57,7 +57,7 @@ class Draw:
             else:
                 pieces = torch.split(z + _tangent(log_alpha, self.slope) if link else z, sizes, -1)
             self._pieces, self._linked = pieces, link
-        return pieces  # type: ignore[no-any-return]
+        return pieces
 
 
 def _tangent(log_alpha: Tensor, slope: Tensor | None) -> Tensor:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-
 LONG = 1 << 14  # gates beyond which memory sets the pace, and no longer the number of operations
 _FEW = 16  # stretches that are summed one by one
 
