@@ -1,4 +1,8 @@
-"""Gated models under torch.compile: one graph, the gradients of the eager model, new gates every step."""
+"""Gated models under torch.compile: no graph break, the gradients of the eager model, new gates every step.
+
+torch.compile calls the hooks of a model of the user's own outside of the graph of its forward, the draw too, which
+becomes a graph of its own then; those of an nn.Sequential lie within it.
+"""
 
 import copy
 
@@ -101,6 +105,12 @@ def check_gradients(case, backend, monkeypatch):
         torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-6)
 
 
+def check_compiled_once(graphs):
+    """The draw and the forward, at the first step, whatever the solver changes later."""
+    assert graphs[0] <= 2 and graphs == graphs[:1] * len(graphs), graphs
+    assert not counters["graph_break"]
+
+
 def train(case, backend, steps=20, target=0.5):
     model, gates, x = built(case)
     forward = torch.compile(model, backend=backend, fullgraph=True)
@@ -114,9 +124,8 @@ def train(case, backend, steps=20, target=0.5):
         solver.step()
         optimizer.step()
         graphs.append(counters["stats"]["unique_graphs"])
-        losses.append(float(loss))
-    assert graphs == [1] * steps, graphs  # no recompilation, whatever the solver changes
-    assert not counters["graph_break"]
+        losses.append(loss.item())
+    check_compiled_once(graphs)
     return model, forward, x, losses
 
 
@@ -124,8 +133,8 @@ def train(case, backend, steps=20, target=0.5):
 def test_there_is_no_graph_break(case):
     model, _gates, x = built(case)
     found = torch._dynamo.explain(model)(x)
-    assert found.graph_break_count == 0, found.break_reasons
-    assert found.graph_count == 1
+    assert not found.break_reasons and not counters["graph_break"]
+    assert found.graph_count <= 2
 
 
 @ALL
@@ -167,13 +176,14 @@ def test_a_model_compiled_in_place_trains_and_is_purged():
     model, gates, x = built("mlp, unit")
     model.compile(backend="aot_eager", fullgraph=True)
     solver = lzero.Solver(gates, 0.5, total_steps=30)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer, graphs = torch.optim.Adam(model.parameters(), lr=1e-3), []
     for _ in range(30):
         optimizer.zero_grad()
         loss_of(model(x)).backward()
         solver.step()
         optimizer.step()
-    assert counters["stats"]["unique_graphs"] == 1
+        graphs.append(counters["stats"]["unique_graphs"])
+    check_compiled_once(graphs)
     assert 0 <= 0.5 - lzero.purge(model).certificate.deployed["params"] < 0.1
     twin = copy.deepcopy(model)
     with torch.no_grad():
