@@ -57,7 +57,7 @@ class Estimator(ABC):
         """dP(z != 0) / d log_alpha, shaped as ``log_alpha``."""
 
     def probability_with_slope(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """:meth:`probability` [G] and :meth:`probability_slope` for the solver's step: exact, without a graph."""
+        """:meth:`probability` [G] and :meth:`probability_slope` of :func:`exact` parameters, without a graph."""
         with torch.no_grad():
             exactly = exact(log_alpha)
             return self.probability(exactly), self.probability_slope(exactly)

@@ -22,14 +22,20 @@ class Gate(nn.Module):
 
     Args:
         gates: where the values come from; registered as a submodule by the owner alone.
-        index: long, [n]: the gate of each position of ``dim``, G for an ungated one.
+        indices: each long, [n]: the gate of each position of ``dim``, G for an ungated one; the gates that several
+            have for one position multiply (a feature of a gated channel).
         dim: the dim gated; -1 for one gate an element of the flattened tensor.
         owner: register ``gates`` here; exactly one Gate of a model does.
         siblings: names of all parameters of the module that the tensor belongs to, in order.
     """
 
     def __init__(
-        self, gates: Gates, index: Tensor, dim: int, owner: bool = False, siblings: tuple[str, ...] = ()
+        self,
+        gates: Gates,
+        indices: Sequence[Tensor],
+        dim: int,
+        owner: bool = False,
+        siblings: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.siblings = siblings
@@ -37,11 +43,11 @@ class Gate(nn.Module):
         if owner:
             self.gates = gates
         self.dim = dim
-        self._layout = Layout(index, gates.sizes)
+        self._layouts = [Layout(index, gates.sizes) for index in indices]
 
     def factor(self, values: Tensor, like: Tensor) -> Tensor:
         """``values`` [G] at the positions of this tensor, 1 where ungated, shaped to broadcast against ``like``."""
-        return self._shaped(self._layout.expand(self._gates[0].pieces(values.to(like))), like)
+        return self._shaped(self._along(self._gates[0].pieces(values.to(like))), like)
 
     def forward(self, weight: Tensor) -> Tensor:
         """``weight`` times its gates, of the same shape."""
@@ -49,7 +55,7 @@ class Gate(nn.Module):
         if gates.by_example:
             return weight
         draw = gates.current()
-        factor = self._shaped(self._layout.expand(draw.pieces(gates.log_alpha, gates.reached)), weight)
+        factor = self._shaped(self._along(draw.pieces(gates.log_alpha, gates.reached)), weight)
         if torch.compiler.is_compiling():
             return weight * factor.to(weight.dtype)
         gates.check_recomputation()
@@ -75,12 +81,20 @@ class Gate(nn.Module):
                 f"{type(layer).__name__.removeprefix('Parametrized')}: gates for each example need a batch, found an "
                 f"input {tuple(x.shape)}; attach gates with per_example=False"
             )
-        z = self._layout.expand(gates.current(len(x)).pieces(gates.log_alpha, gates.reached))  # [B, n]
+        z = self._along(gates.current(len(x)).pieces(gates.log_alpha, gates.reached))  # [B, n]
         channel = x.dim() - 1 if linear else 1
         factor = z.view([len(x), *(-1 if d == channel else 1 for d in range(1, x.dim()))])
         gates.check_recomputation()
         named = {name: value for name, value in named.items() if name != "input"}
         return (x * factor.to(x.dtype), *rest), named
+
+    def _along(self, pieces: Sequence[Tensor]) -> Tensor:
+        """The factor of every position, [..., n], from the gates of every group."""
+        first, *more = self._layouts
+        factor = first.expand(pieces)
+        for layout in more:
+            factor = factor * layout.expand(pieces)
+        return factor
 
     def _shaped(self, z: Tensor, like: Tensor) -> Tensor:
         return z.view(like.shape) if self.dim < 0 else z.view([-1 if d == self.dim else 1 for d in range(like.dim())])

@@ -18,7 +18,7 @@ from lzero.structure.recurrent import follow_gates
 from lzero.structure.shrink import find_tensor
 from lzero.structure.snapshot import Snapshot
 
-Place = tuple[nn.Module, str, int, Tensor]  # module, parameter name, dim, gate of each position
+Place = tuple[nn.Module, str, int, Sequence[Tensor]]  # module, parameter name, dim, gates of each position
 _IGNORED = "_ddp_params_and_buffers_to_ignore"  # what DistributedDataParallel reads from a module
 
 
@@ -50,9 +50,9 @@ def _parametrize(places: Sequence[Place], gates: Gates) -> None:
     orders: dict[nn.Module, tuple[str, ...]] = {}
     first = True
     with gates.fixed(torch.ones(len(gates))):  # registration reads the weights, and must draw nothing
-        for module, leaf, dim, index in places:
+        for module, leaf, dim, stack in places:
             siblings = orders.setdefault(module, tuple(module._parameters))
-            gate = Gate(gates, index, dim, owner=first, siblings=siblings)
+            gate = Gate(gates, stack, dim, owner=first, siblings=siblings)
             parametrize.register_parametrization(module, leaf, gate)
             first = False
     for module in orders:
@@ -65,13 +65,13 @@ def _parametrize(places: Sequence[Place], gates: Gates) -> None:
 
 
 def _every_alias(model: nn.Module, maps: Maps) -> list[Place]:
-    """The (module, parameter name, dim, index) of every registration, over all names of a tied parameter."""
+    """The (module, parameter name, dim, maps) of every registration, over all names of a tied parameter."""
     places: list[Place] = []
     for (name, dim), stack in maps.items():
         tensor = find_tensor(model, name)
         for module in model.modules():
             for leaf in [leaf for leaf, parameter in module._parameters.items() if parameter is tensor]:
-                places += [(module, leaf, dim, index) for index in stack]
+                places.append((module, leaf, dim, stack))
     return places
 
 
