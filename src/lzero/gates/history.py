@@ -34,7 +34,7 @@ class History:
         Raises:
             SolverError: it runs inside of an optimizer that compares losses, which noise makes meaningless.
         """
-        if training and self._watched < _WATCHED:
+        if training and (self._watched < _WATCHED or self._trained == 1):  # a second forward, and no step between
             self._watched += 1
             _check_caller()
         if self._refused:

@@ -312,6 +312,17 @@ class Seam:
         deployed = self._model_cost.fraction(self.gates.open_mask())
         return {"expected": float(expected), "deployed": float(deployed)}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The state of a copy or a pickle, which takes its gates along."""
+        return {**self.__dict__, "_holds": self.gates.holder is self._holder}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._holder = object()
+        if self.__dict__.pop("_holds"):  # copied with its gates, it is theirs; and shares memory with their ledger
+            self.gates.holder = self._holder
+            self._write()
+
     def __setattr__(self, name: str, value: object) -> None:
         if not name.startswith("_") and "_holder" in self.__dict__:
             raise SolverError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from lzero.checks import flag, real
 from lzero.constraints import Budgets, Constraint, asked_for
 from lzero.cost import Measure, Point
-from lzero.errors import SolverError
+from lzero.errors import LzeroWarning, SolverError
 from lzero.gates.gates import Gates
 from lzero.settle import settle
 from lzero.solver.dual import Multipliers, default_dual_lr
@@ -21,6 +22,12 @@ from lzero.solver.seam import Seam, checked_gates
 
 _MEMORY = 0.99  # of the running mean of the loss gradient's norm
 _TINY = 1e-30
+SHORTEST = 100
+"""Optimizer steps below which a Solver warns.
+
+On digits (MLP 64-300-100-10, Adam, four seeds at 10 % and 30 %) trainings of 60 steps ended within a ninth of the
+target before settling, of 50 up to a half above it, and of 20 hardly below the whole network.
+"""
 
 
 class Solver(Seam):
@@ -63,6 +70,9 @@ class Solver(Seam):
     Raises:
         BudgetError: a malformed or infeasible budget; the message has the smallest feasible density.
         SolverError: arguments that do not fit together, or gates that have been trained for another budget or length.
+
+    Warns:
+        LzeroWarning: fewer than 100 ``total_steps``, which are too few for gates to follow.
     """
 
     def __init__(
@@ -98,6 +108,14 @@ class Solver(Seam):
         share = real("finetune", share, least=0, below=1, expected="a share in [0, 1)", error=SolverError)
         if share and total_steps is None:
             raise SolverError("finetune: is a share of total_steps; give total_steps too")
+        if total_steps is not None and total < SHORTEST:
+            warnings.warn(
+                f"total_steps: {total} optimizer steps are few for gates to reach a density; below about {SHORTEST}, "
+                "expect settling, and not the training, to choose a part of what is shipped (the certificate says how "
+                "far it was); count optimizer steps, such as epochs * len(loader), and not epochs",
+                LzeroWarning,
+                stacklevel=2,
+            )
         parts = len(budgets.names)
         rate = default_gate_lr(total) if gate_lr is None else gate_lr
         rate = real("gate_lr", rate, above=0, expected="a positive number", error=SolverError)
