@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := test
-.PHONY: venv test test-all lint demo figures study clean
+.PHONY: venv test test-all lint demo bench gpu-check figures study clean
 
 venv: $(STAMP)
 
@@ -29,6 +29,14 @@ test-all: lint
 
 demo: $(STAMP)
 	$(BIN)/lzero compare --data digits --target 0.1 --out runs/demo --resume
+
+# What gates cost, in a quarter of an hour on a machine that does nothing else; BENCH="--only step MLP" for a part.
+bench: $(STAMP)
+	$(BIN)/python benchmarks/bench.py $(BENCH)
+
+# All that needs a CUDA device, in a few minutes.
+gpu-check: $(STAMP)
+	$(BIN)/python benchmarks/gpu_check.py --out runs/gpu-check
 
 # One script a figure, in figures/, named after the figure it makes. DATA is a folder with MNIST's IDX files.
 DATA ?= data

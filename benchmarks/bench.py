@@ -1,6 +1,6 @@
 """What gates cost: time of a training step and of the solver's, operations, waits for the device, bytes, set-up.
 
-    python benchmarks/bench.py [--only step MLP ...] [--repeats 60] [--compile] [--device cuda]
+    python benchmarks/bench.py [--only step MLP ...] [--repeats 80] [--compile] [--device cuda]
 
 Writes bench.csv, bench.md and bench.png beside this script, or into --out. One thread.
 """
@@ -154,7 +154,9 @@ def measured(kinds, names, repeats, device, granularities=None):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help=f"of {', '.join((*KINDS, *NETWORKS))}")
-    parser.add_argument("--repeats", type=int, default=200, help="pairs of steps of the MLP; a quarter of the others")
+    parser.add_argument(
+        "--repeats", type=int, default=80, help="pairs of blocks of steps of the MLP; a quarter of the others"
+    )
     parser.add_argument("--compile", action="store_true", help="torch.compile'd networks too, which takes minutes")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)

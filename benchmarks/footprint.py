@@ -25,8 +25,10 @@ def tensors_behind(*roots):
                 found[id(thing)] = thing
                 queue.append(thing.grad if thing.is_leaf else None)
         elif isinstance(thing, np.ndarray):
-            found[id(thing)] = thing
-            queue.append(thing.base)
+            if isinstance(thing.base, np.ndarray):
+                queue.append(thing.base)
+            else:
+                found[id(thing)] = thing
         elif isinstance(thing, Mapping):
             queue += [*thing.keys(), *thing.values()]
         elif isinstance(thing, list | tuple | set | frozenset):
