@@ -86,6 +86,9 @@ class World:
         )
         self.masked = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
         self.masks = lzero.attach_gates(self.masked, self.x, estimator=distributions.Mask())
+        scored = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+        self.arm = lzero.attach_gates(scored, self.x, estimator=distributions.ARM())
+        scored(self.x)
         self.recorder = lzero.Recorder()
         self.recorder.append(loss=0.5)
         self.folder = folder
@@ -97,10 +100,13 @@ class World:
             (random.getstate(), str(np.random.get_state())),
             (list(self.recorder), {name: t.clone() for name, t in self.gates.ledger.items()}, self.gates.holder),
             (self.gates.log_alpha.grad.clone(), self.gates.held, self.gates._fixed, sorted(self.folder.iterdir())),
+            self.arm.log_alpha.detach().clone(),
+            self.arm.log_alpha.grad,
         )
 
 
 def unchanged(before, after):
+    assert torch.equal(before[6], after[6]) and before[7] is after[7]
     for one, two in zip(before[:3], after[:3], strict=True):
         same(one, two)
     assert before[3] == after[3], "a global generator moved"
@@ -128,7 +134,12 @@ def bernoulli(kind):
 TARGETS = {
     "discover": (
         lambda w, **n: lzero.discover(**n),
-        {"model": lambda w: w.plain, "example_inputs": lambda w: w.x, "granularity": lambda w: "unit", "ignore": lambda w: ()},
+        {
+            "model": lambda w: w.plain,
+            "example_inputs": lambda w: w.x,
+            "granularity": lambda w: "unit",
+            "ignore": lambda w: (),
+        },
     ),
     "attach_gates": (
         lambda w, **n: lzero.attach_gates(**n),
@@ -241,7 +252,11 @@ TARGETS = {
     "Gates.fixed": (fixed, {"z": lambda w: torch.ones(6)}),
     "Gates.score": (
         lambda w, **n: w.gates.score(**n),
-        {"loss": lambda w: 0.5, "closure": lambda w: (lambda: 0.5)},
+        {"loss": lambda w: 0.5, "closure": lambda w: lambda: 0.5},
+    ),
+    "ARM.score": (
+        lambda w, **n: w.arm.score(**n),
+        {"loss": lambda w: 0.5, "closure": lambda w: lambda: 0.25},
     ),
     "Plan.save": (lambda w, **n: w.plan.save(**n), {"path": lambda w: w.folder / "again"}),
     "Plan.load": (lambda w, **n: lzero.Plan.load(**n), {"path": lambda w: w.folder / "plan"}),
@@ -292,7 +307,10 @@ def test_any_argument_is_taken_or_refused_without_a_trace(name, tmp_path, monkey
         if target != name:
             continue
         made += 1
-        named = {parameter: (WRONG[wrong[parameter]]() if parameter in wrong else make(world)) for parameter, make in right.items()}
+        named = {
+            parameter: (WRONG[wrong[parameter]]() if parameter in wrong else make(world))
+            for parameter, make in right.items()
+        }
         before = world.state()
         again = False
         try:
@@ -341,5 +359,7 @@ def test_a_solver_takes_numbers_of_numpy(tmp_path):
     solver = lzero.Solver(world.gates, np.float64(0.8), **numbers)
     world.model(world.x).sum().backward()
     solver.step()
-    assert lzero.Penalty(world.gates, np.float32(0.1), total_steps=np.int32(10), fresh=True).coefficient == pytest.approx(0.1)
+    assert lzero.Penalty(
+        world.gates, np.float32(0.1), total_steps=np.int32(10), fresh=True
+    ).coefficient == pytest.approx(0.1)
     assert world.model.state_dict()["lzero.steps"].item() == 0

@@ -64,7 +64,8 @@ def purge(
         verify: run the gated and the purged model on the example inputs, count parameters, and compare.
 
     Raises:
-        StructureError: ``model`` has no gates or is sharded over processes, or the purged model does not run, or does not give the same outputs.
+        StructureError: ``model`` has no gates or is sharded over processes, or the purged model does not run, or does
+            not give the same outputs.
         BudgetError: an infeasible budget.
 
     Warns:

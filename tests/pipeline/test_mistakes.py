@@ -5,13 +5,12 @@ import pickle
 
 import pytest
 import torch
-from pipeline.loop import BATCHES, accuracy, batches, digits, gated, mlp, train
+from pipeline.loop import BATCHES, batches, digits, gated, mlp, train
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import lzero
-from lzero.gates import ARM, HardConcrete, LogNormal, StraightThrough
 
 SHORT = 5 * BATCHES
 
@@ -58,7 +57,9 @@ def test_a_resumed_run_that_asks_for_something_else_is_refused_unless_fresh(chan
     target = asked.pop("target")
     again, gates = gated(24, seed=1)
     again.load_state_dict(model.state_dict())
-    with pytest.raises(lzero.SolverError, match=r"have been trained for 5 steps by a Solver \(0\.5 of the params.*fresh"):
+    with pytest.raises(
+        lzero.SolverError, match=r"have been trained for 5 steps by a Solver \(0\.5 of the params.*fresh"
+    ):
         lzero.Solver(gates, target, **asked)
     assert lzero.Solver(gates, target, fresh=True, **asked).steps == 0
 
@@ -174,7 +175,7 @@ def test_a_target_cannot_be_set_afterwards():
     "wrap", [torch.nn.DataParallel, torch.compile, torch.optim.swa_utils.AveragedModel], ids=lambda wrap: wrap.__name__
 )
 def test_a_wrapped_model_is_told_to_attach_first(wrap):
-    with pytest.raises(lzero.StructureError, match="is wrapped already, by .*; attach gates to the plain model first"):
+    with pytest.raises(lzero.StructureError, match=r"is wrapped already, by .*; attach gates to the plain model first"):
         lzero.attach_gates(wrap(mlp(24)), torch.zeros(2, 64))
 
 
@@ -191,7 +192,9 @@ class Lit(nn.Module):
 
 def test_a_module_around_the_model_is_told_what_to_purge():
     model, _, _ = small()
-    with pytest.raises(lzero.StructureError, match=r"its gates belong to a part of it, 'model'.*lzero\.purge\(model\.model\)"):
+    with pytest.raises(
+        lzero.StructureError, match=r"its gates belong to a part of it, 'model'.*lzero\.purge\(model\.model\)"
+    ):
         lzero.purge(Lit(model))
     lzero.purge(Lit(model).model)
 
@@ -356,7 +359,9 @@ def test_the_optimizer_of_a_purged_model_comes_back_beside_load_purged():
 
 def test_order_of_parameters_and_memory_format_are_kept():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU(), nn.Conv2d(6, 2, 3))
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU(), nn.Conv2d(6, 2, 3)
+    )
     model.to(memory_format=torch.channels_last)
     names = [name for name, _ in model.named_parameters()]
     gates = lzero.attach_gates(model, torch.randn(2, 3, 9, 9))

@@ -67,7 +67,6 @@ def loop(rank, wrapped, solver, gates, accumulate=1):
     }
 
 
-
 class Branched(nn.Module):
     """A layer that no forward uses."""
 

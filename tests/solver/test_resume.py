@@ -190,7 +190,7 @@ def test_another_kind_of_seam_is_refused_unless_fresh():
         lzero.Penalty(problem.gates, 0.1)
     penalty = lzero.Penalty(problem.gates, 0.1, fresh=True)
     problem.train(penalty, 2)
-    with pytest.raises(lzero.SolverError, match="Solver: .* 2 steps by a Penalty"):
+    with pytest.raises(lzero.SolverError, match=r"Solver: .* 2 steps by a Penalty"):
         solver(problem)
 
 
@@ -218,7 +218,7 @@ def test_a_state_of_other_budgets_is_refused_by_a_running_solver_and_changes_not
     one.train(solver(one), 5)
     running = solver(two, total_steps=70)
     two.train(running, 3)
-    with pytest.raises(lzero.SolverError, match="the saved gates were trained for .*, these are trained for"):
+    with pytest.raises(lzero.SolverError, match=r"the saved gates were trained for .*, these are trained for"):
         two.model.load_state_dict(one.model.state_dict())
     assert running.steps == 3
     two.train(running, 1)

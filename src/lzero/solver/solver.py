@@ -101,7 +101,8 @@ class Solver(Seam):
         asked = asked_for("Solver", target_density, measure, constraints)
         budgets = Budgets(asked, gates, "Solver")
         length = anneal_length(total_steps, anneal_steps)
-        total = 2 * length if total_steps is None else int(total_steps)
+        total_steps = None if total_steps is None else int(total_steps)
+        total = 2 * length if total_steps is None else total_steps
         share = real("finetune", finetune, least=0, below=1, expected="a share in [0, 1)", error=SolverError)
         if share and total_steps is None:
             raise SolverError("finetune: is a share of total_steps; give total_steps too")
