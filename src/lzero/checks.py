@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from numbers import Integral, Real
+from pathlib import Path
 
 from lzero.errors import LzeroError
 
@@ -71,6 +73,20 @@ def choice(name: str, value: object, known: Iterable[str], *, error: type[LzeroE
     if isinstance(value, str) and value in words:
         return value
     raise error(f"{name}: expected one of {', '.join(map(repr, words))}, found {shown(value)}")
+
+
+def file_path(name: str, value: object, *, error: type[LzeroError]) -> Path:
+    """``value`` where it names a file: words or a path, and neither a number (a file descriptor) nor bytes.
+
+    Raises:
+        LzeroError: of type ``error``: anything else.
+    """
+    held = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not held or not isinstance(held, str):
+        raise error(f"{name}: expected the name of a file, found {shown(value)}")
+    if not (path := Path(held)).name:
+        raise error(f"{name}: expected the name of a file, found that of a folder, {shown(value)}")
+    return path
 
 
 def shown(value: object, length: int = 80) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+from lzero.checks import file_path, shown
 from lzero.errors import DataError
 
 Value: TypeAlias = float | int | str
@@ -66,8 +67,10 @@ class Recorder:
         Raises:
             DataError: no row has a column of that name.
         """
-        if name not in self._columns:
-            raise DataError(f"Recorder.column: no column {name!r}; there are: {', '.join(self._columns) or 'none yet'}")
+        if not isinstance(name, str) or name not in self._columns:
+            raise DataError(
+                f"Recorder.column: no column {shown(name)}; there are: {', '.join(self._columns) or 'none yet'}"
+            )
         return [row.get(name) for row in self._rows]
 
     def __len__(self) -> int:
@@ -80,12 +83,20 @@ class Recorder:
         return f"Recorder({len(self)} rows: {', '.join(self._columns)})"
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Writes the table at `path`, whole or not at all: a reader never meets half a file."""
-        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(self._columns)
-            for row in self._rows:
-                writer.writerow([_cell(row[name]) if name in row else "" for name in self._columns])
+        """Writes the table at `path`, whole or not at all: a reader never meets half a file.
+
+        Raises:
+            DataError: `path` is no name of a file, or cannot be written.
+        """
+        target = file_path("Recorder.to_csv", path, error=DataError)
+        try:
+            with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(self._columns)
+                for row in self._rows:
+                    writer.writerow([_cell(row[name]) if name in row else "" for name in self._columns])
+        except (OSError, ValueError) as error:  # ValueError: no name at all, by its characters
+            raise DataError(f"{target}: cannot be written ({error}); name a file in a folder of yours") from error
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str]) -> Recorder:
@@ -94,10 +105,11 @@ class Recorder:
         Raises:
             DataError: the file is missing, is not UTF-8, or has a row that does not fit its header.
         """
+        path = file_path("Recorder.from_csv", path, error=DataError)
         try:
             with open(path, newline="", encoding="utf-8") as file:
                 lines = [(number, cells) for number, cells in enumerate(csv.reader(file, strict=True), 1) if cells]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except (OSError, ValueError, csv.Error) as error:
             raise DataError(f"{path}: not readable as a CSV of rows: {error}") from error
 
         recorder = cls()

@@ -1,6 +1,7 @@
 """The README's loop on digits, for the tests of whole trainings."""
 
 import functools
+import itertools
 
 import torch
 from sklearn.datasets import load_digits
@@ -23,7 +24,7 @@ def digits():
 
 def mlp(*hidden):
     sizes = [64, *(hidden or (300, 100))]
-    layers = [module for a, b in zip(sizes, sizes[1:], strict=False) for module in (nn.Linear(a, b), nn.ReLU())]
+    layers = [module for a, b in itertools.pairwise(sizes) for module in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], 10))
 
 

@@ -175,7 +175,7 @@ def test_a_target_cannot_be_set_afterwards():
     "wrap", [torch.nn.DataParallel, torch.compile, torch.optim.swa_utils.AveragedModel], ids=lambda wrap: wrap.__name__
 )
 def test_a_wrapped_model_is_told_to_attach_first(wrap):
-    with pytest.raises(lzero.StructureError, match="is wrapped already, by .*; attach gates to the plain model first"):
+    with pytest.raises(lzero.StructureError, match=r"is wrapped already, by .*; attach gates to the plain model first"):
         lzero.attach_gates(wrap(mlp(24)), torch.zeros(2, 64))
 
 

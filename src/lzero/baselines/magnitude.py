@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lzero.baselines.scores import lamp_scores, magnitude_scores, random_scores
-from lzero.checks import choice, real
+from lzero.checks import choice, real, whole
 from lzero.constraints import Budgets, Constraint, asked_for
 from lzero.cost import Measure
 from lzero.errors import SolverError
@@ -90,6 +90,7 @@ class Magnitude(Seam):
         choice("criterion", criterion, _CRITERIA, error=SolverError)
         first, last = _updates(total_steps, schedule, begin, end)
         every = step_count("every", every)
+        seed = whole("seed", seed, least=0, expected="a whole number >= 0", error=SolverError)
         budgets = Budgets(asked, gates, "Magnitude")
         super().__init__(
             gates,

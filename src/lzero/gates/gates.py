@@ -336,11 +336,13 @@ class Gates(nn.Module):
         noise = None if self._draw is None else self._draw.noise
         if noise is None:
             raise StructureError(f"{kind} gates: no draw to score; run the model's forward in train mode first")
-        other = None
+        if closure is not None and not callable(closure):
+            raise StructureError(f"closure: expected a function that computes the loss anew, found {shown(closure)}")
+        value, other = _number("loss", loss), None
         if needed == 2 and closure is not None:
             with self.opposite():
                 other = _number("closure", closure())
-        gradient = self.estimator.score(self.log_alpha, noise, _number("loss", loss), other)
+        gradient = self.estimator.score(self.log_alpha, noise, value, other)
         self.log_alpha.grad = gradient if self.log_alpha.grad is None else self.log_alpha.grad + gradient
         self.history.scored = True
 
@@ -352,12 +354,13 @@ class Gates(nn.Module):
             z: [G]; or [B, G], where the gates are drawn for each example.
 
         Raises:
-            StructureError: another shape.
+            StructureError: another shape, or no floats.
         """
-        fits = isinstance(z, Tensor) and z.shape[-1:] == (len(self),) and z.dim() <= 1 + self.per_example
-        if not fits:
+        if not isinstance(z, Tensor) or z.dtype.is_complex or z.is_meta:
+            raise StructureError(f"Gates: expected a tensor of gates [{len(self)}], found {shown(z)}")
+        if z.shape[-1:] != (len(self),) or z.dim() > 1 + self.per_example:
             raise StructureError(
-                f"Gates: expected [{len(self)}], found {_shape(z)}; attach gates with per_example=True to give "
+                f"Gates: expected [{len(self)}], found {tuple(z.shape)}; attach gates with per_example=True to give "
                 "them for each example"
             )
         before = self._fixed
@@ -439,14 +442,15 @@ class Gates(nn.Module):
         return ", ".join(f"{name}: {s.stop - s.start}" for name, s in self.slices.items())
 
 
-def _shape(value: object) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else shown(value)
-
-
 def _number(name: str, value: object) -> float:
-    try:
-        if not isinstance(value, str | bytes):
+    """The value of a loss, which may be NaN: such a step is skipped.
+
+    Raises:
+        StructureError: what is no single number.
+    """
+    if not isinstance(value, str | bytes | bool):
+        try:
             return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        pass
-    raise StructureError(f"{name}: expected the loss, a single number, found {shown(value)}")
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            pass
+    raise StructureError(f"{name}: expected the loss as one number, found {shown(value)}")

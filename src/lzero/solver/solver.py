@@ -102,7 +102,8 @@ class Solver(Seam):
         asked = asked_for("Solver", target_density, measure, constraints)
         budgets = Budgets(asked, gates, "Solver")
         length = anneal_length(total_steps, anneal_steps)
-        total = 2 * length if total_steps is None else int(total_steps)
+        total_steps = None if total_steps is None else int(total_steps)
+        total = 2 * length if total_steps is None else total_steps
         default = 0.0 if total_steps is None else FINETUNE
         share = default if finetune is None else finetune
         share = real("finetune", share, least=0, below=1, expected="a share in [0, 1)", error=SolverError)

@@ -117,7 +117,8 @@ def _plan(
 ) -> Plan:
     if isinstance(example_inputs, Plan):
         plan = example_inputs
-        if granularity != "unit" or (ignore if isinstance(ignore, str) else tuple(ignore)):
+        nothing = isinstance(ignore, str | tuple | list | set | frozenset) and not ignore
+        if not (isinstance(granularity, str) and granularity == "unit") or not nothing:
             raise StructureError("granularity and ignore are settled in a Plan; pass them to lzero.discover instead")
     else:
         plan = discover(model, example_inputs, granularity=granularity, ignore=ignore)

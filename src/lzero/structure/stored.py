@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from lzero.checks import shown
+from lzero.checks import file_path, shown
 from lzero.errors import StructureError
 
 _DIGEST = 64  # characters of SHA-256 in hex
@@ -24,7 +24,7 @@ def write(path: object, heading: str, content: Any) -> None:
     Raises:
         StructureError: no path, or the file cannot be written; an older one is then as it was.
     """
-    target = _path(path)
+    target = file_path("path", path, error=StructureError)
     packed = io.BytesIO()
     torch.save(content, packed)
     data = packed.getvalue()
@@ -49,7 +49,7 @@ def read(path: object, heading: str) -> Any:
     Raises:
         StructureError: no path, no file, another file, or a damaged one.
     """
-    target = _path(path)
+    target = file_path("path", path, error=StructureError)
     try:
         held = target.read_bytes()
     except (OSError, ValueError) as error:
@@ -68,14 +68,6 @@ def read(path: object, heading: str) -> Any:
 
 def _head(heading: str, data: bytes) -> bytes:
     return f"{heading}\n{hashlib.sha256(data).hexdigest():<{_DIGEST}}\n".encode()
-
-
-def _path(path: object) -> Path:
-    if not isinstance(path, str | os.PathLike) or not (held := os.fspath(path)) or not isinstance(held, str):
-        raise StructureError(f"path: expected the name of a file, found {shown(path)}")
-    if not (target := Path(held)).name:
-        raise StructureError(f"path: expected the name of a file, found that of a folder, {shown(path)}")
-    return target
 
 
 def _settle(folder: Path) -> None:
