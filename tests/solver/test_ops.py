@@ -72,7 +72,7 @@ def chain(depth):
 @pytest.mark.parametrize("case", [lambda: mlp(input_gates=False), lambda: mlp((20, 30, 20, 4), input_gates=False)])
 def test_a_step_with_one_budget_waits_for_nothing_and_takes_few_operations(case):
     problem = Problem(case)
-    solver = lzero.Solver(problem.gates, 0.6, total_steps=40)
+    solver = lzero.Solver(problem.gates, 0.6, total_steps=1000)
     for ops in counted(solver.step, problem.backward, steps=40):
         assert waits(ops) == []
         assert len(ops) <= MOST, ops
@@ -84,7 +84,7 @@ def test_the_number_of_operations_does_not_depend_on_the_number_of_groups(depth)
     model, plan = chain(depth)
     gates = attach_gates(model, plan)
     assert len(gates.sizes) == depth - 1
-    solver = lzero.Solver(gates, 0.7, total_steps=40)
+    solver = lzero.Solver(gates, 0.7, total_steps=1000)
     with torch.no_grad():
         gates["1"].fill_(-9.0)  # a group of which none is open
 
@@ -98,10 +98,10 @@ def test_the_number_of_operations_does_not_depend_on_the_number_of_groups(depth)
 
 
 SEVERAL = {
-    "input gates": (lenet, lambda g: lzero.Solver(g, 0.6, total_steps=40)),
-    "several": (lenet, lambda g: lzero.Solver(g, constraints=[Constraint(0.9, each_layer=True)], total_steps=40)),
-    "augmented": (mlp, lambda g: lzero.Solver(g, 0.6, total_steps=40, augmentation=0.5)),
-    "unscaled": (mlp, lambda g: lzero.Solver(g, 0.6, total_steps=40, scale=False)),
+    "input gates": (lenet, lambda g: lzero.Solver(g, 0.6, total_steps=1000)),
+    "several": (lenet, lambda g: lzero.Solver(g, constraints=[Constraint(0.9, each_layer=True)], total_steps=1000)),
+    "augmented": (mlp, lambda g: lzero.Solver(g, 0.6, total_steps=1000, augmentation=0.5)),
+    "unscaled": (mlp, lambda g: lzero.Solver(g, 0.6, total_steps=1000, scale=False)),
     "penalty": (lenet, lambda g: lzero.Penalty(g, 0.1)),
 }
 
@@ -117,7 +117,7 @@ def test_no_step_waits_for_the_device(name):
 
 def test_every_fiftieth_step_looks_once():
     problem = Problem()
-    solver = lzero.Solver(problem.gates, 0.6, total_steps=40)
+    solver = lzero.Solver(problem.gates, 0.6, total_steps=1000)
     looks = [len(waits(ops)) for ops in counted(solver.step, problem.backward, steps=101, warm=0)]
     assert [step for step, times in enumerate(looks, 1) if times] == [50, 100]
     assert max(looks) <= 2
