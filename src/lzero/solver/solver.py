@@ -140,7 +140,7 @@ class Solver(Seam):
             violation = point.deployed / target - 1
             seen = norm if self.budgets.cost.everywhere else point.restricted_norms(_per_gate(gradient.double()))
             share = self._share if finite is None else self._share * finite
-            self._norms.lerp_(seen if finite is None else seen.nan_to_num(0.0, 0.0, 0.0), share)
+            self._norms.lerp_(seen if finite is None else torch.where(finite, seen, 0.0), share)
             self._weight.lerp_(self._all, share)
             unit = self._norms / self._weight / self._strength(point, slope, pull)  # u / total
         else:
