@@ -9,7 +9,7 @@ from torch import Tensor
 
 LONG = 1 << 14  # gates beyond which memory sets the pace, and no longer the number of operations
 _FEW = 16  # stretches that are summed one by one
-_SMALL = 1 << 16  # entries of a table that is still read faster than stretches are looked up
+_SHORT, _SMALL = 1 << 12, 1 << 16  # gates and entries of a table that is read faster than stretches are looked up
 
 
 class Segments:
@@ -26,7 +26,7 @@ class Segments:
         self._sizes = [int(size) for size in sizes]
         self._total = sum(self._sizes)
         self._one_by_one = self._total > LONG and len(self._sizes) <= _FEW
-        small = self._total <= LONG and self._total * len(self._sizes) <= _SMALL
+        small = self._total <= _SHORT and self._total * len(self._sizes) <= _SMALL
         table = torch.eye(len(self._sizes), dtype=torch.float64).repeat_interleave(self.lengths, 0) if small else None
         self._table = table  # [G, n], 1 where a gate is of a stretch
         self._columns = None if table is None else table.t()
