@@ -36,8 +36,6 @@ class Shape:
         self.both_bases = self.base[flat][:, None].contiguous()  # [2 P, 1]
         self.both_sides = self.matrix[flat].contiguous()  # [2 P, R]
         self.sides_by_run = self.both_sides.T.contiguous()  # [R, 2 P]
-        half = len(flat) // 2
-        self.other = torch.cat([torch.arange(half, 2 * half), torch.arange(half)])  # the other side of each
         self.weights = torch.cat([self.weight, self.weight], 1).T.contiguous()  # [2 P, K]
         self.half_weights = self.weights.T.contiguous() / 2  # [K, 2 P]: every product stands twice
         counts = (self.weights != 0).T.double() @ (self.both_sides != 0).double()
@@ -60,7 +58,7 @@ class Shape:
         expected = self.runs.sums(alive)
         sums = expected[:, None] if deployed is None else torch.stack([expected, deployed], 1)  # [R, E]
         axes = torch.addmm(self.both_bases, self.both_sides, sums)  # [2 P, E]
-        other = axes.index_select(0, self.other)
+        other = axes.roll(len(axes) // 2, 0)  # the other side of each
         value = torch.mm(self.half_weights, axes * other)  # [K, E]
         if len(self.weight) > 1:
             other = other[:, :1]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 LONG = 1 << 14  # gates beyond which memory sets the pace, and no longer the number of operations
 _FEW = 16  # stretches that are summed one by one
+_SHORT, _SMALL = 1 << 12, 1 << 16  # gates and entries of a table that is read faster than stretches are looked up
 
 
 class Segments:
@@ -24,20 +25,31 @@ class Segments:
         self.offsets = torch.cat([self.lengths.new_zeros(1), self.lengths.cumsum(0)])
         self._sizes = [int(size) for size in sizes]
         self._total = sum(self._sizes)
-        self._one_by_one = self._total >= LONG and len(self._sizes) <= _FEW
+        self._one_by_one = self._total > LONG and len(self._sizes) <= _FEW
+        small = self._total <= _SHORT and self._total * len(self._sizes) <= _SMALL
+        table = torch.eye(len(self._sizes), dtype=torch.float64).repeat_interleave(self.lengths, 0) if small else None
+        self._table = table  # [G, n], 1 where a gate is of a stretch
+        self._columns = None if table is None else table.t()
 
     def to(self, device: torch.device) -> None:
         """Move to ``device``, in place."""
         self.lengths, self.offsets = self.lengths.to(device), self.offsets.to(device)
+        if self._table is not None:
+            self._table = self._table.to(device)
+            self._columns = self._table.t()
 
     def sums(self, values: Tensor) -> Tensor:
         """``values`` [G], of a floating type, summed over each stretch: float64 [n]."""
+        if self._columns is not None:
+            return torch.mv(self._columns, values.double())
         if self._one_by_one:
             return torch.stack([piece.sum() for piece in torch.split(values, self._sizes)]).double()
         return torch.segment_reduce(values.double(), "sum", offsets=self.offsets, unsafe=True)
 
     def expand(self, each: Tensor) -> Tensor:
         """``each`` [n, ...] repeated for every gate of its stretch: [G, ...]."""
+        if self._table is not None and each.dtype is torch.float64:
+            return torch.matmul(self._table, each)
         if self._one_by_one:
             rows = zip(torch.split(each, 1), self._sizes, strict=True)
             return torch.cat([row.expand(size, *row.shape[1:]) for row, size in rows])

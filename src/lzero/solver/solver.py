@@ -149,7 +149,7 @@ class Solver(Seam):
             (), _TINY, dtype=torch.float64, device=self._device
         )  # of what they have seen, up to 1
         self._share = torch.full_like(self._weight, 1 - _MEMORY)
-        self._all = torch.ones_like(self._weight)
+        self._all, self._none = torch.ones_like(self._weight), torch.zeros_like(self._weight)
         self._full, self._asked_values = budgets.cost.total, budgets.cost.total * budgets.targets
         self._begin()
 
@@ -162,7 +162,7 @@ class Solver(Seam):
             violation = point.deployed / target - 1
             seen = norm if self.budgets.cost.everywhere else point.restricted_norms(_per_gate(gradient.double()))
             share = self._share if finite is None else self._share * finite
-            self._norms.lerp_(seen if finite is None else seen.nan_to_num(0.0, 0.0, 0.0), share)
+            self._norms.lerp_(seen if finite is None else torch.where(finite, seen, self._none), share)
             self._weight.lerp_(self._all, share)
             unit = self._norms / self._weight / self._strength(point, slope, pull)  # u / total
         else:
@@ -251,7 +251,7 @@ class Solver(Seam):
         self.budgets.to(device)
         self._dual.to(device)
         self._norms, self._weight = self._norms.to(device), self._weight.to(device)
-        self._share, self._all = self._share.to(device), self._all.to(device)
+        self._share, self._all, self._none = (t.to(device) for t in (self._share, self._all, self._none))
         self._full, self._asked_values = self._full.to(device), self._asked_values.to(device)
 
 
