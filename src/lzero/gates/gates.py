@@ -15,7 +15,7 @@ from lzero.gates.draw import Draw
 from lzero.gates.estimator import Estimator
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.gates.history import History
-from lzero.gates.segments import Segments
+from lzero.gates.masks import Masks
 
 REDRAWN = (
     "activation checkpointing runs a gated layer again within backward, after the gates have been drawn for another "
@@ -83,9 +83,8 @@ class Gates(nn.Module):
         coordinates = self.estimator.coordinates
         log_alpha = torch.zeros((coordinates, start) if coordinates > 1 else start)
         self.register_buffer("log_alpha", log_alpha.requires_grad_())
-        self._groups = Segments(self.sizes)
         owned = owners is not None and bool((owners >= 0).any())
-        self._owners = owners if owned else None
+        self._masks = Masks(self.sizes, owners if owned else None)
         self.plan, self.rescaled = None, False
         self.per_example = per_example
         self.ledger: dict[str, Tensor] = {}
@@ -124,7 +123,7 @@ class Gates(nn.Module):
     @property
     def owned(self) -> bool:
         """Whether any gate is owned by another."""
-        return self._owners is not None
+        return self._masks.owners is not None
 
     def probability(self) -> Tensor:
         """P(z != 0) of every gate, [G], differentiable."""
@@ -152,23 +151,12 @@ class Gates(nn.Module):
 
     def alive(self, open_: Tensor) -> Tensor:
         """``open_`` [G] without the gates whose owner is closed."""
-        return open_ if self._owners is None else open_ & ((self._owners < 0) | open_[self._owners])
+        return self._masks.alive(open_)
 
     @torch.no_grad()
     def with_floor(self, open_: Tensor) -> Tensor:
         """``open_`` [G] with the likeliest gate opened in every group that has none alive."""
-        score = self.probability().double()
-        if self._owners is None:
-            empty = self._groups.sums(open_.double()) == 0
-            return open_ | (self._groups.first_largest(score) & self._groups.expand(empty))
-        owned = self._owners >= 0  # owners first: what they own depends on them
-        open_ = torch.where(owned, open_, self._floored(open_, score, ~owned))
-        waking = ~owned | open_[self._owners]
-        return self._floored(open_, score + 2.0 * waking, waking)
-
-    def _floored(self, open_: Tensor, score: Tensor, alive: Tensor) -> Tensor:
-        empty = self._groups.sums((open_ & alive).double()) == 0
-        return open_ | (self._groups.first_largest(score) & self._groups.expand(empty))
+        return self._masks.with_floor(open_, self.probability().double())
 
     def floor(self) -> Tensor:
         """The smallest deployable set, bool [G]: the likeliest gate of every group alone."""
@@ -426,9 +414,7 @@ class Gates(nn.Module):
             log_alpha.grad = None
             log_alpha.data = moved
             log_alpha.grad = None if grad is None else grad.to(moved)
-            device = moved.device
-            self._groups.to(device)
-            self._owners = None if self._owners is None else self._owners.to(device)
+            self._masks.to(moved.device)
             self.held = None if self.held is None else self.held.to(moved)
             self._draw = None
         return self

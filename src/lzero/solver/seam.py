@@ -8,14 +8,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from lzero.checks import flag, shown
-from lzero.constraints import Constraint, from_tensor, to_json, to_tensor
+from lzero.constraints import Constraint, to_tensor
 from lzero.cost import Cost, Measure
-from lzero.errors import BudgetError, NonFiniteError, SolverError
+from lzero.errors import NonFiniteError, SolverError
 from lzero.gates.gates import Gates
+from lzero.solver.asked import described
 from lzero.solver.gate_optimizer import GateOptimizer
+from lzero.solver.processes import Processes
 
 Loss = Tensor | float
 _PATIENCE = 50  # steps without a finite gradient, where a GradScaler needs 16 to find its scale; one look each
@@ -62,12 +64,11 @@ class Seam:
         kind = None if self._gate_optimizer is None else self._gate_optimizer.kind
         what = {"seam": type(self).__name__, "constraints": tuple(constraints), **asked, "optimizer": kind}
         self._asked = to_tensor(what)
-        self._group = process_group
+        self._processes = Processes(process_group)
         self._device, self._dtype = gates.log_alpha.device, gates.log_alpha.dtype
         self._skipped = torch.zeros(1, device=self._device)
         self._one = torch.ones((), device=self._device)
         self._skipped_at_last_look = 0
-        self._agreed = False
 
     @property
     def steps(self) -> int:
@@ -100,7 +101,8 @@ class Seam:
             NonFiniteError: the gradient has not been finite for many steps in a row.
         """
         self._continue()
-        self._agree()
+        if self._processes.agree(self.gates):
+            self._continue()
         gates = self.gates
         if gates.held is not None or not self.trains:
             if gates.held is None:
@@ -262,34 +264,8 @@ class Seam:
             raise SolverError(f"the gates have no gradient: {gates.history.why_no_gradient()}")
         if scaler is not None and not gates.estimator.losses:
             gradient.div_(_scale_of(scaler))
-        processes = self._processes()
-        if processes > 1:
-            distributed.all_reduce(gradient, group=self._group)
-            gradient.div_(processes)
+        self._processes.average(gradient)
         return gradient
-
-    def _processes(self) -> int:
-        several = distributed.is_available() and distributed.is_initialized()
-        return distributed.get_world_size(self._group) if several else 1
-
-    def _agree(self) -> None:
-        """At the first step, and after a state dict was loaded: the gates and the state of one process for all.
-
-        What ``torch.distributed.checkpoint`` loads from one process gives the others tensors that their model has, and
-        leaves out the state of the training.
-        """
-        gates = self.gates
-        if (self._agreed and not gates.loaded) or self._processes() < 2:
-            return
-        first = 0 if self._group is None else distributed.get_global_rank(self._group, 0)
-        distributed.broadcast(gates.log_alpha.data, first, group=self._group)
-        state = {name: tensor.detach().cpu() for name, tensor in gates.training_state().items()}
-        sent = [state]
-        distributed.broadcast_object_list(sent, first, group=self._group)
-        if not _alike(sent[0], state):
-            gates.restore(sent[0])
-            self._continue()
-        self._agreed, gates.loaded = True, False
 
     def _note(self, skip: Tensor) -> None:
         """Count a step that is skipped where ``skip``, float32 [], is 1, and look at the count now and then."""
@@ -332,10 +308,6 @@ class Seam:
         object.__setattr__(self, name, value)
 
 
-def _alike(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
-    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
-
-
 def checked_gates(who: str, gates: object) -> Gates:
     """``gates`` where they are gates.
 
@@ -345,24 +317,6 @@ def checked_gates(who: str, gates: object) -> Gates:
     if isinstance(gates, Gates):
         return gates
     raise SolverError(f"{who}: expected the Gates that lzero.attach_gates returned, found {shown(gates)}")
-
-
-def described(asked: Tensor | None) -> str:
-    """What was asked, in words."""
-    if asked is None:
-        return "something unknown"
-    try:
-        found = from_tensor(asked)
-    except BudgetError:
-        return "something unreadable"
-    budgets = ", ".join(_words(entry) for entry in to_json(found.pop("constraints")))
-    rest = ", ".join(f"{name}={value}" for name, value in found.items() if name != "seam" and value is not None)
-    return f"a {found['seam']} ({', '.join(part for part in (budgets, rest) if part)})"
-
-
-def _words(entry: Mapping[str, Any]) -> str:
-    where = f" within {entry['within']}" if entry["within"] else ""
-    return f"{entry['target']:g} of the {entry['measure']}{where}{' in each layer' if entry['each_layer'] else ''}"
 
 
 def _scale_of(scaler: Any) -> float:
