@@ -114,11 +114,8 @@ class Gates(nn.Module):
     @property
     def owners(self) -> Tensor:
         """For each gate the index of the gate that owns it, -1 where none does; long [G]."""
-        return (
-            self.log_alpha.new_full((1,), -1, dtype=torch.long).expand(len(self))
-            if self._owners is None
-            else self._owners
-        )
+        owners = self._masks.owners
+        return self.log_alpha.new_full((1,), -1, dtype=torch.long).expand(len(self)) if owners is None else owners
 
     @property
     def owned(self) -> bool:
