@@ -80,7 +80,8 @@ def main() -> None:
     lines += ["", "The default in other loops, at 10 %:", "", "| data, steps | loop | |", "|---|---|---|"]
     for (data, steps, words), made in loops.items():
         lines.append(f"| {data}, {steps:,} | {words} | {shown(rows[made.key])} |")
-    replacing(HERE / "gate_rate.md", "\n".join(lines) + "\n")
+    with replacing(HERE / "gate_rate.md") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     plot({key: rows[made.key] for key, made in grid.items()})
 
 

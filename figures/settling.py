@@ -172,7 +172,8 @@ def main() -> None:
 def table(rows) -> None:
     """Means over seeds of validation errors: settling.md."""
     text = ["# When gates settle, and what an open gate is", "", "Made by `python figures/settling.py`."]
-    replacing(HERE / "settling.md", "\n".join([*text, *tables(rows)]) + "\n")
+    with replacing(HERE / "settling.md") as temporary:
+        temporary.write_text("\n".join([*text, *tables(rows)]) + "\n", encoding="utf-8")
 
 
 def tables(rows) -> list[str]:

@@ -33,7 +33,8 @@ class Settled:
         """Let ``gates`` hold this set from now on, and keep in their ledger what the certificate will say of it."""
         found = [*budgets.cost.fraction(self.trained).tolist(), self.threshold, float(self.moved)]
         gates.hold(self.open)
-        gates.ledger["settled"] = torch.tensor(found, dtype=torch.float64)
+        state = gates.ledger if gates.restored is None else gates.restored  # what was loaded waits for its seam
+        state["settled"] = torch.tensor(found, dtype=torch.float64)
 
 
 @torch.no_grad()

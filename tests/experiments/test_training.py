@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lzero.errors import DataError, LzeroWarning, NonFiniteError
+from lzero.errors import DataError, NonFiniteError
 from lzero.experiments import datasets
 from lzero.experiments.cells import Cell, run_cell
 from lzero.experiments.recipe import Recipe
@@ -289,7 +289,7 @@ def test_the_rate_of_the_gates_is_the_recipes_or_follows_the_length(data):
         training.run()
         return float((training.gates.log_alpha.detach() - before).abs().max())
 
-    assert moved() == pytest.approx(24, rel=1e-3)  # Adam's first step is its rate
+    assert moved() == pytest.approx(0.2, rel=1e-3)  # Adam's first step is its rate
     assert moved(gate_lr=0.01) == pytest.approx(0.01, rel=1e-3)
     assert moved(method="penalized", coefficient=1.0, gate_lr=0.01) == pytest.approx(0.01, rel=1e-3)
     training = Training(Recipe(target=0.3, epochs=1), data)
@@ -300,4 +300,4 @@ def test_the_rate_of_the_gates_is_the_recipes_or_follows_the_length(data):
 def test_what_settling_has_chosen_is_told_by_the_certificate_and_not_by_warnings(data, recwarn):
     certificate = Training(Recipe(target=0.3, steps=2, gate_lr=1e-3), data).run().purge().certificate
     assert "settling, and not the training, has chosen what is shipped" in str(certificate)
-    assert not [warning for warning in recwarn if issubclass(warning.category, LzeroWarning)]
+    assert not [warning for warning in recwarn if "settling, and not the training, has" in str(warning.message)]

@@ -106,8 +106,11 @@ def check_gradients(case, backend, monkeypatch):
 
 
 def check_compiled_once(graphs):
-    """The draw and the forward, at the first step, whatever the solver changes later."""
-    assert graphs[0] <= 2 and graphs == graphs[:1] * len(graphs), graphs
+    """The draw and the forward, at the first step, whatever the solver changes later, until it settles: once more."""
+    settles = len(graphs) - round(0.2 * len(graphs))
+    drawn, held = graphs[:settles], graphs[settles:]
+    assert graphs[0] <= 2 and drawn == drawn[:1] * settles, graphs
+    assert held == held[:1] * len(held) and (not held or held[0] <= drawn[0] + 1), graphs
     assert not counters["graph_break"]
 
 

@@ -20,11 +20,13 @@ BUDGETS = [Constraint(0.6), Constraint(0.9, "macs", each_layer=True)]
 
 
 def solver(problem, **options):
-    return lzero.Solver(problem.gates, 0.5, **{"total_steps": 2 * getattr(problem, "half", HALF), **options})
+    return lzero.Solver(
+        problem.gates, 0.5, **{"total_steps": 2 * getattr(problem, "half", HALF), "finetune": 0.0, **options}
+    )
 
 
 def several(problem, **options):
-    return lzero.Solver(problem.gates, constraints=BUDGETS, total_steps=2 * problem.half, **options)
+    return lzero.Solver(problem.gates, constraints=BUDGETS, total_steps=2 * problem.half, finetune=0.0, **options)
 
 
 def with_adam(problem):

@@ -118,7 +118,7 @@ def test_a_state_of_something_else_is_refused_and_changes_nothing():
     with pytest.raises(SolverError, match="build the Solver as it was, or load before it is built"):
         problem.model.load_state_dict(trained.model.state_dict())
     assert elbo.steps == 0 and torch.equal(problem.gates.log_alpha, before)
-    with pytest.raises(SolverError, match=r"trained for 2 steps by a Penalty .*; this one is a Elbo \(examples=9"):
+    with pytest.raises(SolverError, match=r"trained for 2 steps by a Penalty .*; this one is an Elbo \(examples=9"):
         Elbo(trained.gates, 9)
 
 

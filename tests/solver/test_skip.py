@@ -23,17 +23,17 @@ def budgets():
 
 
 SEAMS = {  # on the device: Adam of its own and plain ascent; on the host: whatever else
-    "device": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=40)),
-    "device, several": (lenet, lambda p: lzero.Solver(p.gates, constraints=budgets(), total_steps=40)),
-    "device, augmented": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=40, augmentation=0.5)),
-    "device, unscaled": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=40, scale=False)),
+    "device": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=1000)),
+    "device, several": (lenet, lambda p: lzero.Solver(p.gates, constraints=budgets(), total_steps=1000)),
+    "device, augmented": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=1000, augmentation=0.5)),
+    "device, unscaled": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=1000, scale=False)),
     "penalty": (mlp, lambda p: lzero.Penalty(p.gates, 0.1)),
     "elbo": (mlp, lambda p: Elbo(p.gates, 10)),
-    "host, optimizer": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=40, optimizer=user_adam(p))),
-    "host, nupi": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=40, dual="nupi")),
+    "host, optimizer": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=1000, optimizer=user_adam(p))),
+    "host, nupi": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=1000, dual="nupi")),
     "host, momentum": (
         mlp,
-        lambda p: lzero.Solver(p.gates, 0.4, total_steps=40, dual_options={"momentum": 0.5}),
+        lambda p: lzero.Solver(p.gates, 0.4, total_steps=1000, dual_options={"momentum": 0.5}),
     ),
     "host, penalty": (mlp, lambda p: lzero.Penalty(p.gates, 0.1, optimizer=user_adam(p))),
 }
@@ -87,8 +87,8 @@ def test_after_a_skipped_step_the_device_path_is_the_host_path():
     """One bad batch in the middle: the same gates and multipliers with torch's Adam on the host."""
     ours, theirs = Problem(), Problem()
     adam = torch.optim.Adam([theirs.gates.log_alpha], lr=0.03, fused=True)
-    seams = [lzero.Solver(ours.gates, 0.4, total_steps=40, gate_lr=0.03)]
-    seams.append(lzero.Solver(theirs.gates, 0.4, total_steps=40, optimizer=adam))
+    seams = [lzero.Solver(ours.gates, 0.4, total_steps=1000, gate_lr=0.03)]
+    seams.append(lzero.Solver(theirs.gates, 0.4, total_steps=1000, optimizer=adam))
     for step in range(40):
         for problem, seam in zip((ours, theirs), seams, strict=True):
             torch.manual_seed(step)

@@ -252,7 +252,8 @@ def test_a_weight_gate_owns_one_weight():
     model, plan = weights()
     gates = attach_gates(model, plan)
     (step,) = [m for m in model.fc1.modules() if isinstance(m, Gate)]
-    assert step.dim == -1 and [(s.start, s.stop, s.repeat) for s in step._layout.spans] == [(0, 6, 1)]
+    (layout,) = step._layouts
+    assert step.dim == -1 and [(s.start, s.stop, s.repeat) for s in layout.spans] == [(0, 6, 1)]
     model(plan.example_inputs)
     z = gates.split(gates.current().z)
     assert torch.equal(model.fc1.weight, model.fc1.parametrizations.weight.original * z["fc1"].view(2, 3))
