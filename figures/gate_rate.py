@@ -102,6 +102,8 @@ def plot(rows) -> None:
             axes[0, column].plot(steps, [100 * r["validation_error"] for r in picked], "o-", color=colour, label=name)
             axes[1, column].plot(steps, [100 * (r["trained"] - 0.1) for r in picked], "o-", color=colour)
         axes[0, column].set(xscale="log", yscale="log", title=f"{data}, 10 % of the parameters")
+        axes[0, column].set_yticks(ticks := [2, 5, 10, 20, 50], [str(tick) for tick in ticks])
+        axes[0, column].minorticks_off()
         axes[1, column].set(ylim=(-10, 10), xlabel="optimizer steps of the training")
         axes[1, column].axhspan(-1, 1, color="0.9")
     axes[0, 0].set_ylabel("validation error, %")

@@ -149,8 +149,8 @@ def robustness() -> str:
         "**Nobody tunes the solver** (`python figures/robustness.py`; digits and MNIST, targets from 5 % to 80 %, "
         "parameters and MACs, 700 to 20,000 steps, loss times 0.05, 1 and 20, Adam and SGD with its rate in the units "
         "of the loss, batches of 32 to 512; every target at a middle setting, and 40 settings drawn once from the full "
-        f"product): {near(long)} before settling. Of short trainings (100 to 500 steps, loss times 1e-3 to 1e3) "
-        f"{near(short)}. {len(exact)} of all {len(rows)} ship at or below their target, within one unit. All rows are "
+        f"product): {near(long)}. Of short trainings (100 to 500 steps, loss times 1e-3 to 1e3) {near(short)}. "
+        f"{len(exact)} of all {len(rows)} ship at or below their target, within one unit. All rows are "
         "in [figures/robustness.csv](figures/robustness.csv); what each default rests on in "
         "[figures/defaults.md](figures/defaults.md), [figures/gate_rate.md](figures/gate_rate.md) and "
         "[figures/settling.md](figures/settling.md).\n\n"
@@ -162,7 +162,7 @@ def near(rows: Sequence[Row]) -> str:
     """How many trainings end within a point of their target, and how far the others are."""
     away = [abs(row["trained"] - row["asked"]) for row in rows if "trained" in row]
     within = sum(distance <= 0.01 for distance in away)
-    return f"{within} of {len(rows)} trainings end within one point of the target, all within {100 * max(away):.1f}"
+    return f"{within} of {len(rows)} end within one point of the target *before* settling, all within {100 * max(away):.1f}"
 
 
 def main() -> int:
