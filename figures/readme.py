@@ -162,7 +162,8 @@ def near(rows: Sequence[Row]) -> str:
     """How many trainings end within a point of their target, and how far the others are."""
     away = [abs(row["trained"] - row["asked"]) for row in rows if "trained" in row]
     within = sum(distance <= 0.01 for distance in away)
-    return f"{within} of {len(rows)} end within one point of the target *before* settling, all within {100 * max(away):.1f}"
+    worst = f"all within {100 * max(away):.1f}"
+    return f"{within} of {len(rows)} end within one point of the target *before* settling, {worst}"
 
 
 def main() -> int:
