@@ -139,14 +139,14 @@ def test_a_second_step_for_one_batch_is_an_error():
         solver.step()
 
 
-@pytest.mark.parametrize("steps", [1, 20, 99])
+@pytest.mark.parametrize("steps", [1, 20, 149])
 def test_a_length_too_short_to_follow_is_said_at_once(steps):
     _, gates = gated(24)
     with pytest.warns(lzero.LzeroWarning, match=rf"total_steps: {steps} optimizer steps are few .* and not epochs"):
         lzero.Solver(gates, 0.5, total_steps=steps)
 
 
-@pytest.mark.parametrize("length", [{"total_steps": 100}, {"anneal_steps": 9}])
+@pytest.mark.parametrize("length", [{"total_steps": 150}, {"anneal_steps": 9}])
 def test_a_length_that_gates_can_follow_is_not(length, recwarn):
     _, gates = gated(24)
     lzero.Solver(gates, 0.5, **length)
