@@ -7,12 +7,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lzero.checks import choice, real, whole
+from lzero.checks import choice, whole
 from lzero.cost import MEASURES, Measure
 from lzero.errors import BudgetError, SolverError
 from lzero.gates.gates import Gates
-from lzero.solver.gate_optimizer import default_gate_lr
-from lzero.solver.schedule import step_count
+from lzero.solver.gate_optimizer import checked_gate_lr
 from lzero.solver.seam import Seam, checked_gates
 
 
@@ -63,13 +62,11 @@ class Elbo(Seam):
                 f"Elbo: {type(gates.estimator).__name__} gates have no divergence from a prior; attach gates with "
                 "estimator=LogNormal(), or use lzero.Penalty or lzero.Solver"
             )
-        steps = 10**9 if total_steps is None else step_count("total_steps", total_steps)
-        rate = default_gate_lr(steps) if gate_lr is None else gate_lr
         super().__init__(
             gates,
             measure,
             asked={"examples": count, "warm_up_steps": warm_up},
-            gate_lr=real("gate_lr", rate, above=0, expected="a positive number", error=SolverError),
+            gate_lr=checked_gate_lr(gate_lr, total_steps),
             optimizer=optimizer,
             fresh=fresh,
         )

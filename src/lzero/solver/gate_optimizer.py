@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lzero.checks import shown
+from lzero.checks import real, shown
 from lzero.errors import SolverError
+from lzero.solver.schedule import step_count
 
 _SLOWEST, _FASTEST, _TRAVEL = 2e-2, 0.2, 100.0
 
@@ -22,6 +23,17 @@ def default_gate_lr(total_steps: int) -> float:
     ``figures/gate_rate.py`` measures it.
     """
     return min(max(_SLOWEST, _TRAVEL / total_steps), _FASTEST)
+
+
+def checked_gate_lr(gate_lr: object, total_steps: object) -> float:
+    """``gate_lr``, or the default for a training of so many steps; the slowest where its length is None.
+
+    Raises:
+        SolverError: no positive number, or no number of steps.
+    """
+    if gate_lr is not None:
+        return real("gate_lr", gate_lr, above=0, expected="a positive number", error=SolverError)
+    return _SLOWEST if total_steps is None else default_gate_lr(step_count("total_steps", total_steps))
 
 
 class GateOptimizer:

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from lzero.checks import choice, real, shown
 from lzero.cost import MEASURES, Cost, Measure, check_paths
-from lzero.errors import BudgetError, SolverError
+from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
-from lzero.solver.gate_optimizer import default_gate_lr
-from lzero.solver.schedule import step_count
+from lzero.solver.gate_optimizer import checked_gate_lr
 from lzero.solver.seam import Seam, checked_gates
 
 
@@ -63,13 +62,11 @@ class Penalty(Seam):
         empty = [name for name, total in zip(names, cost.total.tolist(), strict=True) if not total]
         if empty:
             raise BudgetError(f"{empty[0]}: nothing there counts towards {measure}; leave it out")
-        steps = 10**9 if total_steps is None else step_count("total_steps", total_steps)
-        rate = default_gate_lr(steps) if gate_lr is None else gate_lr
         super().__init__(
             gates,
             measure,
             asked={"coefficient": values, "measure": measure},
-            gate_lr=real("gate_lr", rate, above=0, expected="a positive number", error=SolverError),
+            gate_lr=checked_gate_lr(gate_lr, total_steps),
             optimizer=optimizer,
             fresh=fresh,
         )

@@ -16,7 +16,7 @@ from lzero.errors import LzeroWarning, SolverError
 from lzero.gates.gates import Gates
 from lzero.settle import settle
 from lzero.solver.dual import Multipliers, default_dual_lr
-from lzero.solver.gate_optimizer import default_gate_lr
+from lzero.solver.gate_optimizer import checked_gate_lr
 from lzero.solver.schedule import FINETUNE, Schedule, anneal_length, cubic, schedule_of
 from lzero.solver.seam import Seam, checked_gates
 
@@ -118,14 +118,12 @@ class Solver(Seam):
                 stacklevel=2,
             )
         parts = len(budgets.names)
-        rate = default_gate_lr(total) if gate_lr is None else gate_lr
-        rate = real("gate_lr", rate, above=0, expected="a positive number", error=SolverError)
         super().__init__(
             gates,
             asked[0].measure,
             constraints=asked,
             asked={"total_steps": total_steps, "anneal_steps": length, "finetune": share},
-            gate_lr=rate,
+            gate_lr=checked_gate_lr(gate_lr, total),
             optimizer=optimizer,
             fresh=fresh,
             process_group=process_group,
