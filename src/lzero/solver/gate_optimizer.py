@@ -31,9 +31,9 @@ def checked_gate_lr(gate_lr: object, total_steps: object) -> float:
     Raises:
         SolverError: no positive number, or no number of steps.
     """
-    if gate_lr is not None:
-        return real("gate_lr", gate_lr, above=0, expected="a positive number", error=SolverError)
-    return _SLOWEST if total_steps is None else default_gate_lr(step_count("total_steps", total_steps))
+    default = _SLOWEST if total_steps is None else default_gate_lr(step_count("total_steps", total_steps))
+    rate = default if gate_lr is None else gate_lr
+    return real("gate_lr", rate, above=0, expected="a positive number", error=SolverError)
 
 
 class GateOptimizer:
