@@ -294,3 +294,12 @@ def test_a_training_on_digits_lands_near_its_target_and_ships_within_it(estimato
     shipped = lzero.purge(copy.deepcopy(model))
     assert 0 <= 0.3 - shipped.certificate.deployed["params"] < 0.03
     assert (shipped.model(x).argmax(1) != y).double().mean() < worst  # by chance alone 0.9
+
+
+def test_held_gates_are_not_scored_and_loops_that_score_go_on():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    gates = attach_gates(model, torch.randn(2, 6), estimator=ARM())
+    gates.hold(gates.open_mask())
+    loss = model(torch.randn(4, 6)).sum()
+    gates.score(loss, lambda: loss)
+    assert gates.log_alpha.grad is None

@@ -296,7 +296,8 @@ class Gates(nn.Module):
         forwards, call it after each backward, and ``step()`` without arguments at the end. Pass the loss as it is, not
         one that a GradScaler has scaled.
 
-        Only the last draw is scored: a loss of two train-mode forwards gets a biased gradient, which nothing warns of.
+        Gates that are held are not scored. Of the others only the last draw is: a loss of two train-mode forwards gets a
+        biased gradient, which nothing warns of.
         Put both batches through one forward, or call backward and score for each.
 
         Args:
@@ -309,7 +310,7 @@ class Gates(nn.Module):
             StructureError: a loss that the estimator needs was not given, or nothing was drawn.
         """
         needed = self.estimator.losses
-        if not needed:
+        if not needed or self.held is not None:
             return
         kind = type(self.estimator).__name__
         if loss is None or (needed == 2 and not callable(closure)):
