@@ -296,9 +296,9 @@ class Gates(nn.Module):
         forwards, call it after each backward, and ``step()`` without arguments at the end. Pass the loss as it is, not
         one that a GradScaler has scaled.
 
-        Gates that are held are not scored. Of the others only the last draw is: a loss of two train-mode forwards gets a
-        biased gradient, which nothing warns of.
-        Put both batches through one forward, or call backward and score for each.
+        Gates that are held are not scored. Of the others only the last draw is: a loss of two train-mode forwards gets
+        a biased gradient, which nothing warns of. Put both batches through one forward, or call backward and score for
+        each.
 
         Args:
             loss: the loss of the last forward, whose gates were drawn in train mode.
