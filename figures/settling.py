@@ -171,7 +171,7 @@ def main() -> None:
 
 def table(rows) -> None:
     """Means over seeds of validation errors: settling.md."""
-    text = ["# When gates settle, and what an open gate is", "", "Made by `python figures/settling.py`."]
+    text = ["# When gates settle, and what an open gate is", "", "Made by `python figures/settling.py`.", ""]
     with replacing(HERE / "settling.md") as temporary:
         temporary.write_text("\n".join([*text, *tables(rows)]) + "\n", encoding="utf-8")
 

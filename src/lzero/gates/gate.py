@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lzero.errors import SolverError, StructureError
-from lzero.gates.gates import REDRAWN, Gates
+from lzero.gates.gates import Gates
+from lzero.gates.history import REDRAWN
 from lzero.gates.layout import Layout
 
 

@@ -14,14 +14,10 @@ from lzero.errors import SolverError, StructureError
 from lzero.gates.draw import Draw
 from lzero.gates.estimator import Estimator
 from lzero.gates.hard_concrete import HardConcrete
-from lzero.gates.history import History
+from lzero.gates.history import REDRAWN, History
 from lzero.gates.masks import Masks
-
-REDRAWN = (
-    "activation checkpointing runs a gated layer again within backward, after the gates have been drawn for another "
-    "forward: its gradient would be that of other gates. Run one forward and its backward at a time (loss.backward() "
-    "before the model is called again), or call the model once on both batches"
-)
+from lzero.gates.saved import check_saved
+from lzero.gates.score import score_gradient
 
 
 class Gates(nn.Module):
@@ -309,26 +305,10 @@ class Gates(nn.Module):
         Raises:
             StructureError: a loss that the estimator needs was not given, or nothing was drawn.
         """
-        needed = self.estimator.losses
-        if not needed or self.held is not None:
+        if not self.estimator.losses or self.held is not None:
             return
-        kind = type(self.estimator).__name__
-        if loss is None or (needed == 2 and not callable(closure)):
-            call = "step(loss, closure)" if needed == 2 else "step(loss)"
-            raise StructureError(
-                f"{kind} gates get their gradient from {needed} values of the loss: call {call} with the loss of this "
-                "forward" + (" and a function that computes it anew" if needed == 2 else "")
-            )
         noise = None if self._draw is None else self._draw.noise
-        if noise is None:
-            raise StructureError(f"{kind} gates: no draw to score; run the model's forward in train mode first")
-        if closure is not None and not callable(closure):
-            raise StructureError(f"closure: expected a function that computes the loss anew, found {shown(closure)}")
-        value, other = _number("loss", loss), None
-        if needed == 2 and closure is not None:
-            with self.opposite():
-                other = _number("closure", closure())
-        gradient = self.estimator.score(self.log_alpha, noise, value, other)
+        gradient = score_gradient(self.estimator, self.log_alpha, noise, loss, closure, self.opposite)
         self.log_alpha.grad = gradient if self.log_alpha.grad is None else self.log_alpha.grad + gradient
         self.history.scored = True
 
@@ -368,17 +348,8 @@ class Gates(nn.Module):
         Raises:
             SolverError: the gates are being trained for something else; nothing is changed then.
         """
-        wrong = [name for name, value in state.items() if not isinstance(value, Tensor)]
+        check_saved(state, len(self), None if self.holder is None else self.ledger.get("asked"))
         held = state.get("held")
-        if wrong or (held is not None and held.shape != (len(self),)):
-            raise SolverError(f"the saved state of the training: {', '.join(wrong) or 'held'} is not as it was saved")
-        asked, mine = state.get("asked"), self.ledger.get("asked")
-        if self.holder is not None and asked is not None and mine is not None and not torch.equal(asked.cpu(), mine):
-            theirs, ours = (bytes(text.tolist()).decode(errors="replace") for text in (asked, mine))
-            raise SolverError(
-                f"the saved gates were trained for {theirs}, these are trained for {ours}; build the Solver as it was, "
-                "or load before it is built and give it fresh=True"
-            )
         self.held = None if held is None else held.to(self.log_alpha).clone()
         self._draw = None
         rest = {name: value.detach().clone() for name, value in state.items() if name != "held"}
@@ -424,17 +395,3 @@ class Gates(nn.Module):
     def extra_repr(self) -> str:
         """Groups with their sizes, for ``print(model)``."""
         return ", ".join(f"{name}: {s.stop - s.start}" for name, s in self.slices.items())
-
-
-def _number(name: str, value: object) -> float:
-    """The value of a loss, which may be NaN: such a step is skipped.
-
-    Raises:
-        StructureError: what is no single number.
-    """
-    if not isinstance(value, str | bytes | bool):
-        try:
-            return float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError, RuntimeError, OverflowError):
-            pass
-    raise StructureError(f"{name}: expected the loss as one number, found {shown(value)}")

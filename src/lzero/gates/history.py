@@ -12,6 +12,12 @@ from lzero.errors import SolverError
 _WATCHED = 3  # first forwards whose callers are looked at, and how far up
 _DEPTH = 60
 
+REDRAWN = (
+    "activation checkpointing runs a gated layer again within backward, after the gates have been drawn for another "
+    "forward: its gradient would be that of other gates. Run one forward and its backward at a time (loss.backward() "
+    "before the model is called again), or call the model once on both batches"
+)
+
 
 class History:
     """Forwards and backwards since the last optimizer step.

@@ -37,18 +37,17 @@ class Layout:
     """
 
     def __init__(self, index: Tensor, sizes: Sequence[int]) -> None:
-        self.length = len(index)
         spans = _spans(index.cpu().numpy(), np.asarray(sizes))
         self.spans: tuple[Span, ...] | None = tuple(spans) if len(spans) <= _MOST_SPANS else None
-        self._index = index.cpu() if self.spans is None else None  # what no few spans describe is looked up
+        self._index = index.cpu() if self.spans is None else index[:0]  # what no few spans describe is looked up
         self._sizes = tuple(int(size) for size in sizes)
 
     def expand(self, pieces: Sequence[Tensor]) -> Tensor:
         """Factors of all positions, [..., n], from the gates of every group, [..., k] each; 1 where ungated."""
         if self.spans is None:
             flat = torch.cat([*pieces, pieces[0].new_ones(*pieces[0].shape[:-1], 1)], -1)
-            if self._index is None or self._index.device != flat.device:
-                self._index = None if self._index is None else self._index.to(flat.device)
+            if self._index.device != flat.device:
+                self._index = self._index.to(flat.device)
             return flat[..., self._index]
         parts = [self._part(span, pieces) for span in self.spans]
         return parts[0] if len(parts) == 1 else torch.cat(parts, -1)

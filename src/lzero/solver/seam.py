@@ -116,14 +116,14 @@ class Seam:
             finite: Tensor = norm < math.inf
             if self._on_device:
                 skip = self._one.masked_fill(finite, 0.0)
-                self._note(skip)
+                self._skipped.add_(skip)
                 self._pull(gradient, norm, finite)
                 self._gate_optimizer.step(skip)  # type: ignore[union-attr]
             elif bool(finite):
                 self._pull(gradient, norm, None)
                 self._gate_optimizer.step()  # type: ignore[union-attr]
             else:
-                self._note(self._one)
+                self._skipped.add_(self._one)
         gates.log_alpha.grad = None
         self._after()
         self._look()
@@ -201,7 +201,7 @@ class Seam:
             self._restore(left)
         gates.restored = None
         gates.ledger.clear()
-        if "settled" in left and gates.held is not None:
+        if "settled" in left and gates.held is not None:  # what the certificate says of gates that are held already
             gates.ledger["settled"] = left["settled"]
         self._write()
 
@@ -227,9 +227,6 @@ class Seam:
 
     def _restore(self, left: Mapping[str, Tensor]) -> None:
         self._count[0] = int(left["steps"][0])
-        self.gates.ledger.pop("settled", None)
-        if "settled" in left:  # what the certificate says of gates that are held already
-            self.gates.ledger["settled"] = left["settled"]
         self._skipped.copy_(left["skipped"])
         self._skipped_at_last_look = self.skipped
         if self._gate_optimizer is not None:
@@ -267,11 +264,8 @@ class Seam:
         self._processes.average(gradient)
         return gradient
 
-    def _note(self, skip: Tensor) -> None:
-        """Count a step that is skipped where ``skip``, float32 [], is 1, and look at the count now and then."""
-        self._skipped.add_(skip)
-
     def _look(self) -> None:
+        """Now and then, whether any of the last steps has moved the gates."""
         if self.steps % _PATIENCE:
             return
         before, self._skipped_at_last_look = self._skipped_at_last_look, self.skipped

@@ -25,8 +25,8 @@ _TINY = 1e-30
 SHORTEST = 150
 """Optimizer steps below which a Solver warns.
 
-Trainings of 100 steps end up to three points below their target before settling (``figures/robustness.py``), of 200
-within 1.3 points, of 350 and more within one; of 60 they are a fifth off, and of 20 hardly below the whole network.
+Trainings of 100 steps end up to three points below their target before settling, of 200 within 1.3 points, of 350 and
+more within one (``figures/robustness.py``); of 60 and 80 they are up to a quarter off (``figures/gate_rate.py``).
 """
 
 
@@ -72,7 +72,7 @@ class Solver(Seam):
         SolverError: arguments that do not fit together, or gates that have been trained for another budget or length.
 
     Warns:
-        LzeroWarning: fewer than 100 ``total_steps``, which are too few for gates to follow.
+        LzeroWarning: fewer ``total_steps`` than :data:`SHORTEST`, which are too few for gates to follow.
     """
 
     def __init__(
@@ -143,9 +143,8 @@ class Solver(Seam):
             augmentation=augmentation,
         )
         self._norms = torch.zeros(parts, dtype=torch.float64, device=self._device)  # running means, not yet unbiased
-        self._weight = torch.full(
-            (), _TINY, dtype=torch.float64, device=self._device
-        )  # of what they have seen, up to 1
+        # of what they have seen, up to 1
+        self._weight = torch.full((), _TINY, dtype=torch.float64, device=self._device)
         self._share = torch.full_like(self._weight, 1 - _MEMORY)
         self._all, self._none = torch.ones_like(self._weight), torch.zeros_like(self._weight)
         self._full, self._asked_values = budgets.cost.total, budgets.cost.total * budgets.targets
