@@ -27,8 +27,8 @@ def check_saved(state: Mapping[str, Tensor], gates: int, mine: Tensor | None) ->
         wrong = ["held"]
     if wrong:
         raise SolverError(
-            f"the saved state of the training: {', '.join(wrong)} is not as it was saved; load the state dict of a model "
-            "with the same gates, unchanged"
+            f"the saved state of the training: {', '.join(wrong)} is not as it was saved; load the state dict of a "
+            "model with the same gates, unchanged"
         )
     asked = state.get("asked")
     if asked is not None and mine is not None and not torch.equal(asked.cpu(), mine):
