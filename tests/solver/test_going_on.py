@@ -81,7 +81,10 @@ def test_the_hold_is_what_the_training_ships(recwarn):
     assert 0 <= 0.3 - result.certificate.deployed["params"] < 0.06
 
 
-@pytest.mark.parametrize("name", ["lzero.norms", "lzero.weight", "lzero.multipliers", "lzero.skipped"])
+PARTS = ("norms", "weight", "multipliers", "skipped", "optimizer.exp_avg", "optimizer.step", "optimizer_lr")
+
+
+@pytest.mark.parametrize("name", [f"lzero.{part}" for part in PARTS])
 @pytest.mark.parametrize("change", ["missing", "longer"])
 @pytest.mark.parametrize("early", [False, True])
 def test_a_state_that_lacks_something_is_an_error_of_lzero_and_changes_nothing(name, change, early):

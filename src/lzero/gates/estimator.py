@@ -34,7 +34,6 @@ class Estimator(ABC):
 
     coordinates: ClassVar[int] = 1  # C, parameters a gate
     losses: ClassVar[int] = 0  # values of the loss that score() needs
-    trained: ClassVar[bool] = True  # whether gates move by gradients at all
 
     def noise(self, like: Tensor) -> Tensor:
         """Uniform noise on [0, 1), shaped as ``like``, from the device's default generator."""

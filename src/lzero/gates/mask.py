@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,8 +25,6 @@ class Mask(Estimator):
         >>> z.tolist(), slope.tolist()
         ([0.0, 0.0, 1.0], [0.0, 0.0, 0.0])
     """
-
-    trained: ClassVar[bool] = False
 
     def noise(self, like: Tensor) -> Tensor:
         """Zeros, shaped as ``like``: nothing is drawn."""

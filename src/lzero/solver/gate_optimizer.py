@@ -62,15 +62,12 @@ class GateOptimizer:
         """Move the gates by their gradient; where ``skip``, float32 [], is 1, nothing changes (own Adam alone)."""
         if skip is None or not self.own:
             self._optimizer.step()
-        elif state := self._optimizer.state.get(self._log_alpha):
-            self._fused(state, skip)
         else:
-            self._optimizer.found_inf = skip  # type: ignore[attr-defined]
-            self._optimizer.step()
+            self._fused(skip)
 
-    def _fused(self, state: Mapping[str, Tensor], skip: Tensor) -> None:
+    def _fused(self, skip: Tensor) -> None:
         """What torch.optim.Adam does with ``found_inf``, without its way through Python."""
-        options = self._optimizer.param_groups[0]
+        options, state = self._optimizer.param_groups[0], self._optimizer.state[self._log_alpha]
         steps = state["step"].add_(1)
         torch._fused_adam_(
             [self._log_alpha],

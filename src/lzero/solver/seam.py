@@ -208,6 +208,8 @@ class Seam:
     def _check(self, left: Mapping[str, Tensor]) -> None:
         if "asked" in left and torch.equal(left["asked"].cpu(), self._asked):
             expected = {"steps": torch.from_numpy(self._count), "skipped": self._skipped, **self._tensors()}
+            if self._gate_optimizer is not None and self._gate_optimizer.own:
+                expected |= self._gate_optimizer.tensors()
             wrong = [
                 name
                 for name, tensor in expected.items()
