@@ -2,48 +2,28 @@
 
 import pytest
 import torch
+from operations import Operations
 from plans import column, lenet, mlp, plan_of, units
 from solver.problem import Problem
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import lzero
 from lzero.constraints import Constraint
 from lzero.structure.attach import attach_gates
 
 MOST = 45
-SYNCS = ("aten._local_scalar_dense", "aten.item", "aten.nonzero", "aten.is_nonzero", "aten.equal", "aten._to_copy")
-
-
-class Count(TorchDispatchMode):
-    """The operations that are dispatched, by name."""
-
-    def __init__(self):
-        super().__init__()
-        self.ops = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = str(func)
-        if not name.startswith("profiler."):
-            self.ops.append(name.rpartition(".")[0])
-        return func(*args, **(kwargs or {}))
 
 
 def counted(problem_step, backward, steps=3, warm=5):
-    """Operations of each of a few steps, after the first ones."""
+    """The operations of each of a few steps, after the first ones."""
     found = []
     for step in range(warm + steps):
         backward()
-        with Count() as count:
+        with Operations() as operations:
             problem_step()
         if step >= warm:
-            found.append(count.ops)
+            found.append(operations)
     return found
-
-
-def waits(ops):
-    """Those that read a value of the device on the host."""
-    return [name for name in ops if name in SYNCS[:-1]]
 
 
 class Chain(nn.Module):
@@ -74,8 +54,8 @@ def test_a_step_with_one_budget_waits_for_nothing_and_takes_few_operations(case)
     problem = Problem(case)
     solver = lzero.Solver(problem.gates, 0.6, total_steps=1000)
     for ops in counted(solver.step, problem.backward, steps=40):
-        assert waits(ops) == []
-        assert len(ops) <= MOST, ops
+        assert ops.waits == []
+        assert len(ops.names) <= MOST, ops.names
 
 
 @pytest.mark.parametrize("depth", [4, 121])
@@ -92,7 +72,7 @@ def test_the_number_of_operations_does_not_depend_on_the_number_of_groups(depth)
         model(plan.example_inputs).pow(2).sum().backward()
 
     found = counted(solver.step, backward)
-    assert all(waits(ops) == [] and len(ops) <= MOST for ops in found), found[0]
+    assert all(ops.waits == [] and len(ops.names) <= MOST for ops in found), found[0].names
     assert not bool((gates.probability()[gates.slices["1"]] > 0.5).any())
     assert int(gates.open_mask()[gates.slices["1"]].sum()) == 1
 
@@ -112,12 +92,12 @@ def test_no_step_waits_for_the_device(name):
     problem = Problem(case)
     seam = build(problem.gates)
     for ops in counted(seam.step, problem.backward, steps=30):
-        assert waits(ops) == []
+        assert ops.waits == []
 
 
 def test_every_fiftieth_step_looks_once():
     problem = Problem()
     solver = lzero.Solver(problem.gates, 0.6, total_steps=1000)
-    looks = [len(waits(ops)) for ops in counted(solver.step, problem.backward, steps=101, warm=0)]
+    looks = [len(ops.waits) for ops in counted(solver.step, problem.backward, steps=101, warm=0)]
     assert [step for step, times in enumerate(looks, 1) if times] == [50, 100]
     assert max(looks) <= 2

@@ -39,7 +39,7 @@ class Layout:
     def __init__(self, index: Tensor, sizes: Sequence[int]) -> None:
         spans = _spans(index.cpu().numpy(), np.asarray(sizes))
         self.spans: tuple[Span, ...] | None = tuple(spans) if len(spans) <= _MOST_SPANS else None
-        self._index = index.cpu() if self.spans is None else index[:0]  # what no few spans describe is looked up
+        self._index = index.cpu() if self.spans is None else index.new_empty(0)  # what no few spans describe
         self._sizes = tuple(int(size) for size in sizes)
 
     def expand(self, pieces: Sequence[Tensor]) -> Tensor:
