@@ -11,21 +11,6 @@ from lzero.gates import LogNormal
 from lzero.solver import Elbo
 
 
-def test_its_own_adam_is_torchs_on_the_gradient_that_it_makes():
-    """The skip of a bad step costs nothing: the same numbers as torch's Adam on the host path."""
-    ours, theirs = Problem(), Problem()
-    adam = torch.optim.Adam([theirs.gates.log_alpha], lr=0.03, fused=True)
-    seams = [lzero.Solver(ours.gates, 0.4, total_steps=40, gate_lr=0.03)]
-    seams.append(lzero.Solver(theirs.gates, 0.4, total_steps=40, optimizer=adam))
-    for step in range(40):
-        for problem, seam in zip((ours, theirs), seams, strict=True):
-            torch.manual_seed(step)
-            problem.train(seam, 1)
-    for one, two in zip(ours.state(), theirs.state(), strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
-    assert seams[0].multipliers == pytest.approx(seams[1].multipliers, rel=1e-9)
-
-
 def test_the_penalty_by_sgd_is_the_hand_written_update():
     problem = Problem(dtype=torch.float64)
     gates, torch_sgd = problem.gates, torch.optim.SGD([problem.gates.log_alpha], lr=0.7)
