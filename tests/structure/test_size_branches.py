@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from lzero import attach_gates, purge
 from lzero.errors import StructureError
+from lzero.structure import watch, watched
 from lzero.structure.discover import discover
 from lzero.structure.plan import Plan
 
@@ -226,3 +228,20 @@ def test_numbers_of_modules_stay_plain() -> None:
     model = mlp(strictly_checked, size=40)
     discover(model, X)
     assert type(model.size) is int and type(model.a.out_features) is int  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("case", ["a magic number", "a magic number by size()", "a magic number as a key"])
+@pytest.mark.parametrize("forgotten", ["nothing", "the mode", "all"])
+def test_a_question_is_asked_whatever_the_watcher_fails_to_pass_over(monkeypatch, case, forgotten):
+    known = watched._MACHINERY
+    assert watch.__name__ in known
+    left = {"nothing": known, "the mode": known - {watch.__name__}, "all": set()}[forgotten]
+    monkeypatch.setattr(watched, "_MACHINERY", left)
+    model, inputs = REFUSED[case]()
+    assert not discover(model, inputs).groups
+
+
+def test_code_of_this_library_is_asked_like_any_other():
+    frame = FunctionType(compile("import sys; frame = sys._getframe()", "f", "exec"), scope := {"__name__": "lzero.x"})
+    frame()
+    assert not watched.trusted(scope["frame"])

@@ -13,7 +13,9 @@ from torch.overrides import TorchFunctionMode
 from lzero.structure.call import TensorTable, storage_pointer
 from lzero.structure.forward import ModulePath, tensors_in
 from lzero.structure.labels import Axes, Classes, IntArray, Reason
-from lzero.structure.watched import Attribute, Extent, Form, Notebook, Question, Watched, asker, plain, trusted
+from lzero.structure.watched import Attribute, Extent, Form, Notebook, Question, Watched, asker, pass_over, plain, trusted
+
+pass_over(__name__)
 
 _SHAPE = vars(torch._C.TensorBase)["shape"].__get__
 _COUNTS = (Tensor.numel, Tensor.nelement, torch.numel)

@@ -92,20 +92,29 @@ class Notebook:
         return f"{line}{f' in {path}' if path else ''}"
 
 
+_MACHINERY = {__name__, torch.overrides.__name__, torch._tensor.__name__}
+
+
+def pass_over(module: str) -> None:
+    """Look for who uses a number beyond ``module``, which only hands numbers on; it calls this with its ``__name__``.
+
+    A module that does not is taken for the user's own code, so that its questions are noted: units are lost, and not
+    the proof.
+    """
+    _MACHINERY.add(module)
+
+
 def asker() -> FrameType:
-    """The Python code that uses a number, beyond this module and the dispatch of PyTorch."""
+    """The Python code that uses a number, beyond what only hands it on."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__") in _BETWEEN:
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _MACHINERY:
         frame = frame.f_back
     return frame
 
 
 def trusted(frame: FrameType) -> bool:
     """Whether the code belongs to a library that checks sizes and never decides by them what to compute."""
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in ("torch", "einops", "lzero")
-
-
-_BETWEEN = (__name__, "lzero.structure.watch", "torch.overrides", "torch._tensor")
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in (torch.__name__, "einops")
 
 
 class Watched(int):
