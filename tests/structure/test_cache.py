@@ -9,25 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from decoders import IDS, decoder
 from structure.nets import Net, reasons, sizes
 from torch import Tensor, nn
 
 import lzero
 from lzero.structure.cache import cached_tensors, without_cache
 from lzero.structure.copies import private_copy
-
-IDS = {"input_ids": torch.randint(0, 50, (2, 7))}
-
-
-def decoder(name: str) -> nn.Module:
-    library = pytest.importorskip("transformers")
-    if name == "gpt2":
-        options = {"bos_token_id": 0, "eos_token_id": 0, "n_inner": 20}
-        config = library.GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=16, **options)
-        return library.GPT2LMHeadModel(config)  # type: ignore[no-any-return]
-    common = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-              "intermediate_size": 20, "max_position_embeddings": 16}  # fmt: skip
-    return library.LlamaForCausalLM(library.LlamaConfig(**common))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from structure.test_cache import IDS, decoder
-from structure.test_rehearsal import REFUSED, Compiled, PassesOn, model_with
+from decoders import IDS, decoder
+from odd_copies import REFUSED, Compiled, PassesOn, model_with
 from torch import nn
 from torch.nn.parallel import DataParallel
 

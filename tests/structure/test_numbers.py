@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from structure.test_adversarial import IMAGE, Net, X, conv, mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
+from traps import IMAGE, Net, X, conv, mlp
 
 from lzero import attach_gates, purge
 from lzero.structure.plan import Plan

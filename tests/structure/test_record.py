@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plans import simple
 from torch import nn
 
 import lzero
@@ -81,10 +82,6 @@ def test_a_loaded_plan_attaches_to_a_fresh_model(name: str, tmp_path: Path) -> N
     torch.testing.assert_close(run(small, inputs), run(model, inputs), rtol=1e-4, atol=1e-5)
     with pytest.raises(StructureError, match="the plan says"):
         lzero.attach_gates(MLP(12, (4, 4), 3), Plan.load(tmp_path / "plan"))
-
-
-def simple(inputs: Any) -> Plan:
-    return Plan((), (), {}, {}, example_inputs=inputs)
 
 
 scalars = (

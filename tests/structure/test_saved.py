@@ -4,7 +4,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from plans import same, snapshot
-from structure.test_reload import CASES, purged
+from purged import CASES, purged
 
 from lzero.errors import StructureError
 from lzero.structure.reload import load_purged

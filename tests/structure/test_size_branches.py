@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from structure.test_adversarial import IMAGE, SEQUENCE, Net, X, conv, mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
+from traps import IMAGE, SEQUENCE, Net, X, conv, mlp
 
 from lzero import attach_gates, purge
 from lzero.errors import StructureError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from structure.test_record import simple
+from plans import simple
 from torch import nn
 
 from lzero import Plan
