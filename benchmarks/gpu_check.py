@@ -20,7 +20,7 @@ import torch
 from networks import NETWORKS, loss_of
 
 import lzero
-from lzero.experiments.models import MLP, LeNet5
+from lzero_lab.models import MLP, LeNet5
 
 STEPS = 30
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lzero.experiments.models import MLP, LeNet5, ResNet
+from lzero_lab.models import MLP, LeNet5, ResNet
 
 BYTES, CONTEXT = 256, 64  # of the language model
 

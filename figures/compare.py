@@ -8,7 +8,7 @@ The same as `make demo`; its run folder is reused.
 import shutil
 from pathlib import Path
 
-from lzero.cli import main
+from lzero_lab.cli import main
 
 HERE = Path(__file__).parent
 RUN = HERE.parent / "runs" / "demo"

@@ -11,9 +11,9 @@ import argparse
 import os
 from pathlib import Path
 
-from lzero.experiments.cells import Cell, run_cells
-from lzero.experiments.recipe import Recipe
 from lzero.recorder import replacing
+from lzero_lab.cells import Cell, run_cells
+from lzero_lab.recipe import Recipe
 
 HERE = Path(__file__).parent
 SETTINGS = {

@@ -11,9 +11,9 @@ import argparse
 import itertools
 from pathlib import Path
 
-from lzero.experiments.cells import Cell, run_cells
-from lzero.experiments.recipe import Recipe
 from lzero.plots import control, save
+from lzero_lab.cells import Cell, run_cells
+from lzero_lab.recipe import Recipe
 
 HERE = Path(__file__).parent
 TARGETS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)

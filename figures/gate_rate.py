@@ -15,11 +15,11 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lzero.experiments.cells import Cell, run_cells
-from lzero.experiments.recipe import Recipe
 from lzero.plots import save
 from lzero.recorder import replacing
 from lzero.solver.gate_optimizer import default_gate_lr
+from lzero_lab.cells import Cell, run_cells
+from lzero_lab.recipe import Recipe
 
 HERE = Path(__file__).parent
 RATES = {

@@ -8,9 +8,9 @@ Its best three methods, seed 0, from the rows of the study; the error is that of
 from pathlib import Path
 
 from lzero import plots
-from lzero.experiments.report import finished
-from lzero.experiments.study import Study
 from lzero.recorder import Recorder
+from lzero_lab.report import finished
+from lzero_lab.study import Study
 
 HERE = Path(__file__).parent
 BUDGET, TARGET = "mlp 7.6 % params", 0.076

@@ -13,10 +13,10 @@ import itertools
 import os
 from pathlib import Path
 
-from lzero.experiments.cells import Cell, run_cells
-from lzero.experiments.recipe import Recipe
 from lzero.plots import control, save
 from lzero.recorder import replacing
+from lzero_lab.cells import Cell, run_cells
+from lzero_lab.recipe import Recipe
 
 HERE = Path(__file__).parent
 EPOCHS = {"mlp": 8, "lenet5": 3}

@@ -11,11 +11,11 @@ import argparse
 import os
 from pathlib import Path
 
-from lzero.experiments.compare import ROWS, compare
-from lzero.experiments.datasets import load
-from lzero.experiments.recipe import Recipe
-from lzero.experiments.training import quicken
 from lzero.recorder import Recorder, replacing
+from lzero_lab.compare import ROWS, compare
+from lzero_lab.datasets import load
+from lzero_lab.recipe import Recipe
+from lzero_lab.training import quicken
 
 HERE = Path(__file__).parent
 EPOCHS = {"mlp": 6, "lenet5": 2}

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
-from lzero.experiments.report import budgets, finished, published
-from lzero.experiments.study import Study
 from lzero.plots.table import grouped
 from lzero.recorder import Recorder, Row, replacing
+from lzero_lab.report import budgets, finished, published
+from lzero_lab.study import Study
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"

@@ -17,9 +17,9 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lzero.experiments.cells import Cell, run_cells
-from lzero.experiments.recipe import Recipe
 from lzero.plots import save
+from lzero_lab.cells import Cell, run_cells
+from lzero_lab.recipe import Recipe
 
 HERE = Path(__file__).parent
 DATA = ("digits", "mnist")

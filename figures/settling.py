@@ -21,10 +21,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import lzero
-from lzero.experiments.datasets import load
-from lzero.experiments.models import MLP, LeNet5, ResNet
-from lzero.experiments.training import error, quicken
 from lzero.recorder import Recorder, replacing
+from lzero_lab.datasets import load
+from lzero_lab.models import MLP, LeNet5, ResNet
+from lzero_lab.training import error, quicken
 
 HERE = Path(__file__).parent
 FINETUNE = (0.0, 0.1, 0.2, 0.3)

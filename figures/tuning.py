@@ -21,8 +21,8 @@ import argparse
 import os
 from pathlib import Path
 
-from lzero.experiments.cells import Cell, run_cells
-from lzero.experiments.recipe import Recipe
+from lzero_lab.cells import Cell, run_cells
+from lzero_lab.recipe import Recipe
 
 HERE = Path(__file__).parent
 MLP = {"model": "mlp", "granularity": "input", "target": 0.266, "epochs": 40, "gate_lr": 5e-3, "finetune": 0.0}

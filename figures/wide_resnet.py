@@ -18,14 +18,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lzero.errors import LzeroError
-from lzero.experiments import datasets, models
-from lzero.experiments.cells import Cell
-from lzero.experiments.files import write_tensors
-from lzero.experiments.recipe import Recipe
-from lzero.experiments.summary import ship, summarise
-from lzero.experiments.training import Training, quicken
-from lzero.experiments.wide_resnet import WideResNet
 from lzero.recorder import Recorder
+from lzero_lab import datasets, models
+from lzero_lab.cells import Cell
+from lzero_lab.files import write_tensors
+from lzero_lab.recipe import Recipe
+from lzero_lab.summary import ship, summarise
+from lzero_lab.training import Training, quicken
+from lzero_lab.wide_resnet import WideResNet
 
 HERE = Path(__file__).parent
 PUBLISHED_EXAMPLES = 50_000  # the N of a published lambda / N

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from exactness import assert_exact as assert_exact
 
 torch.set_num_threads(1)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lzero.structure.group import GateGroup, Member
-from lzero.structure.plan import Plan
+from lzero.plan.group import GateGroup, Member
+from lzero.plan.plan import Plan
 
 
 def column(start, stop=None):

@@ -3,7 +3,7 @@
 import torch
 
 import lzero
-from lzero.experiments.models import MLP, LeNet5, ResNet
+from lzero_lab.models import MLP, LeNet5, ResNet
 
 
 def purged(build, x, granularity="unit", target=0.3):

@@ -5,8 +5,8 @@ import dataclasses
 import torch
 
 import lzero
+from lzero.attach import attach_gates
 from lzero.cost import Cost
-from lzero.structure.attach import attach_gates
 
 
 def gated(case, spread=2.0, seed=0, dtype=torch.float32):

@@ -13,9 +13,9 @@ from plans import CASES, lenet, mlp
 from torch import nn
 
 import lzero
+from lzero.attach import attach_gates
 from lzero.constraints import Budgets, Constraint, from_tensor, to_tensor
 from lzero.errors import BudgetError
-from lzero.structure.attach import attach_gates
 
 BAD = [0, -1, 1.5, 0.0, math.nan, math.inf, -math.inf, "0.1", True, False, None, 1 + 0j, torch.tensor(0.1)]
 

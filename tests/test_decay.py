@@ -7,10 +7,10 @@ from plans import CASES, Truth, lenet, mlp, tied
 from torch import nn
 
 import lzero
+from lzero.attach import attach_gates
 from lzero.decay import expected_l2
 from lzero.errors import StructureError
 from lzero.gates import ARM
-from lzero.structure.attach import attach_gates
 
 
 def raw(model):

@@ -6,9 +6,9 @@ from plans import Mlp, mlp
 from torch import nn
 
 import lzero
+from lzero.attach import attach_gates
 from lzero.decay import expected_l2
 from lzero.errors import LzeroError
-from lzero.structure.attach import attach_gates
 
 pytestmark = pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")
 

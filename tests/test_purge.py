@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 import lzero
+from lzero.attach import attach_gates
 from lzero.constraints import Constraint
 from lzero.cost import Cost
 from lzero.errors import BudgetError, StructureError
@@ -19,9 +20,8 @@ from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 from lzero.purge import purge
 from lzero.settle import settle
-from lzero.structure.attach import attach_gates
-from lzero.structure.detach import without_gates
-from lzero.structure.gated import gates_of
+from lzero.surgery.attached import gates_of
+from lzero.surgery.remove import without_gates
 
 pytestmark = pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")  # of trainings that never were
 

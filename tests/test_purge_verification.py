@@ -8,9 +8,9 @@ from plans import Mlp, column, mlp, plan_of, same, snapshot, units
 from purging import gated, solver_of
 from torch import nn
 
+from lzero.attach import attach_gates
 from lzero.errors import StructureError
 from lzero.purge import purge
-from lzero.structure.attach import attach_gates
 
 pytestmark = pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")  # of trainings that never were
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import CASES, Truth, mlp
 
+from lzero.attach import attach_gates
 from lzero.constraints import Budgets, Constraint
 from lzero.errors import BudgetError
 from lzero.settle import breaking, settle
-from lzero.structure.attach import attach_gates
 
 GATED = {}
 

@@ -12,7 +12,10 @@ result = lzero.purge(model)
 import importlib
 from typing import TYPE_CHECKING
 
+from lzero.attach import attach_gates
 from lzero.constraints import Constraint
+from lzero.detach import detach_gates
+from lzero.discover import discover
 from lzero.errors import (
     BudgetError,
     DataError,
@@ -24,15 +27,12 @@ from lzero.errors import (
 )
 from lzero.gates.gates import Gates
 from lzero.gates.hard_concrete import HardConcrete
+from lzero.plan.plan import Plan
 from lzero.purge import PurgeResult, purge
 from lzero.recorder import Recorder
+from lzero.reload import load_purged
 from lzero.solver import Penalty, Solver
-from lzero.structure.attach import attach_gates
-from lzero.structure.detach import detach_gates
-from lzero.structure.discover import discover
-from lzero.structure.gated import gates_of
-from lzero.structure.plan import Plan
-from lzero.structure.reload import load_purged
+from lzero.surgery.attached import gates_of
 
 if TYPE_CHECKING:
     from lzero import plots as plots

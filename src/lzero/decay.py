@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lzero.structure.gated import gated_leaves, require_gates
+from lzero.surgery.attached import gated_leaves, require_gates
 
 
 def expected_l2(model: nn.Module) -> Tensor:
@@ -24,7 +24,7 @@ def expected_l2(model: nn.Module) -> Tensor:
         model: a model with gates attached.
 
     Example:
-        >>> from lzero.structure.attach import attach_gates
+        >>> from lzero.attach import attach_gates
         >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
         >>> plain = sum(float((p.detach() ** 2).sum()) for p in model.parameters()) / 2
         >>> gates = attach_gates(model, torch.zeros(1, 8), open_probability=0.97)

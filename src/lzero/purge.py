@@ -15,15 +15,17 @@ from lzero.constraints import Budgets, Constraint
 from lzero.cost import Cost
 from lzero.errors import LzeroWarning, StructureError
 from lzero.gates.gates import Gates
+from lzero.host.copies import private_copy
+from lzero.host.module_path import ModulePath
+from lzero.host.run import run
+from lzero.host.tensors import map_tensors
+from lzero.host.wrappers import check_unsharded, unwrap
+from lzero.proving.compare import largest_difference
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
-from lzero.structure.copies import private_copy
-from lzero.structure.detach import without_gates
-from lzero.structure.forward import ModulePath, map_tensors
-from lzero.structure.gated import gates_of
-from lzero.structure.run import largest_difference, run
-from lzero.structure.shrink import scale_consumers, shrink
-from lzero.structure.wrapped import check_unsharded, unwrap
+from lzero.surgery.attached import gates_of
+from lzero.surgery.remove import without_gates
+from lzero.surgery.shrink import scale_consumers, shrink
 
 # Of the largest output that differs, by dtype; what remains is rounding in another order of summation.
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}

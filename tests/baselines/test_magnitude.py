@@ -16,9 +16,9 @@ import lzero
 from lzero.baselines.magnitude import Magnitude
 from lzero.constraints import Budgets, Constraint
 from lzero.errors import BudgetError
-from lzero.experiments.datasets import load
 from lzero.gates import Mask
 from lzero.settle import settle
+from lzero_lab.datasets import load
 
 
 def best(truth, budgets, scores, floor):

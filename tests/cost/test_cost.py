@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from plans import CASES, Truth, all_masks, chances, column, inputs_of, lenet, plan_of, reused, units, weights
 from torch import nn
 
+from lzero.attach import attach_gates
 from lzero.cost import Cost, layers
-from lzero.cost.parts import covers
 from lzero.errors import StructureError
-from lzero.structure.attach import attach_gates
-from lzero.structure.group import GateGroup, Member
-from lzero.structure.shrink import shrink
+from lzero.plan.group import GateGroup, Member
+from lzero.plan.paths import covers
+from lzero.surgery.shrink import shrink
 
 UNITS = [name for name in CASES if name != "weights"]
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import CASES, Truth, inputs_of, lenet, plan_of, reused
 
+from lzero.attach import attach_gates
 from lzero.cost import Cost, layers
 from lzero.errors import SolverError
-from lzero.structure.attach import attach_gates
 
 DOUBLE = torch.float64
 

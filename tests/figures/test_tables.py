@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lzero.experiments.report import finished, table
-from lzero.experiments.study import Study
 from lzero.recorder import Recorder
+from lzero_lab.report import finished, table
+from lzero_lab.study import Study
 
 FIGURES = Path(__file__).parents[2] / "figures"
 

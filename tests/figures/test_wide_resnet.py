@@ -9,11 +9,11 @@ import torch
 from cifar import write_archive
 
 import lzero
-from lzero.experiments import datasets
-from lzero.experiments.cells import Cell
-from lzero.experiments.cifar10 import ARCHIVE
-from lzero.experiments.wide_resnet import WideResNet
 from lzero.recorder import Recorder
+from lzero_lab import datasets
+from lzero_lab.cells import Cell
+from lzero_lab.cifar10 import ARCHIVE
+from lzero_lab.wide_resnet import WideResNet
 
 SCRIPT = Path(__file__).parents[2] / "figures" / "wide_resnet.py"
 STEPS = 8  # of batches of 8 of 44 images: an epoch of 6 and a part of one

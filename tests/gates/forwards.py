@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lzero.structure.attach import attach_gates
+from lzero.attach import attach_gates
 
 
 def gated(case, dtype=torch.float32, **options):

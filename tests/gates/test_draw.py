@@ -11,9 +11,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import lzero
+from lzero.attach import attach_gates
 from lzero.errors import SolverError
 from lzero.gates import ARM, HardConcrete, LogNormal, StraightThrough
-from lzero.structure.attach import attach_gates
 
 DOUBLE = torch.float64
 

@@ -11,8 +11,8 @@ from lzero.errors import StructureError
 from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 from lzero.gates.hard_concrete import HardConcrete
-from lzero.structure.gated import gates_of
-from lzero.structure.shrink import find_tensor
+from lzero.host.tensors import find_tensor
+from lzero.surgery.attached import gates_of
 
 HAND = {"mlp": mlp, "lenet": lenet, "reused": reused, "tied": tied, "batch_norm": batch_norm, "weights": weights}
 

@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import lzero
+from lzero.attach import attach_gates
 from lzero.cost import Cost
 from lzero.errors import StructureError
 from lzero.gates.bernoulli import AR, ARM, StraightThrough
 from lzero.gates.hard_concrete import HardConcrete
-from lzero.structure.attach import attach_gates
 
 DOUBLE = torch.float64
 

@@ -4,7 +4,7 @@ import torch
 from plans import mlp
 from torch.nn import functional as F
 
-from lzero.structure.attach import attach_gates
+from lzero.attach import attach_gates
 
 
 class Kept(torch.optim.Optimizer):

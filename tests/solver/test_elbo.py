@@ -8,11 +8,11 @@ from plans import lenet, mlp
 from torch.nn import functional as F
 
 import lzero
+from lzero.attach import attach_gates
 from lzero.cost import Cost
 from lzero.errors import SolverError
 from lzero.gates import LogNormal
 from lzero.solver import Elbo
-from lzero.structure.attach import attach_gates
 
 FAST = 1024.0  # of plain descent: what a step moves the gates by, over this, is their gradient
 

@@ -8,8 +8,8 @@ from solver.problem import Problem
 from torch import nn
 
 import lzero
+from lzero.attach import attach_gates
 from lzero.constraints import Constraint
-from lzero.structure.attach import attach_gates
 
 MOST = 45
 

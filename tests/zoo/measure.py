@@ -12,12 +12,13 @@ from torch import nn
 
 from lzero import attach_gates, discover, purge
 from lzero.cost import Cost
-from lzero.structure.copies import private_copy
-from lzero.structure.forward import map_tensors
-from lzero.structure.grouping import unit_groups
-from lzero.structure.plan import Plan
-from lzero.structure.run import largest_difference, run
-from lzero.structure.tracer import trace
+from lzero.host.copies import private_copy
+from lzero.host.run import run
+from lzero.host.tensors import map_tensors
+from lzero.plan.plan import Plan
+from lzero.proving.compare import largest_difference
+from lzero.tracing.grouping import unit_groups
+from lzero.tracing.tracer import trace
 
 ROUNDS = 4
 

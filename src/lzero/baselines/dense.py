@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lzero.attach import attach_gates
 from lzero.constraints import Budgets, Constraint
 from lzero.cost import Measure
 from lzero.errors import LzeroWarning, StructureError
 from lzero.gates.gates import Gates
 from lzero.gates.mask import Mask
+from lzero.host.copies import deep_copy
 from lzero.purge import purge
-from lzero.structure.attach import attach_gates
-from lzero.structure.copies import deep_copy
 
 
 def same_size(model: nn.Module, example_inputs: Any, density: float, measure: Measure = "params") -> nn.Module:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lzero.gates.gates import Gates
-from lzero.structure.group import GateGroup
+from lzero.plan.group import GateGroup
 
 _TINY = 1e-30
 

@@ -1,7 +1,8 @@
 """What the model that will be shipped costs: expected over the gates, and counted for a deployed set."""
 
 from lzero.cost.cost import MEASURES, Cost, Measure
-from lzero.cost.parts import check_paths, covers, layers
+from lzero.cost.parts import check_paths, layers
 from lzero.cost.point import Point
+from lzero.plan.paths import covers
 
 __all__ = ["MEASURES", "Cost", "Measure", "Point", "check_paths", "covers", "layers"]

@@ -18,12 +18,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lzero.cost.parts import covers
 from lzero.cost.point import Point, Shape
 from lzero.cost.table import Axis, Entry, Run, entries_of, runs_of
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.segments import Segments
+from lzero.plan.paths import covers
 
 Measure = Literal["params", "macs", "gates"]
 MEASURES: tuple[Measure, ...] = ("params", "macs", "gates")

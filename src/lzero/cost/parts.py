@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lzero.errors import BudgetError
-from lzero.structure.plan import Plan
-
-
-def covers(path: str, tensor: str) -> bool:
-    """Whether the tensor called ``tensor`` lies at or below the module ``path``; ``""`` is the whole model."""
-    return not path or tensor == path or tensor.startswith(f"{path}.")
+from lzero.plan.paths import covers
+from lzero.plan.plan import Plan
 
 
 def layers(plan: Plan, *, consumers: bool = False, within: str = "") -> list[str]:

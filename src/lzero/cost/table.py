@@ -19,8 +19,8 @@ import torch
 
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
-from lzero.structure.group import Member
-from lzero.structure.plan import Plan
+from lzero.plan.group import Member
+from lzero.plan.plan import Plan
 
 Axis = tuple[float, tuple[tuple[int, float], ...]]  # base, and (run, amount) of the runs on it
 CONSTANT: Axis = (1.0, ())

@@ -1,0 +1,163 @@
+"""Gates on a stranger's model: everything is checked before anything changes, and a failure takes all of it back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from lzero.checks import flag, shown
+from lzero.discover import discover
+from lzero.errors import StructureError
+from lzero.gates.estimator import Estimator
+from lzero.gates.gates import Gates
+from lzero.gates.hard_concrete import HardConcrete
+from lzero.host.copies import private_copy
+from lzero.host.tensors import map_tensors
+from lzero.host.wrappers import check_unwrapped
+from lzero.plan.plan import Plan
+from lzero.proving.gated_forward import check_unnoticed
+from lzero.proving.per_example import check_products, check_readers
+from lzero.surgery.attached import gated_leaves
+from lzero.surgery.positions import gate_maps, owners_of
+from lzero.surgery.register import register
+from lzero.surgery.rehearsal import check_purgeable
+from lzero.surgery.remove import without_gates
+
+OPEN_PROBABILITY = 0.97
+
+
+def attach_gates(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    granularity: str | Mapping[str, str] = "unit",
+    estimator: Estimator | None = None,
+    per_example: bool = False,
+    open_probability: float | Mapping[str, float] = OPEN_PROBABILITY,
+    rescale: bool = True,
+    ignore: str | Iterable[str] = (),
+) -> Gates:
+    """The gates of ``model``, attached in place; before it is wrapped or compiled.
+
+    Each gate multiplies the weights that *read* its unit. Gated tensors become parametrized; the gates are registered
+    inside the first of those parametrizations, so that a model that iterates over its children sees none. No parameter
+    is added: build the optimizer before or after, as it was. ``model.load_state_dict`` still takes checkpoints of the
+    ungated model. In eval mode the model gives what it gave before, as long as nothing has been trained.
+
+    Args:
+        model: any module that :func:`discover` finds units in.
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments of one forward; or the
+            :class:`Plan` that ``discover`` returned for this model.
+        granularity: ``"unit"``, ``"input"`` (units, and the features that Linears read) or ``"weight"``; or a mapping
+            from module path to one of them.
+        estimator: the distribution of one gate; hard concrete by default.
+        per_example: draw every gate anew for each example of a batch, instead of once for all of them. It needs units
+            that Linears and ungrouped convolutions read, and one batch size throughout the forward.
+        open_probability: P(z != 0) at the start, in (0, 1); one for all or a mapping from group name, with ``""`` for
+            the groups that it does not name.
+        rescale: divide gated weights by E[z], so that the network starts at its ungated scale.
+        ignore: module paths or parameter names to leave ungated.
+
+    Raises:
+        StructureError: the model has gates already or is wrapped, nothing in it can be gated, the plan belongs to
+            another model, or an argument is malformed. The model is then as it was, to the bit.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        >>> gates = attach_gates(model, torch.zeros(1, 8))
+        >>> len(gates)
+        16
+    """
+    if not isinstance(model, nn.Module):
+        raise StructureError(f"model: expected an nn.Module, found {shown(model)}")
+    check_unwrapped(model)
+    _check_ungated(model)
+    if estimator is not None and not isinstance(estimator, Estimator):
+        raise StructureError(
+            f"estimator: expected one of lzero.gates, such as lzero.HardConcrete(), or None, found {shown(estimator)}"
+        )
+    for name, answer in (("per_example", per_example), ("rescale", rescale)):
+        flag(name, answer, error=StructureError)
+    plan = _plan(model, example_inputs, granularity, ignore)
+    estimator = estimator or HardConcrete()
+    start = _initial_log_alpha(plan, estimator, open_probability)
+
+    groups = sorted(plan.groups, key=lambda group: group.kind == "input")  # owners come before what they own
+    gates = Gates({group.name: group.size for group in groups}, owners_of(groups), estimator, per_example)
+    with torch.no_grad():
+        for name, value in start.items():
+            gates[name].view(len(value), -1).copy_(torch.tensor(value)[:, None])
+    gates.plan = plan
+    device, dtype = _placement(model)
+    gates.to(device=device, dtype=dtype)
+    gates.train(model.training)
+    gates.rescaled = rescale
+    maps = gate_maps(model, groups, gates)
+    if per_example:
+        check_readers(model, groups)
+    twin, twin_gates = private_copy(model), copy.deepcopy(gates)
+    register(twin, maps, twin_gates, rescale=False)
+    check_purgeable(twin, model, without_gates)
+    check_unnoticed(twin, twin_gates, model, plan)
+    if per_example:
+        check_products(twin, twin_gates, plan)
+    inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.detach().clone())  # the batch may be reused
+    gates.plan = replace(plan, example_inputs=inputs)
+    register(model, maps, gates, rescale=rescale)
+    return gates
+
+
+def _plan(
+    model: nn.Module, example_inputs: Any, granularity: str | Mapping[str, str], ignore: str | Iterable[str]
+) -> Plan:
+    if isinstance(example_inputs, Plan):
+        plan = example_inputs
+        nothing = isinstance(ignore, str | tuple | list | set | frozenset) and not ignore
+        if not (isinstance(granularity, str) and granularity == "unit") or not nothing:
+            raise StructureError("granularity and ignore are settled in a Plan; pass them to lzero.discover instead")
+    else:
+        plan = discover(model, example_inputs, granularity=granularity, ignore=ignore)
+    if not plan.groups:
+        raise StructureError(f"{type(model).__name__}: nothing can be gated exactly.\n{plan}")
+    found = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    expected = {name: tuple(shape) for name, shape in plan.shapes.items()}
+    if found != expected:
+        wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise StructureError(
+            f"{wrong[0]}: the plan says {expected.get(wrong[0], 'nothing')}, "
+            f"the model has {found.get(wrong[0], 'nothing')}; call lzero.discover on this model"
+        )
+    return plan
+
+
+def _check_ungated(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, Gates) or gated_leaves(module):
+            raise StructureError(
+                f"{path or type(model).__name__}: gates are attached already; call lzero.detach_gates(model) first, or "
+                "go on with lzero.gates_of(model)"
+            )
+
+
+def _initial_log_alpha(
+    plan: Plan, estimator: Estimator, open_probability: float | Mapping[str, float]
+) -> dict[str, tuple[float, ...]]:
+    names = [group.name for group in plan.groups]
+    if not isinstance(open_probability, Mapping):
+        return dict.fromkeys(names, estimator.initial(open_probability))
+    unknown = [name for name in open_probability if name and name not in names]
+    if unknown:
+        raise StructureError(f"open_probability: no group is called {unknown[0]!r}; the groups are {', '.join(names)}")
+    default = open_probability.get("", OPEN_PROBABILITY)
+    return {name: estimator.initial(open_probability.get(name, default)) for name in names}
+
+
+def _placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where the gates live: the device of the model's first parameter, in float32, or float64 for a float64 model."""
+    first = next(model.parameters())
+    return first.device, torch.float64 if first.dtype == torch.float64 else torch.float32

@@ -1,0 +1,1 @@
+"""Running a stranger's model: its copies, tensors and inputs, quietly and without a trace."""

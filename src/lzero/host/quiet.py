@@ -1,0 +1,62 @@
+"""Running without a trace: random numbers as they were, and everything op by op."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@contextmanager
+def isolated_random_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
+    """A context in which random draws start from ``seed`` and after which every generator is as it was before.
+
+    The global generators of PyTorch, NumPy and Python: forwards draw from all of them.
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    devices = sorted({tensor.get_device() for tensor in tensors if tensor.is_cuda})
+    python, numpy = random.getstate(), np.random.get_state(legacy=False)
+    try:
+        with torch.random.fork_rng(devices=devices):
+            # torch.manual_seed would also reseed devices that are not forked here.
+            torch.default_generator.manual_seed(seed)
+            for device in devices:
+                torch.cuda.default_generators[device].manual_seed(seed)
+            random.seed(seed)
+            with suppress(TypeError):  # NumPy cannot seed a bit generator that the user has put in place of its own
+                np.random.seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """A context in which everything runs op by op; then all is as before.
+
+    Whole layers (attention, LSTM) are taken apart, compiled modules run their eager forward, and inference mode is off.
+    """
+    fast, packed = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        with torch.inference_mode(False), _eager():
+            yield
+    finally:
+        torch._C._set_mkldnn_enabled(packed)
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _eager() -> AbstractContextManager[Any]:
+    """Compiled modules run as they were written; where nothing was compiled, torch's compiler is not even loaded."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    eager: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return eager

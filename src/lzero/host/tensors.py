@@ -1,0 +1,86 @@
+"""The tensors of a stranger's objects: nested anywhere, or by name in a model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from lzero.errors import StructureError
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor nested in tuples, lists, sets, mappings, dataclasses and plain objects, in order."""
+    yield from _walk(value, set())
+
+
+def _walk(value: Any, seen: set[int]) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+        return
+    if value is None or id(value) in seen or isinstance(value, str | bytes | int | float | complex | type | nn.Module):
+        return
+    seen.add(id(value))
+    if isinstance(value, Mapping):
+        children = list(value.values())
+    elif isinstance(value, tuple | list | set | frozenset):
+        children = list(value)
+    elif is_dataclass(value):
+        children = [getattr(value, field.name) for field in fields(value)]
+    else:
+        children = list(getattr(value, "__dict__", {}).values())
+    for child in children:
+        yield from _walk(child, seen)
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """``value`` with ``change`` applied to every tensor that :func:`tensors_in` finds; containers are new, of one kind.
+
+    What cannot be copied stays as it is.
+    """
+    return _map(value, change, {})
+
+
+def _map(value: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if id(value) in done:
+        return done[id(value)]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple takes its fields one by one
+        return type(value)(*(_map(item, change, done) for item in value))
+    if type(value) in (tuple, list, set, frozenset):
+        return type(value)(_map(item, change, done) for item in value)
+    if next(tensors_in(value), None) is None:
+        return value
+    if isinstance(value, Mapping) and not hasattr(value, "__setitem__"):
+        return {key: _map(item, change, done) for key, item in value.items()}
+    try:
+        made = done[id(value)] = copy.copy(value)
+    except Exception:
+        return value
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            made[key] = _map(item, change, done)
+        return made
+    names = [field.name for field in fields(value)] if is_dataclass(value) else list(getattr(value, "__dict__", ()))
+    for name in names:
+        object.__setattr__(made, name, _map(getattr(value, name), change, done))  # a dataclass may be frozen
+    return made
+
+
+def find_tensor(model: nn.Module, name: str) -> Tensor:
+    """The parameter or buffer called ``name`` in ``model``."""
+    path, _, leaf = name.rpartition(".")
+    tensor = getattr(model.get_submodule(path), leaf)
+    if not isinstance(tensor, Tensor):
+        raise StructureError(f"{name}: expected a parameter or buffer, found {type(tensor).__name__}")
+    return tensor
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer under all its names."""
+    buffers = model.named_buffers(remove_duplicate=False)
+    return {**dict(model.named_parameters(remove_duplicate=False)), **dict(buffers)}

@@ -1,0 +1,1 @@
+"""What can be gated in a model, as data: groups of gates, refusals, and the page that says so."""

@@ -1,0 +1,64 @@
+"""What a unit is: the positions, over all tensors of a model, that one gate switches together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Role = Literal["consumer", "producer", "coupled"]
+Kind = Literal["unit", "input", "weight"]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """The positions of one tensor dim that belong to the gates of a group.
+
+    Attributes:
+        tensor: name in ``model.state_dict()`` (the first alias where a parameter is tied).
+        dim: the dim that ``index`` runs over; -1 means the flattened tensor (weight gates).
+        index: long, [k, r]: gate j of k owns the r positions ``index[j]``.
+        role: ``"consumer"`` reads the unit and is multiplied by its gate; ``"producer"`` makes the unit;
+            ``"coupled"`` (bias, normalisation, buffer) only follows it. All are counted and purged.
+    """
+
+    tensor: str
+    dim: int
+    index: Tensor  # [k, r]
+    role: Role
+
+    @property
+    def width(self) -> int:
+        """Positions per gate, r."""
+        return int(self.index.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class GateGroup:
+    """Units that share their members: the channels of one convolution, the neurons of one layer.
+
+    Attributes:
+        name: readable and unique in a plan, e.g. ``"conv1"`` or ``"fc1.input"``.
+        size: the number of gates, k.
+        kind: ``"unit"``, ``"input"`` (features that a Linear reads) or ``"weight"``.
+        members: every tensor dim that the units live on.
+    """
+
+    name: str
+    size: int
+    kind: Kind
+    members: tuple[Member, ...]
+
+    @property
+    def consumers(self) -> tuple[Member, ...]:
+        """The members that read the unit, where the gates multiply."""
+        return tuple(m for m in self.members if m.role == "consumer")
+
+
+def kept_positions(member: Member, keep: Tensor, length: int) -> Tensor:
+    """Positions of ``member.dim`` that survive, as a bool mask [length], where ``keep`` [k] marks open gates."""
+    alive = torch.ones(length, dtype=torch.bool)
+    alive[member.index[~keep].reshape(-1)] = False
+    return alive

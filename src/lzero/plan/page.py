@@ -1,0 +1,66 @@
+"""A plan to read: by module, in the model's order, what is gated and what it reaches, what is not and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from lzero.plan.group import GateGroup, Member
+from lzero.plan.reach import reach
+from lzero.plan.refusal import Refusal
+
+
+def page(groups: Sequence[GateGroup], refusals: Sequence[Refusal], shapes: Mapping[str, Sequence[int]]) -> str:
+    """What ``str(plan)`` is."""
+    place = {name: position for position, name in enumerate(shapes)}
+    entries: list[tuple[int, str, str]] = []  # position in the model, path, what to say of it
+    for group in groups:
+        first = min((place[m.tensor] for m in group.members if m.tensor in place), default=len(place))
+        stake = f"{reach([group], shapes):,} parameters"
+        entries.append((first, group.name, f"{group.size:>6,} {_NOUNS[group.kind]:<8}{stake:>22}   {_members(group)}"))
+    for refusal in refusals:
+        first = min((place[name] for name in refusal.tensors if name in place), default=len(place))
+        advice = f"; {refusal.advice}" if refusal.advice else ""
+        entries.append((first, refusal.name, f"{refusal.size:>6,} {'left':<8}{refusal.reason}{advice}"))
+    entries.sort(key=lambda entry: entry[0])
+    width = max((len(name.rpartition(".")[2]) for _, name, _ in entries), default=0) + 2
+    folders: dict[str, list[str]] = {}
+    for _, name, text in entries:
+        folder, _, leaf = name.removesuffix(_INPUT).rpartition(".")
+        leaf += _INPUT if name.endswith(_INPUT) else ""
+        indent = "  " if folder else ""
+        folders.setdefault(folder, []).append(f"{indent}{leaf:<{width + len(_INPUT) - len(indent)}}{text}")
+    gates, reached = sum(group.size for group in groups), reach(groups, shapes)
+    parameters = sum(math.prod(shape) for shape in shapes.values())
+    lines = [
+        f"{len(groups)} groups, {gates:,} gates; they reach {reached:,} of {parameters:,} parameters "
+        f"({reached / max(parameters, 1):.1%}); left ungated: {len(refusals)}"
+    ]
+    for folder, texts in folders.items():
+        lines += [folder, *texts] if folder else texts
+    return "\n".join(lines)
+
+
+_INPUT = ".input"
+
+
+_NOUNS = {"unit": "units", "input": "inputs", "weight": "weights"}
+
+
+def _members(group: GateGroup) -> str:
+    """``read by a, with b``: the modules that the units of a group live on, but for the one that names the group."""
+    verbs = {"consumer": "read by", "producer": "also made by", "coupled": "with"}
+    parts, named = [], {group.name}
+    for role, verb in verbs.items():
+        places = [_place(member) for member in group.members if member.role == role]
+        new = [place for place in dict.fromkeys(places) if role == "consumer" or place not in named]
+        named.update(new)
+        if new:
+            parts.append(f"{verb} {', '.join(new)}")
+    return ", ".join(parts)
+
+
+def _place(member: Member) -> str:
+    """Path of the module that owns the tensor; the tensor itself where the model owns it."""
+    path = member.tensor.rpartition(".")[0] or member.tensor
+    return path if member.width == 1 else f"{path} ({member.width} each)"

@@ -1,0 +1,113 @@
+"""What can be gated in a model, and what cannot and why: plain data that prints as a page to read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from types import MappingProxyType
+from typing import Any
+
+from lzero.errors import StructureError
+from lzero.plan.group import GateGroup
+from lzero.plan.page import page
+from lzero.plan.reach import reach
+from lzero.plan.record import record, unrecorded
+from lzero.plan.refusal import Refusal
+from lzero.plan.storage import read, write
+
+_TABLES = ("shapes", "positions", "granularity")
+_HEADING = "lzero plan 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The proved gate groups of one model, with the refused units and what counting needs; it never changes.
+
+    Attributes:
+        groups: proved groups, in the order in which the model's tensors are registered.
+        refusals: units left ungated, each with its reason.
+        shapes: shape of every parameter, by its first name in ``model.named_parameters()``.
+        positions: for each weight that a matrix product or convolution reads, how many times one forward of the
+            example inputs uses each of its elements; MACs of the tensor = positions * number of elements.
+        granularity: what was asked for, module path prefix -> ``"unit"``, ``"input"`` or ``"weight"``.
+        example_inputs: what the model was traced with, for the check after purging.
+    """
+
+    groups: tuple[GateGroup, ...]
+    refusals: tuple[Refusal, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    positions: Mapping[str, float]
+    granularity: Mapping[str, str] = field(default_factory=lambda: {"": "unit"})
+    example_inputs: Any = field(default=None, repr=False)
+
+    @property
+    def size(self) -> int:
+        """The number of gates over all groups."""
+        return sum(group.size for group in self.groups)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the model."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def reachable(self) -> int:
+        """Parameters that at least one gate can remove."""
+        return self.reach(self.groups)
+
+    def __post_init__(self) -> None:
+        for name in _TABLES:
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields, with plain dicts: a mapping proxy cannot be pickled."""
+        held = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: dict(value) if name in _TABLES else value for name, value in held.items()}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """The plan as a file, for :meth:`load`: discovery of a large model need not be repeated for a fresh one.
+
+        The file appears whole or not at all. Its example inputs are stored as tensors on the CPU.
+
+        Raises:
+            StructureError: the file cannot be written, or the example inputs are not nested tuples, lists and dicts of
+                tensors, numbers and words.
+        """
+        write(path, _HEADING, record(self.__getstate__()))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Plan:
+        """The plan in a file that :meth:`save` wrote; reading it runs no code.
+
+        Raises:
+            StructureError: no such file, or a damaged one.
+        """
+        content = read(path, _HEADING)
+        try:
+            fields = unrecorded(content)
+        except StructureError as error:
+            raise StructureError(f"{path}: holds no plan: {error}; save it again") from error
+        return cls(**fields)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
+        return self  # nothing in it ever changes: copies of a model share it
+
+    def __iter__(self) -> Iterator[GateGroup]:
+        return iter(self.groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def reach(self, groups: Sequence[GateGroup]) -> int:
+        """Parameters that at least one gate of ``groups`` can remove."""
+        return reach(groups, self.shapes)
+
+    def __str__(self) -> str:
+        return page(self.groups, self.refusals, self.shapes)

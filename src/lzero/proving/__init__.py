@@ -1,0 +1,1 @@
+"""That purging is exact: random weights, uneven closures, gated against purged."""

@@ -1,0 +1,155 @@
+"""Where gates can be drawn for each example: what reads a unit must be a layer whose input can be multiplied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lzero.errors import StructureError
+from lzero.gates.gates import Gates
+from lzero.host.run import run
+from lzero.host.tensors import find_tensor, map_tensors
+from lzero.plan.group import GateGroup
+from lzero.plan.plan import Plan
+from lzero.proving.compare import TOLERANCES, relative_difference
+from lzero.proving.random_weights import cast, draw_normal, randomise
+from lzero.surgery.attached import gated_leaves
+
+_READ_AT = {  # exact types: a subclass may do with its input what it likes
+    nn.Linear: 1,
+    nn.Conv1d: 1,
+    nn.Conv2d: 1,
+    nn.Conv3d: 1,
+    nn.ConvTranspose1d: 0,
+    nn.ConvTranspose2d: 0,
+    nn.ConvTranspose3d: 0,
+}
+_WAY_OUT = "pass it to ignore=, or attach gates with per_example=False"
+
+
+def check_readers(model: nn.Module, groups: Sequence[GateGroup]) -> None:
+    """Raise where a unit is read by anything else than the input dim of a Linear or an ungrouped convolution.
+
+    Raises:
+        StructureError: naming the tensor.
+    """
+    for group in groups:
+        for member in group.consumers:
+            tensor = find_tensor(model, member.tensor)
+            for module in model.modules():
+                if any(parameter is tensor for parameter in module._parameters.values()) and (
+                    _READ_AT.get(type(module)) != member.dim or getattr(module, "groups", 1) != 1
+                ):
+                    raise StructureError(
+                        f"per_example: {member.tensor} ({type(module).__name__}) reads {group.name} along dim "
+                        f"{member.dim}, not through the input of a Linear or an ungrouped convolution; {_WAY_OUT}"
+                    )
+
+
+def check_products(model: nn.Module, gates: Gates, plan: Plan) -> None:
+    """Raise where gating inputs is not the same as gating weights.
+
+    Weights and inputs are drawn anew, in float64 where the model takes that: no zero hides a difference. A second batch
+    has one example more, so that no other dim is taken for the examples.
+
+    Args:
+        model: a copy that nobody needs, with ``gates`` attached.
+        gates: its gates.
+        plan: what they were attached by.
+
+    Raises:
+        StructureError: a weight is used without its layer being called, layers see other numbers of examples than the
+            model, or the model does not run.
+    """
+    if plan.example_inputs is None:
+        raise StructureError(
+            f"per_example: {type(model).__name__} cannot be checked without example inputs; pass them instead of a Plan"
+        )
+    generator, problem = torch.Generator().manual_seed(0), ""
+    for dtype, tolerance in TOLERANCES.items():
+        cast(model, dtype)
+        for drawn in (True, False):
+            randomise(model, generator)
+            inputs = map_tensors(plan.example_inputs, _redraw(dtype, generator if drawn else None))
+            try:
+                run(model, inputs)
+            except Exception as error:  # it insists on a dtype of its own, or on inputs that mean something
+                problem = f"{type(error).__name__}: {error}"
+                continue
+            _compare(model, gates, plan.groups, inputs, tolerance)
+            return
+    raise StructureError(f"per_example: {type(model).__name__} cannot be checked on random weights: {problem}")
+
+
+def _compare(model: nn.Module, gates: Gates, groups: Sequence[GateGroup], inputs: Any, tolerance: float) -> None:
+    z = torch.linspace(0.1, 0.9, len(gates), dtype=gates.log_alpha.dtype, device=gates.log_alpha.device)
+    examples = _examples(inputs)
+    if _gap(model, gates, inputs, z, examples) > tolerance:
+        culprits = [g for g in groups if _gap(model, gates, inputs, _only(gates, g, z), examples) > tolerance] or groups
+        names = dict.fromkeys(member.tensor for group in culprits for member in group.consumers)
+        raise StructureError(
+            f"per_example: {', '.join(names)}: gating what the layer reads is not the same as gating its weight, which "
+            f"is used outside of its layer's forward; {_WAY_OUT}"
+        )
+    larger = map_tensors(inputs, lambda t: torch.cat([t, t[:1]]) if t.dim() and len(t) == examples else t)
+    try:
+        with gates.fixed(z):
+            run(model, larger)
+    except Exception:  # a model for one size of batch
+        return
+    _gap(model, gates, larger, z, _examples(larger))
+
+
+def _gap(model: nn.Module, gates: Gates, inputs: Any, z: Tensor, examples: int) -> float:
+    """Relative difference between gating weights by ``z`` [G] and gating what each of ``examples`` reads by it."""
+    reading: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _m, _x, name=path: reading.append(name), prepend=True)
+        for path, module in model.named_modules()
+        if gated_leaves(module)
+    ]
+    try:
+        with gates.fixed(z):
+            weights = run(model, inputs)
+        with gates.fixed(z.expand(examples, -1)):
+            return relative_difference(weights, run(model, inputs))
+    except StructureError as error:
+        raise StructureError(f"per_example: {reading[-1]}.weight: {error}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _only(gates: Gates, group: GateGroup, z: Tensor) -> Tensor:
+    """``z`` [G] with every gate outside of ``group`` open."""
+    chosen = torch.ones_like(z)
+    where = gates.slices[group.name]
+    chosen[where] = z[where]
+    return chosen
+
+
+def _examples(inputs: Any) -> int:
+    """The length of the first tensor in ``inputs``."""
+    sizes: list[int] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        sizes.append(len(tensor) if tensor.dim() else 1)
+        return tensor
+
+    map_tensors(inputs, note)
+    return sizes[0] if sizes else 1
+
+
+def _redraw(dtype: torch.dtype, generator: torch.Generator | None) -> Callable[[Tensor], Tensor]:
+    """A copy of a tensor in ``dtype``, drawn anew by ``generator`` where one is given; integers stay."""
+
+    def convert(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor.detach().clone()
+        converted = tensor.detach().to(dtype, copy=True)
+        return converted if generator is None else draw_normal(converted, generator)
+
+    return convert

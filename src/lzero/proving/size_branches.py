@@ -1,0 +1,149 @@
+"""Whether the forward takes the same way under every closure: no answer that Python gets of a size may change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lzero.host.copies import deep_copy
+from lzero.plan.group import GateGroup
+from lzero.plan.refusal import Reason, Refusal
+from lzero.surgery.shrink import shrink
+from lzero.tracing.label import Classes, IntArray
+from lzero.tracing.size_int import Attribute, Extent, Leaf, Question
+
+_GRID = 1 << 21  # combinations of kept units that are tried one by one
+_ADVICE = (
+    "let the forward do the same for every size (keep the size of a head as an attribute, not as width // heads), or "
+    "pass the module to ignore="
+)
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """``constant`` and, for every open unit of a group, its ``slopes`` entry more; unless it is not ``known``."""
+
+    constant: int
+    slopes: Mapping[str, int]
+    known: bool = True
+
+
+def split_by_steadiness(
+    groups: Sequence[GateGroup], questions: Sequence[Question], classes: Classes, model: nn.Module
+) -> tuple[list[GateGroup], list[Refusal]]:
+    """The groups whose closing changes no answer to any of the ``questions``, and refusals of the others.
+
+    Every combination of numbers of open units is looked at, so that a branch on a rare size is found too. If no answer
+    on the way of the whole model can change, then every purged model takes the same way.
+    """
+    leaves = dict.fromkeys(leaf for question in questions for leaf in question.form.leaves)
+    extents, numbers = _Extents(groups, classes), _numbers(groups, leaves, model)
+    linear = {leaf: extents.of(leaf) if isinstance(leaf, Extent) else numbers[leaf] for leaf in leaves}
+    sizes = {group.name: group.size for group in groups}
+    why: dict[str, Reason] = {}
+    for question in questions:
+        touched = {name for leaf in question.form.leaves for name in linear[leaf].slopes} - why.keys()
+        if touched and not _steady(question, linear, sizes):
+            reason = Reason(f"the forward {question.act} ({question.place})", _ADVICE)
+            why.update(dict.fromkeys(touched, reason))
+    kept = [group for group in groups if group.name not in why]
+    return kept, [Refusal.of(g.name, g.size, g.members, why[g.name]) for g in groups if g.name in why]
+
+
+def _steady(question: Question, linear: Mapping[Leaf, _Linear], sizes: Mapping[str, int]) -> bool:
+    leaves = dict.fromkeys(question.form.leaves)
+    names = list(dict.fromkeys(name for leaf in leaves for name in linear[leaf].slopes))
+    if not all(linear[leaf].known for leaf in leaves):
+        return False
+    if math.prod(sizes[name] for name in names) <= _GRID:
+        axes = np.meshgrid(*(np.arange(1, sizes[name] + 1) for name in names), indexing="ij", sparse=True)
+        return _one_answer(question, linear, dict(zip(names, axes, strict=True)))
+    # Too many to try: steady if the number itself is one number, whatever the sizes.
+    drawn = np.random.default_rng(0).integers(1, 1 << 15, size=(len(names), 64))
+    return bool(np.ptp(question.form.value(_values(leaves, linear, dict(zip(names, drawn, strict=True))))) == 0)
+
+
+def _one_answer(question: Question, linear: Mapping[Leaf, _Linear], opened: Mapping[str, IntArray]) -> bool:
+    leaves = dict.fromkeys(question.form.leaves)
+    with np.errstate(all="ignore"):
+        answers = np.asarray(question.answer(question.form.value(_values(leaves, linear, opened))))
+    return bool((answers == answers.flat[0]).all())
+
+
+def _values(
+    leaves: Mapping[Leaf, Any], linear: Mapping[Leaf, _Linear], opened: Mapping[str, IntArray]
+) -> dict[Leaf, Any]:
+    return {
+        leaf: linear[leaf].constant + sum(slope * opened[name] for name, slope in linear[leaf].slopes.items())
+        for leaf in leaves
+    }
+
+
+class _Extents:
+    """Sizes of dims as functions of the units that are open, by the labels on the dims."""
+
+    def __init__(self, groups: Sequence[GateGroup], classes: Classes) -> None:
+        self._classes, self._groups = classes, groups
+        self._group = np.full(classes.everywhere.size, -1, dtype=np.int64)  # of the class with that root
+        self._unit = np.zeros(classes.everywhere.size, dtype=np.int64)
+        start = {(slot.tensor, slot.dim): slot.start for slot in classes.slots}
+        for number, group in enumerate(groups):
+            member = group.members[0]
+            root = classes.everywhere[start[member.tensor, member.dim] + member.index[:, 0].numpy()]
+            self._group[root], self._unit[root] = number, np.arange(group.size)
+
+    def of(self, leaf: Extent) -> _Linear:
+        root = self._classes.everywhere[leaf.labels]
+        group = self._group[root]
+        slopes, known = {}, True
+        for number in np.unique(group[group >= 0]):
+            made = self._groups[number]
+            each = np.bincount(self._unit[root[group == number]], minlength=made.size)
+            slopes[made.name] = int(each[0])
+            known &= bool((each == each[0]).all())
+        return _Linear(int((group < 0).sum()), slopes, known)
+
+
+def _numbers(groups: Sequence[GateGroup], leaves: Mapping[Leaf, Any], model: nn.Module) -> dict[Leaf, _Linear]:
+    """The numbers that modules keep as functions of the units that are open, learnt from cut copies without values."""
+    asked = [leaf for leaf in leaves if isinstance(leaf, Attribute)]
+    if not asked:
+        return {}
+
+    def look(opened: Mapping[str, int]) -> list[int]:
+        cut = _hollow(model)
+        shrink(cut, groups, {g.name: torch.arange(g.size) < opened.get(g.name, g.size) for g in groups})
+        return [int(getattr(cut.get_submodule(leaf.path), leaf.name)) for leaf in asked]
+
+    few = {group.name: (group.size + 1) // 2 for group in groups}
+    whole, half = look({}), look(few)
+    slopes: list[dict[str, int]] = [{} for _ in asked]
+    if whole != half:
+        for group in groups:
+            for found, before, after in zip(slopes, whole, look({group.name: group.size - 1}), strict=True):
+                if before != after:
+                    found[group.name] = before - after
+    sizes = {group.name: group.size for group in groups}
+    made: dict[Leaf, _Linear] = {}
+    for leaf, before, after, found in zip(asked, whole, half, slopes, strict=True):
+        predicted = before - sum(slope * (sizes[name] - few[name]) for name, slope in found.items())
+        constant = before - sum(slope * sizes[name] for name, slope in found.items())
+        known = predicted == after
+        made[leaf] = _Linear(constant, found if known else dict.fromkeys(sizes, 0), known)
+    return made
+
+
+def _hollow(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` whose tensors have shapes and no values."""
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+    for buffer in model.buffers():
+        memo[id(buffer)] = buffer.detach().to("meta")
+    return deep_copy(model, memo)

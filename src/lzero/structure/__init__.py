@@ -1,1 +1,0 @@
-"""What a unit is in a given model: found, proved, gated and cut out."""

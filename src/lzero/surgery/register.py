@@ -1,0 +1,81 @@
+"""Putting gates on a model, all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from lzero.gates.gate import Gate
+from lzero.gates.gates import Gates
+from lzero.host.snapshot import Snapshot
+from lzero.host.tensors import find_tensor
+from lzero.surgery.attached import factors, gated_leaves, gates_on
+from lzero.surgery.checkpoint import load_training, save_training, show_place
+from lzero.surgery.positions import Maps
+from lzero.surgery.recurrent import follow_gates
+
+Place = tuple[nn.Module, str, int, Sequence[Tensor]]  # module, parameter name, dim, gates of each position
+_IGNORED = "_ddp_params_and_buffers_to_ignore"  # what DistributedDataParallel reads from a module
+
+
+def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> None:
+    """Parametrize every gated tensor of ``model`` and let its forward draw; ``rescale`` divides weights by E[z].
+
+    Whatever stops it, Ctrl-C included, ``model`` is as it was before, to the bit.
+    """
+    places = _every_alias(model, maps)
+    before = Snapshot(dict.fromkeys([model, *(module for module, *_ in places)]))
+    try:
+        _parametrize(places, gates)
+        model.register_forward_pre_hook(gates.draw)
+        model.register_load_state_dict_pre_hook(load_training)  # type: ignore[no-untyped-call]
+        model.register_state_dict_post_hook(save_training)  # type: ignore[no-untyped-call]
+        show_place(model)
+        _hide_from_data_parallel(model)
+        if rescale:
+            with torch.no_grad():
+                for tensor, factor in factors(model, gates.means()):
+                    before.keep(tensor)
+                    tensor.div_(factor)
+    except BaseException:
+        before.restore()
+        raise
+
+
+def _parametrize(places: Sequence[Place], gates: Gates) -> None:
+    orders: dict[nn.Module, tuple[str, ...]] = {}
+    first = True
+    with gates.fixed(torch.ones(len(gates))):  # registration reads the weights, and must draw nothing
+        for module, leaf, dim, stack in places:
+            siblings = orders.setdefault(module, tuple(module._parameters))
+            gate = Gate(gates, stack, dim, owner=first, siblings=siblings)
+            parametrize.register_parametrization(module, leaf, gate)
+            first = False
+    for module in orders:
+        if isinstance(module, nn.RNNBase):
+            follow_gates(module)
+        if gates.per_example:
+            for leaf in gated_leaves(module):
+                for gate in gates_on(module, leaf):
+                    module.register_forward_pre_hook(gate.read, with_kwargs=True)
+
+
+def _every_alias(model: nn.Module, maps: Maps) -> list[Place]:
+    """The (module, parameter name, dim, maps) of every registration, over all names of a tied parameter."""
+    places: list[Place] = []
+    for (name, dim), stack in maps.items():
+        tensor = find_tensor(model, name)
+        for module in model.modules():
+            for leaf in [leaf for leaf, parameter in module._parameters.items() if parameter is tensor]:
+                places.append((module, leaf, dim, stack))
+    return places
+
+
+def _hide_from_data_parallel(model: nn.Module) -> None:
+    """Let DistributedDataParallel leave ``log_alpha`` alone: the solver averages its gradient over the processes."""
+    hidden: list[str] = list(getattr(model, _IGNORED, ()))
+    hidden += [name for name, _ in model.named_buffers() if name.endswith(".gates.log_alpha")]
+    setattr(model, _IGNORED, hidden)

@@ -1,0 +1,65 @@
+"""The way back from a gated model to a plain one: a copy, or the user's own module."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from lzero.gates.gate import Gate
+from lzero.gates.gates import Gates
+from lzero.host.copies import deep_copy
+from lzero.surgery.attached import gated_leaves, gates_of, gates_on
+from lzero.surgery.checkpoint import HOOKS, hide_place
+from lzero.surgery.recurrent import unfollow_gates
+
+
+def without_gates(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` without its gates, holding the ungated weights."""
+    plain = deep_copy(model)
+    gates = gates_of(plain)
+    if gates is not None:
+        strip(plain, gates)
+    return plain
+
+
+def strip(model: nn.Module, gates: Gates) -> None:
+    """Take every trace of ``gates`` off ``model``, in place; its parameters keep their identity and their order."""
+    for module in list(model.modules()):
+        leaves = gated_leaves(module)
+        if not leaves:
+            continue
+        order = gates_on(module, leaves[0])[0].siblings
+        own_class(module)
+        for leaf in leaves:
+            parametrize.remove_parametrizations(module, leaf, leave_parametrized=False)
+        restore_order(module, order)
+        if isinstance(module, nn.RNNBase):
+            unfollow_gates(module)
+        for key in [k for k, hook in module._forward_pre_hooks.items() if _is_gate(hook)]:
+            del module._forward_pre_hooks[key]
+            module._forward_pre_hooks_with_kwargs.pop(key, None)
+    for hooks in (model._forward_pre_hooks, model._load_state_dict_pre_hooks, model._state_dict_hooks):
+        for key, hook in list(hooks.items()):
+            function = getattr(hook, "hook", hook)
+            if getattr(function, "__self__", None) is gates or function in HOOKS:
+                del hooks[key]
+    hide_place(model)
+    model.__dict__.pop("_ddp_params_and_buffers_to_ignore", None)
+
+
+def restore_order(module: nn.Module, order: tuple[str, ...]) -> None:
+    """Put the parameters of ``module`` itself into this order: optimizers and state dicts go by it."""
+    parameters = module._parameters
+    for name in [*(name for name in order if name in parameters), *(name for name in parameters if name not in order)]:
+        parameters[name] = parameters.pop(name)
+
+
+def own_class(module: nn.Module) -> None:
+    """Give ``module`` its own class: a parametrization lives on the class, which copies share."""
+    shared = type(module)
+    attributes = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
+    module.__class__ = type(shared.__name__, shared.__bases__, attributes)
+
+
+def _is_gate(hook: object) -> bool:
+    return isinstance(getattr(hook, "__self__", None), Gate)

@@ -1,0 +1,1 @@
+"""Which indices of which tensors stay or go together: one forward, watched op by op."""

@@ -1,0 +1,189 @@
+"""What the user asked for: how finely each module is gated, and what is left alone."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from lzero.checks import choice, shown
+from lzero.errors import StructureError
+from lzero.plan.group import GateGroup, Member
+from lzero.plan.paths import covers, owner
+from lzero.plan.refusal import Reason, Refusal
+from lzero.tracing.tracer import Trace
+
+Granularity = Literal["unit", "input", "weight"]
+GRANULARITIES = get_args(Granularity)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked granularity and ignore list.
+
+    Attributes:
+        granularity: module path prefix -> ``"unit"``, ``"input"`` or ``"weight"``; the longest prefix decides, and
+            what no prefix covers is gated by unit.
+        ignore: module paths and tensor names.
+    """
+
+    granularity: Mapping[str, str]
+    ignore: tuple[str, ...]
+
+    def of(self, tensor: str) -> str:
+        """The granularity of a tensor, by the module that holds it."""
+        covering = [prefix for prefix in self.granularity if covers(prefix, owner(tensor))]
+        return self.granularity[max(covering, key=len)] if covering else "unit"
+
+    def ignores(self, tensor: str) -> bool:
+        """Whether the tensor is to be left alone."""
+        return any(covers(path, tensor) for path in self.ignore)
+
+    def veto(self, members: Sequence[Member]) -> Reason | None:
+        """Why units on ``members`` may not be gated by what was asked, None where they may."""
+        for member in members:
+            if self.ignores(member.tensor):
+                return Reason("ignored as asked")
+            if member.role != "coupled" and self.of(member.tensor) == "weight":
+                return Reason(f"{member.tensor} is gated weight by weight, as asked", 'ask for "unit" there')
+        return None
+
+
+def request(model: nn.Module, granularity: str | Mapping[str, str], ignore: str | Iterable[str]) -> Request:
+    """The user's wishes, checked against ``model``.
+
+    Raises:
+        StructureError: something else than a granularity or a mapping to them, or than paths and names; an unknown
+            granularity, module path or tensor name, with near matches.
+    """
+    wanted = _mapping(granularity)
+    paths = {path for path, _ in model.named_modules()}
+    for path, value in wanted.items():
+        place = f"granularity of {path!r}" if path else "granularity"
+        choice(place, value, GRANULARITIES, error=StructureError)
+        if path not in paths:
+            raise _unknown("granularity", path, paths)
+    tensors = {name for name, _ in (*model.named_parameters(remove_duplicate=False), *model.named_buffers())}
+    return Request(wanted, _ignored(ignore, paths | tensors))
+
+
+def check_inputs(example_inputs: object) -> None:
+    """Raise where nothing was passed that a forward could run on.
+
+    Raises:
+        StructureError: None, a word, a class, a module, or an empty container.
+    """
+    nothing = isinstance(example_inputs, tuple | list | set | frozenset | Mapping) and not len(example_inputs)
+    if example_inputs is None or nothing or isinstance(example_inputs, str | bytes | type | nn.Module):
+        raise StructureError(
+            "example_inputs: expected what the training loop passes to the model (a tensor, a tuple of arguments, or a "
+            f"dict of keyword arguments), found {shown(example_inputs)}"
+        )
+
+
+def _mapping(granularity: object) -> dict[str, str]:
+    if isinstance(granularity, str):
+        return {"": granularity}
+    try:
+        wanted = dict(granularity) if isinstance(granularity, Mapping) else None
+    except Exception:  # a mapping of somebody's own that is none
+        wanted = None
+    if wanted is None or not all(isinstance(path, str) for path in wanted):
+        raise StructureError(
+            f"granularity: expected one of {', '.join(map(repr, GRANULARITIES))}, or a mapping from module paths to "
+            f"them, found {shown(granularity)}"
+        )
+    return wanted
+
+
+def _ignored(ignore: object, known: Collection[str]) -> tuple[str, ...]:
+    names = list[str]()
+    listed = isinstance(ignore, Iterable) and not isinstance(ignore, Tensor | bytes | nn.Module)
+    try:
+        for name in (ignore,) if isinstance(ignore, str) or not listed else ignore:  # type: ignore[attr-defined]
+            if not isinstance(name, str):
+                raise TypeError
+            names.append(name)
+            if name not in known:
+                break
+    except Exception as error:
+        raise StructureError(f"ignore: expected module paths and parameter names, found {shown(ignore)}") from error
+    if names and names[-1] not in known:
+        raise _unknown("ignore", names[-1], known)
+    return tuple(names)
+
+
+def _unknown(argument: str, path: str, known: Iterable[str]) -> StructureError:
+    near = difflib.get_close_matches(str(path), [name for name in known if name], n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see model.named_modules() for the paths"
+    return StructureError(f"{argument}: the model has no {path!r}; {hint}")
+
+
+def input_groups(model: nn.Module, trace: Trace, asked: Request, units: Sequence[GateGroup]) -> list[GateGroup]:
+    """One group for each Linear whose features are to be gated: those that are not one unit each already."""
+    groups = []
+    for path, module in _selectable(model, trace):
+        weight = _weight(path)
+        if asked.of(weight) != "input" or asked.ignores(weight):
+            continue
+        free = torch.ones(module.weight.shape[1], dtype=torch.bool)
+        for member in (member for group in units for member in group.members):
+            if member.tensor == weight and member.dim == 1 and member.width == 1:
+                free[member.index] = False
+        columns = free.nonzero()  # [k, 1]
+        if len(columns) > 1:
+            groups.append(GateGroup(_features(path), len(columns), "input", (Member(weight, 1, columns, "consumer"),)))
+    return groups
+
+
+def advise_inputs(
+    refusals: Sequence[Refusal], model: nn.Module, trace: Trace, groups: Sequence[GateGroup]
+) -> list[Refusal]:
+    """``refusals`` without the features that an input group gates, and with a word on those that one could gate."""
+    gated = {group.name for group in groups if group.kind == "input"}
+    possible = {_features(path) for path, _ in _selectable(model, trace)}
+    return [
+        replace(refused, advice='granularity="input" gates the features that it reads')
+        if refused.name in possible and not refused.advice
+        else refused
+        for refused in refusals
+        if refused.name not in gated
+    ]
+
+
+def _selectable(model: nn.Module, trace: Trace) -> Iterator[tuple[str, nn.Linear]]:
+    """The Linears, by path, that purging can put a selection in front of: nothing else uses their weights."""
+    names = {name for name, _ in model.named_parameters()}
+    for path, module in model.named_modules():
+        weight = _weight(path)
+        alone = type(module) is nn.Linear and trace.users.get(weight) == {path} and _aliases(model, module.weight) == 1
+        if alone and weight in names:
+            yield path, module
+
+
+def _weight(path: str) -> str:
+    return f"{path}.weight" if path else "weight"
+
+
+def _features(path: str) -> str:
+    """The name of the features that the module at ``path`` reads."""
+    return f"{path}.input" if path else "input"
+
+
+def _aliases(model: nn.Module, parameter: Tensor) -> int:
+    return sum(other is parameter for _, other in model.named_parameters(remove_duplicate=False))
+
+
+def weight_groups(model: nn.Module, trace: Trace, asked: Request) -> list[GateGroup]:
+    """One group for each weight that a product reads, where every weight is to have its own gate."""
+    groups = []
+    for name, parameter in model.named_parameters():
+        if name in trace.macs and parameter.dim() > 1 and asked.of(name) == "weight" and not asked.ignores(name):
+            index = torch.arange(parameter.numel()).view(-1, 1)
+            group = GateGroup(owner(name) or name, parameter.numel(), "weight", (Member(name, -1, index, "consumer"),))
+            groups.append(group)
+    return groups

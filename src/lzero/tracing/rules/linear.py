@@ -1,0 +1,128 @@
+"""Matrix products: the contracted units are read by a parameter, the one place where a gate can multiply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lzero.tracing.label import IntArray, fixed
+from lzero.tracing.op_call import Call
+from lzero.tracing.rules.registry import rule
+
+_NO_PARAMETER = (
+    "a product contracts over it in which neither side is a plain parameter",
+    "only a plain parameter can read a gated unit: not an activation, a buffer, or a weight computed in the forward",
+)
+_TWO_PARAMETERS = ("a product of two parameters contracts over it", "")
+
+
+def read(call: Call, left: str, left_labels: IntArray, right: str, right_labels: IntArray) -> None:
+    """Contract a dim of argument ``left`` with one of ``right``: exactly one of them must be a parameter as it is."""
+    parameters = [name for name in (left, right) if call.source(name) is not None]
+    if not parameters and (call.zeroing(left) or call.zeroing(right)):
+        labels = call.unify(left_labels, right_labels)
+        call.sum_over(labels, left, right, why=_NO_PARAMETER[0], advice=_NO_PARAMETER[1])
+        return
+    if len(parameters) != 1:
+        for labels in (left_labels, right_labels):
+            call.freeze(labels, *(_TWO_PARAMETERS if parameters else _NO_PARAMETER))
+        return
+    call.unify(left_labels, right_labels, "it reads features that no gate controls")
+    call.consume(parameters[0], right_labels if parameters[0] == right else left_labels)
+
+
+def count_product(call: Call, contracted: int, *names: str) -> None:
+    """Count the multiply-accumulates of a product whose every output element sums ``contracted`` terms."""
+    for name in names:
+        call.count(name, call.outputs[0].numel() * contracted)
+
+
+def with_bias(call: Call, axes: Sequence[IntArray]) -> list[IntArray]:
+    """Output labels ``axes`` tied to those of the added argument ``self``, which may broadcast."""
+    tied, added = list(axes), call.axes("self")
+    for dim in range(-len(added), 0):
+        if added[dim].size == axes[dim].size:
+            tied[dim] = call.unify(axes[dim], added[dim])
+        else:
+            call.freeze(added[dim], "one unit is spread over many")
+    return tied
+
+
+@rule("aten.mm")
+def mm(call: Call) -> None:
+    """[n, k] @ [k, m]."""
+    call.give(_product(call, "self", "mat2"))
+
+
+@rule("aten.addmm")
+def addmm(call: Call) -> None:
+    """[n, m] + [n, k] @ [k, m]."""
+    call.give(with_bias(call, _product(call, "mat1", "mat2")))
+
+
+@rule("aten.bmm")
+def bmm(call: Call) -> None:
+    """[b, n, k] @ [b, k, m], a product for each b."""
+    call.give(_product(call, "self", "mat2"))
+
+
+@rule("aten.baddbmm")
+def baddbmm(call: Call) -> None:
+    """[b, n, m] + [b, n, k] @ [b, k, m]."""
+    call.give(with_bias(call, _product(call, "batch1", "batch2")))
+
+
+@rule("aten.mv")
+def mv(call: Call) -> None:
+    """[n, k] @ [k]."""
+    call.give(_product(call, "self", "vec"))
+
+
+@rule("aten.addmv")
+def addmv(call: Call) -> None:
+    """[n] + [n, k] @ [k]."""
+    call.give(with_bias(call, _product(call, "mat", "vec")))
+
+
+@rule("aten.dot", "aten.vdot")
+def dot(call: Call) -> None:
+    """[k] . [k]."""
+    name = "tensor" if "tensor" in call.arguments else "other"
+    read(call, "self", call.axes("self")[0], name, call.axes(name)[0])
+    count_product(call, call.axes("self")[0].size, "self", name)
+    call.give(())
+
+
+def _product(call: Call, left: str, right: str) -> list[IntArray]:
+    """Labels of ``left @ right``: leading dims meet, the last of ``left`` meets the first matrix dim of ``right``."""
+    a, b = call.axes(left), call.axes(right)
+    read(call, left, a[-1], right, b[-2] if len(b) > 1 else b[0])
+    count_product(call, a[-1].size, left, right)
+    batch = [call.unify(x, y) for x, y in zip(a[:-2], b[:-2], strict=True)] if len(b) > 2 else []
+    return [*batch, a[-2], *b[-1:]] if len(b) > 1 else [a[-2]]
+
+
+@rule("aten.embedding")
+def embedding(call: Call) -> None:
+    """Rows looked up by number: the vocabulary is fixed, the embedded dim stays free."""
+    rows, features = call.axes("weight")
+    call.freeze(rows, "rows are looked up by their number")
+    call.give((*fixed(tuple(call["indices"].shape)), features))
+
+
+@rule("aten._embedding_bag", "aten._embedding_bag_forward_only")
+def embedding_bag(call: Call) -> None:
+    """Bags of rows looked up by number, summed, averaged or maximised row by row: the embedded dim stays free."""
+    rows, features = call.axes("weight")
+    call.freeze(rows, "rows are looked up by their number")
+    for out in call.outputs:
+        bag = out.dim() == 2 and out.shape[1] == features.size
+        call.give((fixed((out.shape[0],))[0], features) if bag else fixed(tuple(out.shape)), out)
+
+
+@rule("aten._sparse_mm", "aten._sparse_addmm")
+def sparse_mm(call: Call) -> None:
+    """A sparse [n, k] that has no labels @ [k, m]: the columns stay free."""
+    dense = call.axes("mat2" if "mat2" in call.arguments else "dense")
+    call.freeze(dense[0], "a product with a sparse matrix contracts over it")
+    made = (fixed((call.outputs[0].shape[0],))[0], dense[1])
+    call.give(with_bias(call, made) if "mat2" in call.arguments else made)

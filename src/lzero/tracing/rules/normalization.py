@@ -1,0 +1,85 @@
+"""Normalisation: per channel couples, over channels freezes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lzero.tracing.label import IntArray
+from lzero.tracing.op_call import Call
+from lzero.tracing.rules.registry import rule
+
+
+@rule(
+    "aten.native_batch_norm",
+    "aten._native_batch_norm_legit",
+    "aten._native_batch_norm_legit_no_training",
+    "aten._batch_norm_no_update",
+    "aten._batch_norm_with_update",
+    "aten.cudnn_batch_norm",
+    "aten.miopen_batch_norm",
+)
+def batch_norm(call: Call) -> None:
+    """Each channel (dim 1) belongs with its affine parameters and statistics."""
+    axes = call.axes("input")
+    channel = _with_parameters(call, axes[1], "weight", "bias", "running_mean", "running_var")
+    image, *statistics = call.outputs
+    call.give((axes[0], channel, *axes[2:]), image)
+    for out in statistics:
+        if tuple(out.shape) == channel.shape:
+            call.give((channel,), out)
+
+
+@rule("aten.native_layer_norm", "aten._fused_rms_norm")
+def layer_norm(call: Call) -> None:
+    """The normalised dims freeze: every unit enters the statistics of all others."""
+    axes = list(call.axes("input"))
+    first = len(axes) - len(call["normalized_shape"])
+    for position in range(first, len(axes)):
+        call.freeze(
+            axes[position],
+            "the layer normalises over all units together",
+            "gate the layers between two normalisations instead; a closed unit would still enter mean and variance",
+        )
+        for name in ("weight", "bias"):
+            if isinstance(call.get(name), Tensor):
+                axes[position] = call.unify(axes[position], call.axes(name)[position - first])
+    call.give(axes, call.outputs[0])
+
+
+@rule("aten.native_group_norm")
+def group_norm(call: Call) -> None:
+    """Channels that share a group with others freeze; one channel a group acts like an instance norm."""
+    axes = call.axes("input")
+    channel = _with_parameters(call, axes[1], "weight", "bias")
+    if call["group"] != call["C"]:
+        call.freeze(
+            channel,
+            "GroupNorm normalises over several channels of a group",
+            "BatchNorm, or GroupNorm with one channel a group, would leave the channels free",
+        )
+    call.give((axes[0], channel, *axes[2:]), call.outputs[0])
+
+
+@rule("aten._weight_norm_interface", "aten._weight_norm")
+def weight_norm(call: Call) -> None:
+    """A weight ``g v / |v|``: index j of ``dim`` needs g[j] and v[j] alone; the dims under the norm freeze."""
+    direction, dim = list(call.axes("v")), call["dim"]
+    for position, labels in enumerate(direction):
+        if position == dim:
+            direction[dim] = call.unify(labels, call.axes("g")[dim])
+        else:
+            call.freeze(
+                labels,
+                "weight_norm divides by a norm over all its inputs",
+                "remove weight_norm from the layer that reads the units, or gate the units that it makes",
+            )
+    call.give(direction, call.outputs[0])
+
+
+def _with_parameters(call: Call, channel: IntArray, *names: str) -> IntArray:
+    """``channel`` [C] tied to those of the per-channel arguments ``names`` that the call has."""
+    for name in names:
+        tensor = call.get(name)
+        if isinstance(tensor, Tensor) and tensor.dim() == 1:
+            channel = call.unify(channel, call.axes(tensor)[0])
+    return channel

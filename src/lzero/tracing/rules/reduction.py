@@ -1,0 +1,95 @@
+"""Ops that mix all indices of a dim: sums, means, maxima, softmax, sorting. A unit in such a dim is read unweighted."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lzero.tracing.label import Axes, fixed
+from lzero.tracing.op_call import Call, dims_of
+from lzero.tracing.rules.pointwise import elementwise
+from lzero.tracing.rules.registry import rule
+
+_MIXES = "the op mixes all units of the dim"
+_ADVICE = "a closed unit would still count here; reduce after a layer with weights instead"
+_ALONE = "a closed unit would still count in the normalisation; weigh every unit alone instead (by a sigmoid)"
+
+
+@rule(
+    "aten.sum",
+    "aten.mean",
+    "aten.nansum",
+    "aten.prod",
+    "aten.amax",
+    "aten.amin",
+    "aten.aminmax",
+    "aten.max",
+    "aten.min",
+    "aten.argmax",
+    "aten.argmin",
+    "aten.median",
+    "aten.nanmedian",
+    "aten.mode",
+    "aten.var",
+    "aten.std",
+    "aten.var_mean",
+    "aten.std_mean",
+    "aten.norm",
+    "aten.linalg_vector_norm",
+    "aten.logsumexp",
+    "aten.all",
+    "aten.any",
+    "aten.count_nonzero",
+)
+def reduction(call: Call) -> None:
+    """Reduced dims freeze; the others keep their labels."""
+    if isinstance(call.get("other"), Tensor):
+        return elementwise(call)  # max and min of two tensors
+    axes = call.axes("self" if "self" in call.arguments else "input")
+    reduced = dims_of(call.get("dim"), len(axes))
+    if call.op == "aten.sum":
+        for dim in reduced:
+            call.sum_over(axes[dim], "self", why=_MIXES, advice=_ADVICE)
+    else:
+        call.freeze_dims(axes, reduced, _MIXES, _ADVICE)
+    for out in call.outputs:
+        call.give(_remaining(axes, reduced, keep=out.dim() == len(axes)), out)
+
+
+def _remaining(axes: Axes, reduced: list[int], *, keep: bool) -> Axes:
+    kept = [fixed((1,))[0] if dim in reduced else labels for dim, labels in enumerate(axes)]
+    return tuple(kept) if keep else tuple(labels for dim, labels in enumerate(kept) if dim not in reduced)
+
+
+@rule(
+    "aten._softmax",
+    "aten._safe_softmax",
+    "aten._log_softmax",
+    "aten.cumsum",
+    "aten.cumprod",
+    "aten.cummax",
+    "aten.cummin",
+    "aten.logcumsumexp",
+    "aten.sort",
+    "aten.argsort",
+    "aten.roll",
+)
+def along_dim(call: Call) -> None:
+    """The dim that the op runs along freezes and keeps its size."""
+    axes = call.axes("self")
+    dims = dims_of(call.get("dim") if "dim" in call.arguments else call.get("dims"), len(axes))
+    call.freeze_dims(axes, dims, _MIXES, _ALONE if "softmax" in call.op else _ADVICE)
+    for out in call.outputs:
+        call.give(axes, out)
+
+
+@rule("aten.topk", "aten.kthvalue")
+def selection(call: Call) -> None:
+    """The dim that is searched freezes; what is found there is fixed."""
+    axes = list(call.axes("self"))
+    searched = dims_of(call["dim"], len(axes))
+    call.freeze_dims(axes, searched, "the op compares all units of the dim", _ADVICE)
+    for out in call.outputs:
+        if out.dim() < len(axes):
+            call.give(_remaining(tuple(axes), searched, keep=False), out)
+        else:
+            call.give([fixed((n,))[0] if d in searched else axes[d] for d, n in enumerate(out.shape)], out)

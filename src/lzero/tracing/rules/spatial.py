@@ -1,0 +1,68 @@
+"""Ops on space: pooling, resizing and padding leave batch and channels alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from lzero.tracing.label import fixed
+from lzero.tracing.op_call import Call
+from lzero.tracing.rules.registry import rule
+
+_KINDS = (
+    "max_pool{n}d_with_indices",
+    "avg_pool{n}d",
+    "_adaptive_avg_pool{n}d",
+    "adaptive_avg_pool{n}d",
+    "adaptive_max_pool{n}d",
+    "fractional_max_pool{n}d",
+    "max_unpool{n}d",
+    "reflection_pad{n}d",
+    "replication_pad{n}d",
+    "upsample_nearest{n}d",
+    "_upsample_nearest_exact{n}d",
+    "upsample_linear{n}d",
+    "upsample_bilinear{n}d",
+    "upsample_bicubic{n}d",
+    "upsample_trilinear{n}d",
+    "_upsample_bilinear{n}d_aa",
+    "_upsample_bicubic{n}d_aa",
+)
+
+
+@rule(*(f"aten.{kind.format(n=n)}" for kind in _KINDS for n in (1, 2, 3)))
+def over_space(call: Call) -> None:
+    """The last n dims of an n-dimensional op freeze; the others keep their labels."""
+    axes = call.axes("self" if "self" in call.arguments else "input")
+    found = re.search(r"([123])d", call.op)
+    space = int(found.group(1)) if found else len(axes)
+    lead = call.freeze_dims(axes, range(len(axes) - space, len(axes)), "units lie along a spatial dim")[:-space]
+    for out in call.outputs:
+        if out.dim():
+            call.give((*lead, *fixed(tuple(out.shape[-space:]))), out)
+
+
+@rule("aten.constant_pad_nd")
+def pad(call: Call) -> None:
+    """Padding adds fixed indices to a dim; cropping (a negative pad) freezes it."""
+    axes = list(call.axes("self"))
+    amounts: Sequence[int] = call["pad"]
+    for position, (before, after) in enumerate(zip(amounts[::2], amounts[1::2], strict=True)):
+        dim = len(axes) - 1 - position
+        if before < 0 or after < 0:
+            call.freeze(axes[dim], "the forward crops the dim by a literal size")
+            axes[dim] = fixed((call.outputs[0].shape[dim],))[0]
+        else:
+            axes[dim] = np.pad(axes[dim], (before, after))
+    call.give(axes)
+
+
+@rule("aten.grid_sampler_2d", "aten.grid_sampler_3d", "aten.cudnn_grid_sampler")
+def grid_sampler(call: Call) -> None:
+    """Points of an image [B, C, *space] at the places of a grid [B, *out, n]: batch and channels stay free."""
+    image, grid = call.axes("input"), call.axes("grid")
+    call.freeze_dims(image, range(2, len(image)), "units lie along a spatial dim")
+    call.freeze_dims(grid, range(1, len(grid)), "it is used as a place in an image")
+    call.give((call.unify(image[0], grid[0]), image[1], *fixed(tuple(call.outputs[0].shape[2:]))))

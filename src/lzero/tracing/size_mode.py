@@ -1,0 +1,166 @@
+"""Watching what a forward learns about sizes: the sizes that it reads become numbers that note every question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from lzero.host.module_path import ModulePath
+from lzero.host.tensors import tensors_in
+from lzero.plan.refusal import Reason
+from lzero.tracing.label import Axes, Classes, IntArray
+from lzero.tracing.size_int import (
+    Attribute,
+    Extent,
+    Form,
+    Notebook,
+    Question,
+    Watched,
+    asker,
+    pass_over,
+    plain,
+    trusted,
+)
+from lzero.tracing.tensor_table import TensorTable, storage_pointer
+
+pass_over(__name__)
+
+_SHAPE = vars(torch._C.TensorBase)["shape"].__get__
+_COUNTS = (Tensor.numel, Tensor.nelement, torch.numel)
+_LEAVES_TORCH = {
+    Tensor.__len__: "takes its len(); x.shape[0] can be followed",
+    Tensor.numpy: "turns it into a NumPy array",
+    Tensor.__array__: "turns it into a NumPy array",
+    Tensor.tolist: "turns it into a list",
+    Tensor.stride: "reads its strides",
+    Tensor.untyped_storage: "reads its memory",
+    Tensor.__dlpack__: "hands its memory to another library",
+    Tensor.nbytes.__get__: "reads its size in bytes",  # type: ignore[attr-defined]
+}
+_COMPUTES = {"add", "sub", "mul", "div", "truediv", "floordiv", "pow", "mod", "multiply", "divide", "subtract", "fill"}
+_COMPUTES |= {"true_divide", "floor_divide", "remainder", "fmod", "eq", "ne", "lt", "le", "gt", "ge", "clamp", "where"}
+
+
+class Watch(TorchFunctionMode):
+    """A mode in which ``x.shape`` and the whole numbers of modules are :class:`Watched`, where units may leave.
+
+    Attributes:
+        read: memory of the tensors whose sizes were read.
+    """
+
+    def __init__(self, table: TensorTable, where: ModulePath) -> None:
+        super().__init__()
+        self._table, self._where = table, where
+        self._notes = Notebook(lambda: where.current)
+        self.read: set[int] = set()
+        self._made: dict[int, tuple[IntArray, Question]] = {}  # by first label: sizes of constants of the forward
+
+    def questions(self, classes: Classes) -> list[Question]:
+        """What Python learnt: all that was asked so far, and the sizes of constants that turned out to be fixed."""
+        fixed = [question for labels, question in self._made.values() if (classes.everywhere[labels] == 0).any()]
+        return [*self._notes.questions, *fixed]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The result of ``func``, its sizes watched."""
+        try:
+            out = func(*args, **(kwargs or {}))
+        except Exception as error:
+            self._freeze([*tensors_in(args)], f"an op on it fails ({type(error).__name__}) and the forward goes on")
+            raise
+        if func == _SHAPE or func is Tensor.size or func in _COUNTS:
+            return out if trusted(asker()) else self._read(func, args[0], out, args[1:], kwargs or {})
+        if func in _LEAVES_TORCH:
+            if not trusted(asker()):
+                self.read.add(storage_pointer(args[0]))
+                self._freeze([args[0]], f"the forward {_LEAVES_TORCH[func]}", 1 if func is Tensor.__len__ else None)
+        elif watched := list(_watched_in(args, kwargs)):
+            self._handed_over(func, out, args, watched)
+        return out
+
+    def _read(self, func: Any, tensor: Tensor, out: Any, args: Any, kwargs: Any) -> Any:
+        self.read.add(storage_pointer(tensor))
+        axes = self._axes(tensor)
+        if axes is None:
+            return out
+        sizes = [self._watched(labels.size, labels) for labels in axes]
+        if func in _COUNTS:
+            count: Any = 1
+            for size in sizes:
+                count = size * count
+            return count
+        if isinstance(out, torch.Size):
+            return torch.Size(sizes)
+        return sizes[plain(args[0] if args else kwargs["dim"])]
+
+    def _watched(self, size: int, labels: Any) -> int:
+        if size < 2 or not labels.any():
+            return size
+        made = self._made.get(int(labels[0]))
+        return Watched(size, made[1].form if made else Form.of(Extent(labels)), self._notes)
+
+    def _axes(self, tensor: Tensor) -> Axes | None:
+        """The labels of ``tensor``; None where nothing labelled led to it."""
+        found = self._table.find(tensor)
+        if found is None:
+            for relative in self._table.sharing(tensor):
+                self._freeze([relative.tensor], "its size is read from a tensor that cannot be followed")
+            return None
+        return found.axes
+
+    def _handed_over(self, func: Any, out: Any, args: Any, watched: list[Watched]) -> None:
+        """Watched numbers go to ``func``: sizes may, if the tensor that comes back has labels; values may not."""
+        name = getattr(func, "__name__", "").strip("_")
+        name = name[1:] if name[:1] in "ri" and name[1:] in _COMPUTES else name
+        lost = any(self._table.find(tensor) is None for tensor in tensors_in(out))
+        for number in watched:
+            if name in _COMPUTES:
+                self._notes.ask(number.form, f"computes ({name}) with its size")
+            elif lost:
+                self._notes.ask(number.form, f"makes a tensor that cannot be followed ({name}) of its size")
+        if name.removeprefix("new_") in ("zeros", "ones", "full", "empty") and not trusted(asker()):
+            self._remember(out, [size for size in _flat(args) if isinstance(size, int)])
+
+    def _remember(self, constant: Tensor, sizes: list[int]) -> None:
+        """The dims of a ``constant`` that the forward makes have the ``sizes`` that it asked for."""
+        found = self._table.find(constant)
+        for labels, size in zip(found.axes if found is not None else (), sizes, strict=False):
+            if isinstance(size, Watched) and labels.any():
+                act = "makes a constant of its size"
+                self._made[int(labels[0])] = labels, self._notes.exactly(size.form, act)
+
+    def _freeze(self, tensors: list[Any], why: str, dims: int | None = None) -> None:
+        """Freeze the labels on the first ``dims`` dims, all by default."""
+        place = f" (in {self._where.current})" if self._where.current else ""
+        for tensor in tensors:
+            found = self._table.find(tensor) if isinstance(tensor, Tensor) else None
+            for labels in found.axes[:dims] if found is not None else ():
+                self._table.book.freeze(labels, Reason(why + place))
+
+    @contextmanager
+    def numbers_of(self, model: nn.Module) -> Iterator[None]:
+        """A context in which the whole numbers that the modules of ``model`` keep are watched."""
+        for path, module in model.named_modules():
+            for name, value in list(vars(module).items()):
+                if type(value) is int and value > 1 and not name.startswith("_"):
+                    vars(module)[name] = Watched(value, Form.of(Attribute(path, name)), self._notes)
+        try:
+            yield
+        finally:
+            for module in model.modules():
+                for name, value in list(vars(module).items()):
+                    vars(module)[name] = plain(value)
+
+
+def _watched_in(args: Any, kwargs: Any) -> Iterator[Watched]:
+    """The watched numbers among arguments, and in lists and tuples of them."""
+    return (value for value in _flat((*args, *(kwargs or {}).values())) if isinstance(value, Watched))
+
+
+def _flat(args: Any) -> Iterator[Any]:
+    for value in args:
+        yield from value if isinstance(value, tuple | list) else (value,)

@@ -1,0 +1,70 @@
+"""The tensors that a forward has met, with their labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from lzero.tracing.label import Axes, Zeroing
+from lzero.tracing.label_book import LabelBook
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A tensor of the forward and its labels.
+
+    Attributes:
+        tensor: held, so that its id and its storage stay its own while the trace lives.
+        axes: its labels, one array per dim.
+        source: the parameter that it is a pure view of: same values, same labels. None for all else.
+        zeroing: parameters that make it zero where they are.
+    """
+
+    tensor: Tensor
+    axes: Axes
+    source: str | None = None
+    zeroing: Zeroing = frozenset()
+
+
+@dataclass
+class TensorTable:
+    """Labels of the tensors that a forward has met so far.
+
+    Attributes:
+        macs: multiply-accumulates of one forward, by the parameter that the products read.
+        users: module paths that used each parameter.
+    """
+
+    book: LabelBook = field(default_factory=LabelBook)
+    macs: dict[str, int] = field(default_factory=dict)
+    users: dict[str, set[str]] = field(default_factory=dict)
+    _known: dict[int, Traced] = field(default_factory=dict)
+    _storages: dict[int, list[Traced]] = field(default_factory=dict)
+
+    def add(self, tensor: Tensor, axes: Axes, source: str | None = None) -> None:
+        """Give ``tensor`` its labels; they replace older ones."""
+        traced = self._known[id(tensor)] = Traced(tensor, axes, source)
+        if pointer := storage_pointer(tensor):
+            self._storages.setdefault(pointer, []).append(traced)
+
+    def find(self, tensor: Tensor) -> Traced | None:
+        """The labels of ``tensor``, None for one that no labelled tensor led to."""
+        traced = self._known.get(id(tensor))
+        return traced if traced is not None and len(traced.axes) == tensor.dim() else None
+
+    def mark(self, tensor: Tensor, zeroing: Zeroing) -> None:
+        """Note what makes ``tensor`` zero."""
+        traced = self._known.get(id(tensor))
+        if traced is not None and traced.zeroing != zeroing:
+            self._known[id(tensor)] = replace(traced, zeroing=zeroing)
+
+    def sharing(self, tensor: Tensor) -> list[Traced]:
+        """The labelled tensors that live on the same memory as ``tensor``."""
+        return self._storages.get(storage_pointer(tensor), [])
+
+
+def storage_pointer(tensor: Tensor) -> int:
+    """Address of the memory under ``tensor``; 0 where it has none."""
+    return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0

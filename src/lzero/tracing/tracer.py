@@ -1,0 +1,214 @@
+"""The labels of a model: one eager forward of a copy, watched op by op."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lzero.errors import StructureError
+from lzero.host.cache import IN_CACHE, cached_tensors
+from lzero.host.module_path import ModulePath
+from lzero.host.quiet import isolated_random_state, unfused
+from lzero.host.run import call as call_model
+from lzero.host.tensors import tensors_in
+from lzero.plan.refusal import Reason
+from lzero.tracing.gated_sums import zeroing
+from lzero.tracing.label import Classes, fixed
+from lzero.tracing.op_call import Call
+from lzero.tracing.rules import find_rule
+from lzero.tracing.rules.creation import constant
+from lzero.tracing.size_int import Question
+from lzero.tracing.size_mode import Watch
+from lzero.tracing.tensor_table import TensorTable, storage_pointer
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What one forward said about a model.
+
+    Attributes:
+        classes: which indices of which tensors stay or go together.
+        macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
+        users: paths of the modules whose forward used each parameter; unused ones are absent.
+        questions: what the forward asked about sizes in Python.
+    """
+
+    classes: Classes
+    macs: dict[str, int]
+    users: dict[str, set[str]]
+    questions: list[Question]
+
+
+def trace(model: nn.Module, example_inputs: Any) -> Trace:
+    """The labels of ``model``, which must be a private copy in eval mode: hooks stay on it.
+
+    Raises:
+        StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has
+            parameters without shape or values, or a part that ``torch.jit`` made.
+    """
+    table = TensorTable()
+    _check(model)
+    _enrol(model, table)
+    where = ModulePath(model)
+    watch = Watch(table, where)
+    try:
+        with (
+            unfused(),
+            torch.no_grad(),
+            isolated_random_state(model),
+            watch.numbers_of(model),
+            Tracer(table, where) as tracer,
+            watch,
+        ):
+            outputs = call_model(model, example_inputs)
+    except Exception as error:
+        given = _shapes(example_inputs)
+        raise StructureError(
+            f"the model does not run on the example inputs: {where.current or type(model).__name__} raised "
+            f"{type(error).__name__}: {error}. Tensors given: {given}. Pass what the training loop passes, with its "
+            "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments (a forward that takes one dict: "
+            "a tuple that holds it)"
+        ) from error
+    tracer.thaw_unused(outputs, watch.read)
+    cached = cached_tensors(outputs)
+    for tensor in tensors_in(outputs):
+        reason = IN_CACHE if id(tensor) in cached else _OUTPUT
+        for known in [found] if (found := table.find(tensor)) is not None else table.sharing(tensor):
+            for labels in known.axes:
+                table.book.freeze(labels, reason)
+    classes = table.book.classes()
+    return Trace(classes, table.macs, table.users, watch.questions(classes))
+
+
+def _shapes(inputs: Any) -> str:
+    try:
+        return ", ".join("nested" if t.is_nested else str(tuple(t.shape)) for t in tensors_in(inputs)) or "none"
+    except Exception as error:  # a container of somebody's own
+        return f"unknown ({type(inputs).__name__} raised {type(error).__name__})"
+
+
+_OUTPUT = Reason("it is an output of the model")
+
+
+def _check(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise StructureError(
+                f"{path or 'the model'} was made by torch.jit, so that neither its forward can be followed nor its "
+                "layers cut; pass the model as it was before torch.jit.script or trace, and script the purged one"
+            )
+    for name, parameter in model.named_parameters():
+        if nn.parameter.is_lazy(parameter):
+            raise StructureError(f"{name} has no shape yet: run one forward of the lazy model first")
+        if parameter.is_meta:
+            raise StructureError(
+                f"{name} has no values, it is on the meta device: call model.to_empty(device=...) and load or draw its "
+                "weights first"
+            )
+
+
+def _enrol(model: nn.Module, table: TensorTable) -> None:
+    """Give labels to every parameter and float buffer; the kernel dims of a convolution stay fixed."""
+    kernels = {id(m.weight) for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)}
+    for name, parameter in model.named_parameters():
+        dims = 2 if id(parameter) in kernels else None
+        table.add(parameter, table.book.enrol(name, tuple(parameter.shape), dims), source=name)
+    for name, buffer in model.named_buffers():
+        if buffer.is_floating_point():
+            table.add(buffer, table.book.enrol(name, tuple(buffer.shape)))
+    for module in model.modules():
+        if isinstance(module, nn.LSTM) and module.proj_size:
+            for name in (leaf for leaf in module._flat_weights_names if leaf.startswith("weight_hr")):
+                projection = table.find(getattr(module, name))
+                if projection is not None:
+                    table.book.freeze(projection.axes[1], _PROJECTED)
+
+
+_PROJECTED = Reason(
+    "an LSTM with proj_size knows its projection by having fewer projected than hidden units",
+    "its projected units can be gated, or its hidden units without proj_size",
+)
+
+
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A dispatch mode that runs every op and hands it to its rule."""
+
+    def __init__(self, table: TensorTable, where: ModulePath) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._table, self._where = table, where
+        self._steps: list[tuple[set[int], set[int], bool]] = []  # memory written and read, and whether a number is
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: PyTorch would import torch._dynamo (two seconds) only to keep it out of an eager forward."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The op's own result; what the op says about labels is written down on the way."""
+        kwargs = kwargs or {}
+        if find_rule(func) is None and func._can_decompose():  # a composite op reaches a mode in inference only
+            with self:
+                return func.decompose(*args, **kwargs)
+        out = func(*args, **kwargs)
+        call = Call(func, args, kwargs, out, self._table, self._where.current)
+        self._table.book.step = len(self._steps)
+        self._record(call)
+        made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
+        self._steps.append((made, read, not made or 0 in made))
+        self._table.book.step = -1
+        return out
+
+    def thaw_unused(self, outputs: Any, read: set[int]) -> None:
+        """Take back what ops froze whose results reach neither ``outputs`` nor a number or size that Python reads.
+
+        ``read`` is the memory of the tensors whose sizes were.
+        """
+        alive = {storage_pointer(tensor) for tensor in tensors_in(outputs)} | read
+        unused = set()
+        for step, (made, used, number) in reversed(list(enumerate(self._steps))):
+            if number or made & alive:
+                alive |= used
+            else:
+                unused.add(step)
+        self._table.book.thaw(unused)
+
+    def _record(self, call: Call) -> None:
+        known = False
+        for tensor in call.inputs:
+            found = self._table.find(tensor)
+            if found is None:
+                self._freeze_hidden_views(call, tensor)
+            else:
+                known = True
+                if found.source is not None:
+                    self._table.users.setdefault(found.source, set()).add(call.path)
+        rule = find_rule(call.func)
+        if not known and rule is not constant:
+            return
+        if rule is None:
+            self._freeze_all(call, "there is no rule for the op")
+            return
+        try:
+            rule(call)
+            made = zeroing(call)
+            for out in call.outputs:
+                self._table.mark(out, made)
+        except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
+            self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
+
+    def _freeze_hidden_views(self, call: Call, tensor: Tensor) -> None:
+        """Freeze what shares memory with a tensor that no op led to, e.g. one that went through NumPy."""
+        for relative in self._table.sharing(tensor):
+            for labels in relative.axes:
+                call.freeze(labels, "its memory is used through a tensor that cannot be followed")
+
+    def _freeze_all(self, call: Call, why: str) -> None:
+        for tensor in call.inputs:
+            for labels in call.axes(tensor):
+                call.freeze(labels, why, "gate other layers, or replace the op by one that has a rule")
+        for out in call.outputs:
+            self._table.add(out, fixed(tuple(out.shape)))

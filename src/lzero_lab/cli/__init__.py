@@ -1,0 +1,5 @@
+"""The command line ``lzero``."""
+
+from lzero_lab.cli.main import main
+
+__all__ = ["main"]

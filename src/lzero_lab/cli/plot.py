@@ -1,0 +1,37 @@
+"""``lzero plot``: the figures of a run folder or of a CSV, drawn again."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lzero_lab.cli import options as opt
+from lzero_lab.cli.console import console
+from lzero_lab.figures import KINDS, default_kind, draw, draw_all
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "plot",
+        help="draw figures from a run folder or a CSV",
+        description="Draw figures from the CSV files of a run; no model is built and nothing is trained.",
+    )
+    parser.add_argument("source", type=Path, help="run folder of train, compare or sweep; or a CSV")
+    parser.add_argument("--kind", choices=KINDS, help="default: all that belong to the folder; dynamics for a CSV")
+    parser.add_argument("--target", type=opt.density, help="density of the line in the dynamics (default: the run's)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="PNG, SVG or PDF (default: beside the rows)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Draw and show where."""
+    source: Path = options.source
+    if source.is_dir() and not (options.kind or options.out or options.target):
+        figures = draw_all(source)
+    else:
+        kind = options.kind or default_kind(source)
+        beside = source / f"{kind}.png" if source.is_dir() else source.with_suffix(f".{kind}.png")
+        figures = [draw(source, options.out or beside, kind, options.target)]
+    for figure in figures:
+        console().print(f"figure: {figure}")

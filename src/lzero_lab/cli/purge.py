@@ -1,0 +1,39 @@
+"""``lzero purge``: the purged model of a run folder, as its training stands."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lzero_lab import datasets
+from lzero_lab.cli import options as opt
+from lzero_lab.cli.console import console
+from lzero_lab.runs import RunFolder, metadata
+from lzero_lab.summary import ship
+from lzero_lab.training import Training
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "purge",
+        help="purge the model in a run folder and print its certificate",
+        description="Purge the model of a training, finished or not, as its last checkpoint has it; write purged.pt "
+        "and certificate.json, and print the certificate.",
+    )
+    parser.add_argument("folder", type=Path, help="run folder of one training")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the IDX files (default: the run's)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Rebuild the training from its checkpoint, purge and show."""
+    folder = RunFolder(options.folder)
+    config = folder.read_config()
+    recipe = opt.read_recipe(config, folder.path)
+    training = Training(recipe, datasets.load(config["data"], options.data_dir or config.get("data_dir")))
+    training.load(folder.checkpoint)
+    result = ship(training)
+    folder.write_shipped(result, metadata(recipe, training.data))
+    console().print(str(result.certificate))
+    console().print(f"purged: {folder.purged}")

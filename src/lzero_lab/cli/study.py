@@ -1,0 +1,101 @@
+"""``lzero study``: methods, budgets and seeds side by side."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lzero.errors import DataError
+from lzero.recorder import Recorder, Row
+from lzero_lab import datasets
+from lzero_lab.cells import run_cells
+from lzero_lab.cli import options as opt
+from lzero_lab.cli.console import console, show_files
+from lzero_lab.report import CELLS, write_report
+from lzero_lab.study import Study, names
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "study",
+        help="methods x budgets x seeds: one CSV, a table and figures; finished trainings are never repeated",
+        description="Train every method at every budget with every seed. A training that is finished is not repeated, "
+        "one that was cut short continues from its last epoch, and one that failed is tried again; run the command "
+        "again after a stop.",
+    )
+    parser.add_argument("study", help=f"one of {', '.join(names())}, or a TOML file with the same sections")
+    part = parser.add_argument_group("part of the study")
+    part.add_argument("--data", choices=datasets.names(), help="another data set, with nothing else changed")
+    part.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
+    part.add_argument("--budgets", nargs="+", metavar="NAME", help="default: all")
+    part.add_argument("--seeds", type=opt.seed, nargs="+", help="default: those of the study")
+    run_ = parser.add_argument_group("run")
+    run_.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/study-NAME-DATA)")
+    run_.add_argument("--hours", type=opt.positive(float), default=math.inf, help="stop after so many hours")
+    run_.add_argument("--workers", type=opt.positive(int), default=1, help="trainings at a time (default: %(default)s)")
+    run_.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the IDX files of mnist, fashion-mnist")
+    run_.add_argument("--device", type=opt.device, default=None, help="cpu or cuda (default: cuda where there is one)")
+    run_.add_argument("--report", action="store_true", help="only draw the table and figures of what is there")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train what is missing, then draw and show."""
+    study = Study.read(options.study)
+    if options.data:
+        study = replace(study, data=options.data)
+    part = study.choose(methods=options.methods, budgets=options.budgets, seeds=options.seeds)
+    folder = options.out or Path("runs") / f"study-{Path(options.study).stem}-{study.data}"
+    cells = part.cells(None if options.data_dir is None else str(options.data_dir))
+    if not options.report:
+        folder.mkdir(parents=True, exist_ok=True)
+        run_cells(
+            cells,
+            folder / CELLS,
+            workers=options.workers,
+            device=options.device or opt.best_device(),
+            folder=folder,
+            hours=options.hours,
+            progress=_say,
+        )
+    files = write_report(folder, study)
+    keys = {cell.key for cell in cells}
+    rows = _rows(keys, folder)
+    if not files:
+        raise _nothing(folder, rows, options.report)
+    counts = Counter("failed" if "problem" in row else "finished" for row in rows)
+    console().print(f"{counts['finished']} of {len(keys)} trainings finished, {counts['failed']} failed")
+    console().print(files[0].read_text(encoding="utf-8"))
+    show_files(files[1:], folder)
+
+
+def _say(row: Row) -> None:
+    if "problem" in row:
+        console().print(f"{_name(row)}: {row['problem']}")
+        return
+    shipped = f"shipped {row['shipped']:.2%}, test error {row['error']:.2%}, {float(row['seconds']):.0f} seconds"
+    console().print(f"{_name(row)}: {shipped}")
+
+
+def _name(row: Row) -> str:
+    return f"{row['label']}, {row['budget']}, seed {row['seed']}"
+
+
+def _rows(keys: set[str], folder: Path) -> list[Row]:
+    """Those of the trainings with these ``keys``."""
+    path = folder / CELLS
+    return [row for row in Recorder.from_csv(path) if row["cell"] in keys] if path.exists() else []
+
+
+def _nothing(folder: Path, failed: Sequence[Row], report: bool) -> DataError:
+    """Why there is nothing to draw, and what helps."""
+    if failed:
+        first = f"{_name(failed[0])}: {failed[0]['problem']}"
+        return DataError(f"{folder}: no training has finished, {len(failed)} failed; the first is {first}")
+    way_out = "leave out --report" if report else "give the study more --hours"
+    return DataError(f"{folder}: no training has finished; {way_out}")

@@ -1,0 +1,98 @@
+"""Decoders that return keys and values by default are studied without; the user's configuration is left alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from decoders import IDS, decoder
+from nets import Net, reasons, sizes
+from torch import Tensor, nn
+
+import lzero
+from lzero.host.cache import cached_tensors, without_cache
+from lzero.host.copies import private_copy
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_heads_of_a_decoder_are_gated_with_its_default_configuration(name: str) -> None:
+    model = decoder(name)
+    config, before = model.config, copy.deepcopy(vars(model.config))
+    plan = lzero.discover(model, IDS)
+    assert sorted(sizes(plan).values()) == [4, 4, 20, 20]
+    assert model.config is config and vars(config) == before and config.use_cache is True
+    assert model(**IDS).past_key_values is not None
+    assert {g.name for g in lzero.discover(private_copy(model), IDS)} == {g.name for g in plan}
+
+
+def test_a_cache_that_the_inputs_ask_for_is_named_in_the_refusal() -> None:
+    text = str(lzero.discover(decoder("gpt2"), {**IDS, "use_cache": True}))
+    assert "past_key_values" in text and "use_cache=False" in text
+    assert text.count("past_key_values") == 2  # of two layers
+
+
+WAYS: dict[str, Any] = {
+    "an object": lambda k, v: SimpleNamespace(past_key_values=((k, v),)),
+    "a dict": lambda k, v: {"past_key_values": ((k, v),)},
+    "tuples in the tuple": lambda k, v: ((k, v),),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_model_that_always_returns_keys_is_told_the_way_out(way: str) -> None:
+    def forward(net: Any, x: Tensor) -> Any:
+        k, v = net.k(x), net.v(x)
+        return net.out(torch.tanh(k) * v), WAYS[way](k, v)
+
+    net = Net(forward, k=nn.Linear(5, 6), v=nn.Linear(5, 6), out=nn.Linear(6, 2))
+    plan = lzero.discover(net, torch.randn(2, 5))
+    assert not plan.groups
+    assert any("past_key_values" in r.reason and "use_cache=False" in r.advice for r in plan.refusals)
+    assert "past_key_values" not in reasons(lzero.discover(nn.Linear(5, 6), torch.randn(2, 5)))
+
+
+def test_what_is_returned_beside_each_other_is_no_cache() -> None:
+    class Cache:
+        def __init__(self, held: Tensor) -> None:
+            self.keys = held
+
+    one, two = torch.zeros(2), torch.zeros(3)
+    assert cached_tensors(one) == cached_tensors((one, two)) == cached_tensors({"logits": one}) == set()
+    assert cached_tensors({"logits": one, "past_key_values": [two]}) == {id(two)}
+    assert cached_tensors((one, Cache(two))) == cached_tensors((one, ((two,),))) == {id(two)}
+    assert cached_tensors((one, (one, two))) == set()  # the state of a recurrent layer
+    key = torch.zeros(1, 1, 1, 1)
+    assert cached_tensors((one, (key, key))) == {id(key)} and cached_tensors((one, (key, key, key))) == set()
+
+
+@dataclass(frozen=True)
+class Settings:
+    use_cache: bool = True
+    part: Any = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Settings:
+        return self
+
+
+def test_configurations_are_copied_once_and_only_where_they_ask_for_a_cache() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    whole, other = Settings(False, Settings()), Settings(False)
+    model.config, model[0].config, model[1].cfg = whole, whole.part, other  # type: ignore[assignment]
+    model[1].config = {"use_cache": True, "width": 2}  # type: ignore[assignment]
+    given = model[1].config
+    without_cache(model)
+    assert whole.part.use_cache and given["use_cache"] is True
+    assert model.config is not whole and model.config.part is model[0].config
+    assert model[0].config.use_cache is False and model[1].cfg is other
+    assert model[1].config == {"use_cache": False, "width": 2}
+
+
+def test_settings_that_are_shared_by_copies_stay_as_they_are() -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    model.config = Settings()  # type: ignore[assignment]
+    assert private_copy(model).config.use_cache is False  # type: ignore[union-attr]
+    assert model.config.use_cache is True  # type: ignore[union-attr]

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lzero.errors import StructureError
+from lzero.host.copies import private_copy
+from lzero.host.quiet import isolated_random_state
+from lzero.host.tensors import map_tensors, tensors_in
+from lzero.plan.refusal import Reason
+from lzero.tracing.label_book import LabelBook
+from lzero.tracing.tracer import Trace, trace
+
+
+def labels(seen: Trace, tensor: str, dim: int) -> np.ndarray[Any, Any]:
+    (slot,) = [s for s in seen.classes.slots if (s.tensor, s.dim) == (tensor, dim)]
+    return np.arange(slot.start, slot.start + slot.size)
+
+
+def reason(seen: Trace, tensor: str, dim: int) -> str:
+    found = {int(seen.classes.reason[label]) for label in labels(seen, tensor, dim)}
+    assert len(found) == 1
+    (position,) = found
+    return "" if position < 0 else seen.classes.reasons[position].text
+
+
+class Model(nn.Module):
+    def __init__(self, between: Any) -> None:
+        super().__init__()
+        self.a, self.b, self.between = nn.Linear(4, 6), nn.Linear(6, 2), between
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.between(self.a(x)))
+
+
+class TestTrace:
+    def test_follows_units_from_producer_to_consumer(self) -> None:
+        seen = trace(Model(torch.relu), torch.randn(3, 4))
+        roots = seen.classes.root
+        for tensor, dim in (("a.bias", 0), ("b.weight", 1)):
+            assert (roots[labels(seen, "a.weight", 0)] == roots[labels(seen, tensor, dim)]).all()
+        assert seen.classes.consumer[labels(seen, "b.weight", 1)].all()
+        assert not seen.classes.consumer[labels(seen, "a.weight", 0)].any()
+        assert reason(seen, "a.weight", 0) == ""
+        assert seen.macs == {"a.weight": 72, "b.weight": 36}
+        assert seen.users == {"a.weight": {"a"}, "a.bias": {"a"}, "b.weight": {"b"}, "b.bias": {"b"}}
+
+    def test_reasons_name_op_and_module(self) -> None:
+        seen = trace(Model(nn.Softmax(-1)), torch.randn(3, 4))
+        assert reason(seen, "a.weight", 0) == "the op mixes all units of the dim (aten._softmax in between)"
+        assert reason(seen, "a.weight", 1) == "it reads features that no gate controls (aten.addmm in a)"
+        assert reason(seen, "b.weight", 0) == "it is an output of the model"
+
+    def test_units_of_size_one_and_kernels_have_no_labels(self) -> None:
+        seen = trace(nn.Sequential(nn.Conv2d(1, 3, 2), nn.Conv2d(3, 1, 2)), torch.randn(2, 1, 5, 5))
+        assert [(s.tensor, s.dim) for s in seen.classes.slots] == [("0.weight", 0), ("0.bias", 0), ("1.weight", 1)]
+
+    def test_inference_mode_of_the_caller_does_not_matter(self) -> None:
+        with torch.inference_mode():
+            seen = trace(Model(torch.relu), torch.randn(3, 4))
+        assert seen.macs == {"a.weight": 72, "b.weight": 36}
+        assert reason(seen, "a.weight", 0) == ""
+
+    def test_memory_shared_with_numpy_freezes(self) -> None:
+        seen = trace(Model(lambda h: h + torch.from_numpy(h.numpy()) * 1), torch.randn(3, 4))
+        assert "the forward turns it into a NumPy array" in reason(seen, "a.weight", 0)
+
+    def test_failure_names_module_and_shapes(self) -> None:
+        with pytest.raises(
+            StructureError, match=r"example inputs: a raised RuntimeError: .*Tensors given: \(3, 5\)\. Pass"
+        ):
+            trace(Model(torch.relu), torch.randn(3, 5))
+
+    def test_exception_caught_inside_keeps_the_path_right(self) -> None:
+        class Careful(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.wrong, self.right = nn.Linear(9, 9), nn.Linear(4, 6)
+
+            def forward(self, x: Tensor) -> Tensor:
+                try:
+                    return self.wrong(x)
+                except RuntimeError:
+                    return self.right(x).softmax(-1)
+
+        seen = trace(nn.Sequential(Careful(), nn.Linear(6, 2)), torch.randn(3, 4))
+        assert "aten._softmax in 0" in reason(seen, "0.right.weight", 0)
+
+
+class TestLabelBook:
+    def test_classes_are_transitive(self) -> None:
+        book = LabelBook()
+        (a,), (b,), (c,) = (book.enrol(name, (3,)) for name in "abc")
+        book.unify(a, b, Reason("x"))
+        book.unify(b, c[::-1].copy(), Reason("x"))
+        assert book.classes().root.tolist() == [0, 1, 2, 3, 1, 2, 3, 3, 2, 1]
+
+    def test_meeting_a_fixed_index_freezes_the_class(self) -> None:
+        book = LabelBook()
+        (a,), (b,) = (book.enrol(name, (2,)) for name in "ab")
+        book.unify(a, b, Reason("x"))
+        book.unify(b, np.array([0, 4]), Reason("fixed"))
+        classes = book.classes()
+        assert classes.reason.tolist() == [-1, 0, -1, 0, -1]
+        assert classes.reasons == (Reason("fixed"),)
+
+    def test_the_first_reason_that_says_something_stays(self) -> None:
+        book = LabelBook()
+        (a,) = book.enrol("a", (2,))
+        for text in ("", "second", "third"):
+            book.freeze(a, Reason(text))
+        classes = book.classes()
+        assert {classes.reasons[i].text for i in classes.reason[1:]} == {"second"}
+
+    def test_empty(self) -> None:
+        assert LabelBook().classes().root.tolist() == [0]
+
+
+class TestForward:
+    def test_tensors_in_everything(self) -> None:
+        @dataclass
+        class Output:
+            logits: Tensor
+            cache: Any
+
+        a, b, c, d = (torch.tensor(float(i)) for i in range(4))
+        loop: list[Any] = [d]
+        loop.append(loop)
+        value = {"x": Output(a, (b, None)), "y": SimpleNamespace(z=[c, "text"]), "loop": loop}
+        assert [t.item() for t in tensors_in(value)] == [0, 1, 2, 3]
+
+    def test_map_tensors_keeps_the_form(self) -> None:
+        value = {"a": [torch.ones(1), 2], "b": (torch.ones(1), "x")}
+        assert map_tensors(value, lambda t: t + 1) == {"a": [torch.tensor([2.0]), 2], "b": (torch.tensor([2.0]), "x")}
+
+    def test_isolated_random_state(self) -> None:
+        model, before = nn.Linear(1, 1), torch.get_rng_state()
+        with isolated_random_state(model, seed=3):
+            first = torch.randn(2)
+        with isolated_random_state(model, seed=3):
+            assert torch.equal(first, torch.randn(2))
+        assert torch.equal(before, torch.get_rng_state())
+
+    def test_private_copy_is_in_eval_mode(self) -> None:
+        model = nn.Dropout().train()
+        assert not private_copy(model).training
+        assert model.training
