@@ -12,7 +12,7 @@ from lzero.errors import StructureError
 from lzero.host.copies import private_copy
 from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
-from lzero.proving.proof import Proof
+from lzero.proving.blocks import ModelProof
 from lzero.proving.size_branches import split_by_steadiness
 from lzero.tracing.granularity import advise_inputs, check_inputs, input_groups, request, weight_groups
 from lzero.tracing.grouping import unit_groups
@@ -58,7 +58,7 @@ def discover(
     units, refusals = unit_groups(seen, model, asked.veto)
     units, unsteady = split_by_steadiness(units, seen.questions, seen.classes, spare)
 
-    proof = Proof(spare, example_inputs, spare=True)
+    proof = ModelProof(spare, example_inputs, seen)
     proved, unproved = proof.accept(units)
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)

@@ -20,16 +20,12 @@ from lzero.host.module_path import ModulePath
 from lzero.host.run import run
 from lzero.host.tensors import map_tensors
 from lzero.host.wrappers import check_unsharded, unwrap
-from lzero.proving.compare import largest_difference
+from lzero.proving.compare import difference, tolerance_of
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
 from lzero.surgery.attached import gates_of
 from lzero.surgery.remove import without_gates
 from lzero.surgery.shrink import scale_consumers, shrink
-
-# Of the largest output that differs, by dtype; what remains is rounding in another order of summation.
-_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
-_LOW_PRECISION = 5e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,14 +148,13 @@ def _verify(model: nn.Module, z: Tensor, small: nn.Module, open_: Tensor, gates:
             f"{type(error).__name__}: {error}. A size is written out there; make it follow the tensors, or pass the "
             "module to ignore="
         ) from error
-    difference, scale = largest_difference(before, after)
-    tolerance = max(_TOLERANCES.get(p.dtype, _LOW_PRECISION) for p in small.parameters() if p.is_floating_point())
-    if not difference <= tolerance * scale:
+    gap = difference(before, after)
+    if not gap.relative <= tolerance_of(small):
         raise StructureError(
-            f"{type(model).__name__}: purged and gated outputs differ by {difference:.2e} (the largest "
-            f"that differs is {scale:.2e}); pass the layer that causes it to ignore="
+            f"{type(model).__name__}: purged and gated outputs differ by {gap.absolute:.2e}, "
+            f"{gap.relative:.0e} of what they are; pass the layer that causes it to ignore="
         )
-    return difference
+    return gap.absolute
 
 
 def _as_the_model_takes(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lzero.errors import StructureError
 from lzero.host.cache import IN_CACHE, cached_tensors
+from lzero.host.inputs import ExampleInputs
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
-from lzero.host.run import call as call_model
 from lzero.host.tensors import tensors_in
 from lzero.plan.refusal import Reason
+from lzero.tracing.calls import Calls
 from lzero.tracing.gated_sums import zeroing
 from lzero.tracing.label import Classes, fixed
 from lzero.tracing.op_call import Call
@@ -35,16 +37,18 @@ class Trace:
         macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
         users: paths of the modules whose forward used each parameter; unused ones are absent.
         questions: what the forward asked about sizes in Python.
+        calls: what each module that was called once was called with, by path.
     """
 
     classes: Classes
     macs: dict[str, int]
     users: dict[str, set[str]]
     questions: list[Question]
+    calls: Mapping[str, ExampleInputs]
 
 
 def trace(model: nn.Module, example_inputs: Any) -> Trace:
-    """The labels of ``model``, which must be a private copy in eval mode: hooks stay on it.
+    """The labels of ``model``, which must be a private copy in eval mode.
 
     Raises:
         StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has
@@ -53,7 +57,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     table = TensorTable()
     _check(model)
     _enrol(model, table)
-    where = ModulePath(model)
+    where, calls = ModulePath(model), Calls(model)
     watch = Watch(table, where)
     try:
         with (
@@ -64,7 +68,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             Tracer(table, where) as tracer,
             watch,
         ):
-            outputs = call_model(model, example_inputs)
+            outputs = ExampleInputs.of(example_inputs).call(model)
     except Exception as error:
         given = _shapes(example_inputs)
         raise StructureError(
@@ -73,6 +77,8 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments (a forward that takes one dict: "
             "a tuple that holds it)"
         ) from error
+    called = calls.remove()
+    where.remove()
     tracer.thaw_unused(outputs, watch.read)
     cached = cached_tensors(outputs)
     for tensor in tensors_in(outputs):
@@ -81,7 +87,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             for labels in known.axes:
                 table.book.freeze(labels, reason)
     classes = table.book.classes()
-    return Trace(classes, table.macs, table.users, watch.questions(classes))
+    return Trace(classes, table.macs, table.users, watch.questions(classes), called)
 
 
 def _shapes(inputs: Any) -> str:

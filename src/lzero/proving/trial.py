@@ -1,0 +1,79 @@
+"""One trial: with some gates closed, the purged model gives what the gated one gives, and is as small as counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from lzero.host.copies import linked_copy
+from lzero.host.run import ForwardError
+from lzero.plan.group import GateGroup, kept_positions
+from lzero.plan.refusal import Reason
+from lzero.proving.compare import difference
+from lzero.proving.patterns import Closure, closures
+from lzero.proving.random_model import RandomModel
+from lzero.surgery.shrink import shrink
+
+_TRAINING = "what only train mode runs reads these units; run it in eval mode too, or pass what makes them to ignore="
+_LITERAL = "make the sizes in the forward follow the tensors (x.shape, -1), or ignore this module"
+
+
+def why_not_exact(model: RandomModel, groups: Sequence[GateGroup]) -> Reason | None:
+    """Why purging ``groups`` together is not exact; None where every closure gave equal outputs and the right size."""
+    for closure in closures(groups, model.generator):
+        failure = _failure(model, groups, closure)
+        if failure is not None:
+            return failure
+    return None
+
+
+def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure) -> Reason | None:
+    keep = {name: z > 0 for name, z in closure.items()}
+    with model.gated(groups, closure) as gated:
+        cut = linked_copy(gated)  # what one forward leaves behind for the next must not reach the other model
+        try:
+            expected = model.outputs(gated)
+        except ForwardError as error:
+            return Reason(f"the gated model fails in {error}", "")
+        counted = predicted_parameters(gated, groups, keep)
+        shrink(cut, groups, keep)
+        try:
+            found = model.outputs(cut)
+        except ForwardError as error:
+            return Reason(f"the purged model fails in {error} (a hard-coded size?)", _LITERAL)
+        if model.trains_more:
+            try:
+                model.train(cut)
+            except ForwardError as error:
+                return Reason(f"in train mode the purged model fails in {error}", _TRAINING)
+    left = sum(parameter.numel() for parameter in cut.parameters())
+    if left != counted:
+        return Reason(f"purging leaves {left} parameters where {counted} were counted", "")
+    gap = difference(expected, found).relative
+    if not gap < model.tolerance:
+        return Reason(f"purged and gated outputs differ by {gap:.0e}", _LITERAL)
+    return None
+
+
+def predicted_parameters(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]) -> int:
+    """How many parameters ``model`` has left once the closed units of ``groups`` leave; ``keep`` [k] marks the open.
+
+    Closed weights of a ``"weight"`` group become zeros and stay.
+    """
+    alive: dict[str, dict[int, Tensor]] = {}
+    parameters = dict(model.named_parameters())
+    for group in groups:
+        for member in group.members:
+            if member.dim >= 0 and member.tensor in parameters:
+                mask = kept_positions(member, keep[group.name], parameters[member.tensor].shape[member.dim])
+                dims = alive.setdefault(member.tensor, {})
+                dims[member.dim] = dims[member.dim] & mask if member.dim in dims else mask
+    total = 0
+    for name, parameter in parameters.items():
+        sizes = list(parameter.shape)
+        for dim, mask in alive.get(name, {}).items():
+            sizes[dim] = int(mask.sum())
+        total += math.prod(sizes)
+    return total
