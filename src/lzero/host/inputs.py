@@ -92,6 +92,19 @@ class ExampleInputs:
             return self
         return self.map(lambda tensor: torch.cat([tensor] * times) if tensor.dim() else tensor)
 
+    def fewer(self, examples: int, steps: int | None = None) -> ExampleInputs:
+        """At most so many ``examples``, and ``steps`` of a sequence [examples, steps, features], where all agree.
+
+        What a model makes of a few is what it makes of many; where it does not run on them, it says so.
+        """
+        made = self
+        if len({tensor.shape[:1] for tensor in self}) == 1:
+            made = made.map(lambda t: t[:examples].clone() if t.dim() else t)
+        sequences = [tensor for tensor in made if tensor.dim() == 3]
+        if steps is not None and len({tensor.shape[1] for tensor in sequences}) == 1:
+            made = made.map(lambda t: t[:, :steps].clone() if t.dim() == 3 else t)
+        return made
+
     def one_more(self) -> ExampleInputs:
         """A batch with its first example once more."""
         examples = self.examples

@@ -90,3 +90,12 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
 def draw_normal(like: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers in the shape, dtype and device of ``like``; drawn on the CPU, where ``generator`` is."""
     return torch.randn(like.shape, generator=generator).to(like)
+
+
+def replace_tensors(model: nn.Module, new: Mapping[Tensor, Tensor]) -> None:
+    """Put other tensors in the place of parameters and buffers of ``model``, under all their names."""
+    for module in model.modules():
+        for table in (module._parameters, module._buffers):
+            for leaf, tensor in table.items():
+                if tensor is not None and tensor in new:
+                    table[leaf] = new[tensor]  # type: ignore[assignment]

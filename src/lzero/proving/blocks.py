@@ -19,6 +19,9 @@ from lzero.proving.scopes import inputs_of, scopes_of
 from lzero.proving.trial import why_not_exact
 from lzero.tracing.tracer import Trace
 
+_JOINT = 2  # patterns for groups that are proved one by one
+_EXAMPLES, _STEPS = 2, 8  # of the inputs of a part: enough to tell a difference
+
 
 class ModelProof:
     """Which groups of gates of a traced model hold together.
@@ -70,9 +73,8 @@ class ModelProof:
                 part = private_copy(scope.cut_out(self._model)).to("cpu")
             except StructureError:  # it cannot be copied without what is around it
                 continue
-            inputs = inputs_of(scope, self._model, self._trace).to(torch.device("cpu"))
-            trial = RandomModel(part, inputs, dtypes=(torch.float64,), given=False)
-            if trial.obstacle is None:
+            trial = _small_trial(part, inputs_of(scope, self._model, self._trace).to(torch.device("cpu")))
+            if trial is not None:
                 accepted, _ = Proof(trial).accept(wanted, others)
                 proved |= {group.name for group in accepted}
         return [group for group in groups if group.name in proved]
@@ -80,13 +82,13 @@ class ModelProof:
     def _hold_together(self, groups: Sequence[GateGroup]) -> bool:
         """Whether ``groups``, each proved on a part, hold on the whole model in its own precision."""
         if self._whole is not None:
-            return self._whole.obstacle is None and why_not_exact(self._whole, groups) is None
+            return self._whole.obstacle is None and why_not_exact(self._whole, groups, patterns=_JOINT) is None
         own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
         whole = RandomModel(
             self._model, self._inputs, dtypes=(torch.float64 if own == {torch.float64} else torch.float32,)
         )
         try:
-            return whole.obstacle is None and why_not_exact(whole, groups) is None
+            return whole.obstacle is None and why_not_exact(whole, groups, patterns=_JOINT) is None
         finally:
             whole.release()
 
@@ -102,3 +104,13 @@ class ModelProof:
                     stacklevel=4,
                 )
         return self._whole
+
+
+def _small_trial(part: nn.Module, inputs: ExampleInputs) -> RandomModel | None:
+    """``part`` with random weights, in float64 on as few inputs as it runs on; None where it does not run."""
+    for given in (inputs.fewer(_EXAMPLES, _STEPS), inputs.fewer(_EXAMPLES), inputs):
+        trial = RandomModel(part, given, dtypes=(torch.float64,), given=False, train=False)
+        if trial.obstacle is None:
+            return trial
+        trial.release()
+    return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from lzero.host.mode import freeze, set_mode
 from lzero.host.module_path import ModulePath
 from lzero.host.run import ForwardError, forward
 from lzero.host.state import same_state, state_of
-from lzero.host.tensors import find_tensor, tensors_in
+from lzero.host.tensors import find_tensor, replace_tensors, tensors_in
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason
 from lzero.proving.compare import TOLERANCES, comparable
@@ -39,6 +38,7 @@ class RandomModel:
         dtypes: to try in turn.
         seed: of the generator of all draws.
         given: whether the values of ``inputs`` may be used where random ones fail.
+        train: whether to look what train mode enters.
 
     Attributes:
         obstacle: why nothing can be proved on it; None where all is well, and the following are set.
@@ -57,6 +57,7 @@ class RandomModel:
         dtypes: Sequence[torch.dtype] = PRECISE,
         seed: int = 0,
         given: bool = True,
+        train: bool = True,
     ) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self.model, self._examples = model, inputs
@@ -64,7 +65,7 @@ class RandomModel:
         self._where = ModulePath(model)
         self.inputs, self.dense = inputs, list[Tensor]()
         self.dtype, self.tolerance, self.calls, self.trains_more = torch.float64, 0.0, 1, False
-        self._drawn = True
+        self._drawn, self._looks_at_training = True, train
         self.obstacle = self._prepare(dtypes, (True, False)[: 1 + given])
 
     def release(self) -> None:
@@ -98,18 +99,14 @@ class RandomModel:
         set_mode(model, training=True)
         self.forward(model, self.inputs.several(2))
 
-    @contextmanager
-    def gated(self, groups: Sequence[GateGroup], closure: Closure) -> Iterator[nn.Module]:
-        """A copy that shares its parameters, whose consumers are multiplied by ``closure`` until the context ends."""
+    def gated(self, groups: Sequence[GateGroup], closure: Closure) -> nn.Module:
+        """A copy whose consumers are multiplied by ``closure``; it shares all other parameters."""
+        copied = linked_copy(self.model)
         names = dict.fromkeys(member.tensor for group in groups for member in group.consumers)
-        saved = {name: find_tensor(self.model, name).clone() for name in names}
-        scale_consumers(self.model, groups, closure)
-        try:
-            yield linked_copy(self.model)
-        finally:
-            with torch.no_grad():
-                for name, value in saved.items():
-                    find_tensor(self.model, name).copy_(value)
+        own = {find_tensor(copied, name): nn.Parameter(find_tensor(copied, name).clone(), False) for name in names}
+        replace_tensors(copied, own)
+        scale_consumers(copied, groups, closure)
+        return copied
 
     def redraw(self, draw: int) -> bool:
         """Draw other weights and inputs, of a larger batch where the model takes one; False where none can be used."""
@@ -143,7 +140,7 @@ class RandomModel:
                     continue
                 self.calls = 1 if same_state(before, state_of(trial)) else 2
                 if comparable(self.dense):
-                    self.trains_more = self._enters_more_in_training()
+                    self.trains_more = self._looks_at_training and self._enters_more_in_training()
                     return None
                 floats = any(tensor.is_floating_point() or tensor.is_complex() for tensor in self.dense)
                 problem = "its outputs are NaN" if floats else "it returns no float tensor"

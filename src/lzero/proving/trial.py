@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from torch import Tensor, nn
 
@@ -20,9 +21,12 @@ _TRAINING = "what only train mode runs reads these units; run it in eval mode to
 _LITERAL = "make the sizes in the forward follow the tensors (x.shape, -1), or ignore this module"
 
 
-def why_not_exact(model: RandomModel, groups: Sequence[GateGroup]) -> Reason | None:
-    """Why purging ``groups`` together is not exact; None where every closure gave equal outputs and the right size."""
-    for closure in closures(groups, model.generator):
+def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], patterns: int | None = None) -> Reason | None:
+    """Why purging ``groups`` together is not exact; None where every closure gave equal outputs and the right size.
+
+    The first ``patterns`` of :func:`closures`, all by default.
+    """
+    for closure in islice(closures(groups, model.generator), patterns):
         failure = _failure(model, groups, closure)
         if failure is not None:
             return failure
@@ -31,23 +35,24 @@ def why_not_exact(model: RandomModel, groups: Sequence[GateGroup]) -> Reason | N
 
 def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure) -> Reason | None:
     keep = {name: z > 0 for name, z in closure.items()}
-    with model.gated(groups, closure) as gated:
-        cut = linked_copy(gated)  # what one forward leaves behind for the next must not reach the other model
+    gated = model.gated(groups, closure)
+    cut = linked_copy(gated)  # what one forward leaves behind for the next must not reach the other model
+    try:
+        expected = model.outputs(gated)
+    except ForwardError as error:
+        return Reason(f"the gated model fails in {error}", "")
+    counted = predicted_parameters(gated, groups, keep)
+    shrink(cut, groups, keep)
+    del gated
+    try:
+        found = model.outputs(cut)
+    except ForwardError as error:
+        return Reason(f"the purged model fails in {error} (a hard-coded size?)", _LITERAL)
+    if model.trains_more:
         try:
-            expected = model.outputs(gated)
+            model.train(cut)
         except ForwardError as error:
-            return Reason(f"the gated model fails in {error}", "")
-        counted = predicted_parameters(gated, groups, keep)
-        shrink(cut, groups, keep)
-        try:
-            found = model.outputs(cut)
-        except ForwardError as error:
-            return Reason(f"the purged model fails in {error} (a hard-coded size?)", _LITERAL)
-        if model.trains_more:
-            try:
-                model.train(cut)
-            except ForwardError as error:
-                return Reason(f"in train mode the purged model fails in {error}", _TRAINING)
+            return Reason(f"in train mode the purged model fails in {error}", _TRAINING)
     left = sum(parameter.numel() for parameter in cut.parameters())
     if left != counted:
         return Reason(f"purging leaves {left} parameters where {counted} were counted", "")
