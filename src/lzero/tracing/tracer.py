@@ -18,13 +18,12 @@ from lzero.host.quiet import isolated_random_state, unfused
 from lzero.host.tensors import tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
-from lzero.tracing.gated_sums import zeroing
 from lzero.tracing.label import Classes, fixed
-from lzero.tracing.op_call import Call
+from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules import find_rule
 from lzero.tracing.rules.creation import constant
-from lzero.tracing.size_int import Question
-from lzero.tracing.size_mode import Watch
+from lzero.tracing.size_int import Guard
+from lzero.tracing.size_mode import SizeMode
 from lzero.tracing.tensor_table import TensorTable, storage_pointer
 
 
@@ -36,14 +35,14 @@ class Trace:
         classes: which indices of which tensors stay or go together.
         macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
         users: paths of the modules whose forward used each parameter; unused ones are absent.
-        questions: what the forward asked about sizes in Python.
+        guards: what the forward asked about sizes in Python.
         calls: what each module that was called once was called with, by path.
     """
 
     classes: Classes
     macs: dict[str, int]
     users: dict[str, set[str]]
-    questions: list[Question]
+    guards: list[Guard]
     calls: Mapping[str, ExampleInputs]
 
 
@@ -58,7 +57,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     _check(model)
     _enrol(model, table)
     where, calls = ModulePath(model), Calls(model)
-    watch = Watch(table, where)
+    watch = SizeMode(table, where)
     try:
         with (
             unfused(),
@@ -70,6 +69,8 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
         ):
             outputs = ExampleInputs.of(example_inputs).call(model)
     except Exception as error:
+        if table.fault is not None:  # ours: it must not read like a fault of the model's
+            raise table.fault from None
         given = _shapes(example_inputs)
         raise StructureError(
             f"the model does not run on the example inputs: {where.current or type(model).__name__} raised "
@@ -87,7 +88,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             for labels in known.axes:
                 table.book.freeze(labels, reason)
     classes = table.book.classes()
-    return Trace(classes, table.macs, table.users, watch.questions(classes), called)
+    return Trace(classes, table.macs, table.users, watch.guards(classes), called)
 
 
 def _shapes(inputs: Any) -> str:
@@ -128,7 +129,7 @@ def _enrol(model: nn.Module, table: TensorTable) -> None:
             table.add(buffer, table.book.enrol(name, tuple(buffer.shape)))
     for module in model.modules():
         if isinstance(module, nn.LSTM) and module.proj_size:
-            for name in (leaf for leaf in module._flat_weights_names if leaf.startswith("weight_hr")):
+            for name in (symbol for symbol in module._flat_weights_names if symbol.startswith("weight_hr")):
                 projection = table.find(getattr(module, name))
                 if projection is not None:
                     table.book.freeze(projection.axes[1], _PROJECTED)
@@ -160,12 +161,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
-        call = Call(func, args, kwargs, out, self._table, self._where.current)
-        self._table.book.step = len(self._steps)
-        self._record(call)
-        made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
-        self._steps.append((made, read, not made or 0 in made))
-        self._table.book.step = -1
+        with self._table.bookkeeping():
+            call = OpCall(func, args, kwargs, out, self._table, self._where.current)
+            self._table.book.step = len(self._steps)
+            self._record(call)
+            made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
+            self._steps.append((made, read, not made or 0 in made))
+            self._table.book.step = -1
         return out
 
     def thaw_unused(self, outputs: Any, read: set[int]) -> None:
@@ -182,7 +184,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 unused.add(step)
         self._table.book.thaw(unused)
 
-    def _record(self, call: Call) -> None:
+    def _record(self, call: OpCall) -> None:
         known = False
         for tensor in call.inputs:
             found = self._table.find(tensor)
@@ -193,26 +195,26 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if found.source is not None:
                     self._table.users.setdefault(found.source, set()).add(call.path)
         rule = find_rule(call.func)
-        if not known and rule is not constant:
+        if not known and (rule is None or rule.label is not constant):
             return
         if rule is None:
             self._freeze_all(call, "there is no rule for the op")
             return
         try:
-            rule(call)
-            made = zeroing(call)
+            rule.label(call)
+            made = rule.zeros(call)
             for out in call.outputs:
                 self._table.mark(out, made)
         except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
             self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
 
-    def _freeze_hidden_views(self, call: Call, tensor: Tensor) -> None:
+    def _freeze_hidden_views(self, call: OpCall, tensor: Tensor) -> None:
         """Freeze what shares memory with a tensor that no op led to, e.g. one that went through NumPy."""
         for relative in self._table.sharing(tensor):
             for labels in relative.axes:
                 call.freeze(labels, "its memory is used through a tensor that cannot be followed")
 
-    def _freeze_all(self, call: Call, why: str) -> None:
+    def _freeze_all(self, call: OpCall, why: str) -> None:
         for tensor in call.inputs:
             for labels in call.axes(tensor):
                 call.freeze(labels, why, "gate other layers, or replace the op by one that has a rule")
