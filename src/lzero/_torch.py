@@ -151,7 +151,7 @@ def set_flat_weights(module: nn.RNNBase, weights: Sequence[Any]) -> None:
 
 @contextmanager
 def fused_projections(module: nn.MultiheadAttention, fused: bool) -> Iterator[None]:
-    """A context in which ``module`` takes its query, key and value weights for one tensor, or not."""
+    """A context in which ``module`` takes its query, key and value weights for one tensor, or not. Fails closed."""
     before = module._qkv_same_embed_dim
     module._qkv_same_embed_dim = fused
     try:

@@ -14,19 +14,11 @@ _HEAD_SIZES = (
     "qk_head_dim",
     "qk_nope_head_dim",
     "qk_rope_head_dim",
-    "rotary_ndims",
 )
-# embed_dim is what the heads make together, where their results are joined; read_in and out have sizes of their own.
+# embed_dim is also the width of the stream, but attention reads it where the results of its heads are joined.
 _INNER = ("all_head_size", "split_size", "inner_dim", "internal_dim", "embed_dim", "hidden_size")
 _SIZES = ("dim", "d_model")
-_STAY = (
-    "num_key_value_groups",
-    "n_levels",
-    "n_points",
-    "window_size",
-    "context_size",
-    "relative_attention_num_buckets",
-)
+_STAY = ("num_key_value_groups", "rotary_ndims", "n_levels", "n_points", "window_size", "context_size")
 
 _ROLES = {
     **dict.fromkeys(_HEADS, Role.HEADS),
