@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lzero._torch import forward_pre_hooks
 from lzero.certificate import Certificate, asked_of, certify, state_of
 from lzero.checks import flag, shown
 from lzero.constraints import Budgets, Constraint
@@ -99,7 +100,7 @@ def _gates_of_root(model: nn.Module) -> Gates:
             f"{type(model).__name__}: no gates to purge; call lzero.attach_gates(model, inputs) and train first"
         )
     for path, module in model.named_modules():
-        if any(getattr(hook, "__self__", None) is gates for hook in module._forward_pre_hooks.values()):
+        if any(getattr(hook, "__self__", None) is gates for hook in forward_pre_hooks(module).values()):
             if not path:
                 return gates
             raise StructureError(

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from lzero._torch import forward_pre_hooks
 from lzero.baselines.scores import lamp_scores, magnitude_scores, random_scores
 from lzero.checks import choice, real, whole
 from lzero.constraints import Budgets, Constraint, asked_for
@@ -200,7 +201,7 @@ def _check_gates(gates: Gates, model: nn.Module) -> None:
             f"Magnitude: expected gates that are masks, found {type(gates.estimator).__name__}; attach them with "
             "lzero.attach_gates(model, inputs, estimator=lzero.gates.Mask())"
         )
-    hooks = model._forward_pre_hooks.values() if isinstance(model, nn.Module) else ()
+    hooks = forward_pre_hooks(model).values() if isinstance(model, nn.Module) else ()
     if not any(getattr(hook, "__self__", None) is gates for hook in hooks):
         raise SolverError(
             f"Magnitude: the gates are not those of this {type(model).__name__}; pass model= the module that "

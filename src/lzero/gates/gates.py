@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lzero._torch import version
 from lzero.checks import shown, whole
 from lzero.errors import SolverError, StructureError
 from lzero.gates.draw import Draw
@@ -220,7 +221,7 @@ class Gates(nn.Module):
 
     def _is_current(self) -> bool:
         draw, log_alpha = self._draw, self.log_alpha
-        if draw is None or draw.key != (self.training, log_alpha._version):
+        if draw is None or draw.key != (self.training, version(log_alpha)):
             return False
         return draw.z.device == log_alpha.device
 
@@ -230,7 +231,7 @@ class Gates(nn.Module):
                 draw = self._sampled(examples)
         else:
             draw = self._sampled(examples)
-        draw.key = (self.training, self.log_alpha._version)
+        draw.key = (self.training, version(self.log_alpha))
         self._draw = draw
         return draw
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from lzero._torch import arguments_of
 from lzero.plan.refusal import Reason
 from lzero.tracing.label import Axes, IntArray, Zeroing, fixed
 from lzero.tracing.tensor_table import TensorTable
@@ -19,7 +20,7 @@ class OpCall:
     def __init__(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any, table: TensorTable, path: str):
         self.func, self.out, self.path, self._table = func, out, path, table
         self.op = str(func.overloadpacket)  # e.g. "aten.addmm"
-        schema = func._schema.arguments
+        schema = arguments_of(func)
         self.arguments: dict[str, Any] = {a.name: a.default_value for a in schema if a.has_default_value()}
         self.arguments.update(zip((a.name for a in schema), args, strict=False))
         self.arguments.update(kwargs)

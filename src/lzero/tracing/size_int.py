@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from lzero._torch import MACHINERY
 from lzero.tracing.label import IntArray
 
 Numbers = Any
@@ -92,7 +93,7 @@ class GuardLog:
         return f"{line}{f' in {path}' if path else ''}"
 
 
-_MACHINERY = {__name__, torch.overrides.__name__, torch._tensor.__name__}
+_MACHINERY = {__name__, *MACHINERY}
 
 
 def skip_frames_of(module: str) -> None:

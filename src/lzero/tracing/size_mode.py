@@ -30,7 +30,7 @@ from lzero.tracing.tensor_table import TensorTable, storage_pointer
 
 skip_frames_of(__name__)
 
-_SHAPE = vars(torch._C.TensorBase)["shape"].__get__
+_SHAPE = Tensor.shape.__get__  # type: ignore[attr-defined]
 _COUNTS = (Tensor.numel, Tensor.nelement, torch.numel)
 _LEAVES_TORCH = {
     Tensor.__len__: "takes its len(); x.shape[0] can be followed",

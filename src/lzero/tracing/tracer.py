@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from lzero._torch import CONVOLUTIONS, EagerDispatchMode, can_decompose, flat_weight_names
 from lzero.errors import StructureError
 from lzero.host.cache import IN_CACHE, cached_tensors
 from lzero.host.inputs import ExampleInputs
@@ -120,7 +120,7 @@ def _check(model: nn.Module) -> None:
 
 def _enrol(model: nn.Module, table: TensorTable) -> None:
     """Give labels to every parameter and float buffer; the kernel dims of a convolution stay fixed."""
-    kernels = {id(m.weight) for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)}
+    kernels = {id(m.weight) for m in model.modules() if isinstance(m, CONVOLUTIONS)}
     for name, parameter in model.named_parameters():
         dims = 2 if id(parameter) in kernels else None
         table.add(parameter, table.book.enrol(name, tuple(parameter.shape), dims), source=name)
@@ -129,7 +129,7 @@ def _enrol(model: nn.Module, table: TensorTable) -> None:
             table.add(buffer, table.book.enrol(name, tuple(buffer.shape)))
     for module in model.modules():
         if isinstance(module, nn.LSTM) and module.proj_size:
-            for name in (symbol for symbol in module._flat_weights_names if symbol.startswith("weight_hr")):
+            for name in (leaf for leaf in flat_weight_names(module) if leaf.startswith("weight_hr")):
                 projection = table.find(getattr(module, name))
                 if projection is not None:
                     table.book.freeze(projection.axes[1], _PROJECTED)
@@ -141,23 +141,18 @@ _PROJECTED = Reason(
 )
 
 
-class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Tracer(EagerDispatchMode):
     """A dispatch mode that runs every op and hands it to its rule."""
 
     def __init__(self, table: TensorTable, where: ModulePath) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._table, self._where = table, where
         self._steps: list[tuple[set[int], set[int], bool]] = []  # memory written and read, and whether a number is
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: PyTorch would import torch._dynamo (two seconds) only to keep it out of an eager forward."""
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The op's own result; what the op says about labels is written down on the way."""
         kwargs = kwargs or {}
-        if find_rule(func) is None and func._can_decompose():  # a composite op reaches a mode in inference only
+        if find_rule(func) is None and can_decompose(func):  # a composite op reaches a mode in inference only
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)

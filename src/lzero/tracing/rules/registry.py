@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from lzero._torch import arguments_of
 from lzero.tracing.label import Zeroing
 from lzero.tracing.op_call import OpCall
 
@@ -51,7 +52,7 @@ def find_rule(func: Any) -> Rule | None:
 
     Ops that write into an ``out=`` argument have none: what was in that tensor before would have to match.
     """
-    if any(argument.is_out for argument in func._schema.arguments):
+    if any(argument.is_out for argument in arguments_of(func)):
         return None
     op = str(func.overloadpacket)
     found = RULES.get(op) or RULES.get(op.removesuffix("_"))
