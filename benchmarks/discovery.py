@@ -1,42 +1,97 @@
-"""Seconds and memory to discover and prove transformers of full size, with random weights: BERT-base, GPT-2, ViT-B/16.
+"""What discovery, attaching and purging cost: seconds, and peak memory beyond the model's own as a multiple of it.
 
     python benchmarks/discovery.py
 
-Each runs in a process of its own, so that its peak is its own; the model itself is part of the peak.
+Transformers of full size with random float32 weights (BERT-base, GPT-2, ViT-B/16), and plain networks of many layers,
+each in a process of its own. Memory is that of the process (Linux), reset before every measurement.
 """
 
 import multiprocessing
-import resource
 import time
 
-NAMES = ("BERT-base", "GPT-2 small", "ViT-B/16")
+TRANSFORMERS = ("BERT-base", "GPT-2 small", "ViT-B/16")
+DEPTHS = (15, 60, 150)
+VERBS = ("discover", "attach", "purge")
 
 
-def measure(name):
-    """Name, groups, seconds and peak memory in GiB."""
+def resident(field):
+    """VmRSS (now) or VmHWM (the most since the last reset) of this process, in bytes."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(f"{field}:"))
+
+
+def measured(work):
+    """What ``work()`` returns, its seconds, and its peak memory beyond what was in use before."""
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as peak:
+        peak.write("5")
+    before, started = resident("VmRSS"), time.perf_counter()
+    made = work()
+    return made, time.perf_counter() - started, resident("VmHWM") - before
+
+
+def transformer(name):
     import torch
     import transformers
 
-    import lzero
-
     tokens = torch.randint(0, 1000, (1, 8))
     if name == "BERT-base":
-        model, inputs = transformers.BertModel(transformers.BertConfig()), {"input_ids": tokens}
-    elif name == "GPT-2 small":
-        model, inputs = transformers.GPT2LMHeadModel(transformers.GPT2Config(use_cache=False)), {"input_ids": tokens}
-    else:
-        model, inputs = transformers.ViTModel(transformers.ViTConfig()), {"pixel_values": torch.randn(1, 3, 224, 224)}
-    started = time.perf_counter()
-    plan = lzero.discover(model, inputs)
-    seconds = time.perf_counter() - started
-    return name, len(plan), seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        return transformers.BertModel(transformers.BertConfig()), {"input_ids": tokens}
+    if name == "GPT-2 small":
+        return transformers.GPT2LMHeadModel(transformers.GPT2Config(use_cache=False)), {"input_ids": tokens}
+    return transformers.ViTModel(transformers.ViTConfig()), {"pixel_values": torch.randn(1, 3, 224, 224)}
+
+
+def plain(depth, width):
+    import torch
+    from torch import nn
+
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(width, width), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(width, 4)), torch.randn(2, width)
+
+
+def costs(name):
+    """Groups, then (seconds, multiple of the model's memory) to discover, attach and purge a transformer."""
+    import warnings
+
+    import lzero
+
+    model, inputs = transformer(name)
+    model(**inputs)  # what PyTorch sets up at its first forward is not counted
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    plan, *discovery = measured(lambda: lzero.discover(model, inputs))
+    _, *attaching = measured(lambda: lzero.attach_gates(model, plan, open_probability=0.4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lzero.LzeroWarning)
+        _, *purging = measured(lambda: lzero.purge(model, constraints=[lzero.Constraint(0.5)]))
+    return len(plan), [(seconds, peak / size) for seconds, peak in (discovery, attaching, purging)]
+
+
+def seconds_by_depth(width):
+    import lzero
+
+    found = []
+    for depth in DEPTHS:
+        model, inputs = plain(depth, width)
+        plan, seconds, _ = measured(lambda model=model, inputs=inputs: lzero.discover(model, inputs))
+        found.append((depth, len(plan), seconds))
+    return found
+
+
+def alone(work, argument):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, (argument,))
 
 
 if __name__ == "__main__":
     total = 0.0
-    for name in NAMES:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            name, groups, seconds, peak = pool.apply(measure, (name,))
-        total += seconds
-        print(f"{name}: {groups} groups in {seconds:.1f} s, peak {peak:.2f} GiB")
-    print(f"together {total:.1f} s")
+    for name in TRANSFORMERS:
+        groups, found = alone(costs, name)
+        total += found[0][0]
+        rest = ", ".join(
+            f"{verb} {s:.1f} s, {m:.2f}x" for verb, (s, m) in zip(("attach", "purge"), others, strict=True)
+        )
+        print(f"{name}: {groups} groups, discover {discovery[0]:.1f} s, {discovery[1]:.2f}x, {rest}", flush=True)
+    print(f"discover together {total:.1f} s")
+    for width in (4, 16, 64):
+        row = ", ".join(f"{depth} layers {seconds:.1f} s" for depth, _, seconds in alone(seconds_by_depth, width))
+        print(f"plain, width {width}: {row}", flush=True)

@@ -13,10 +13,9 @@ from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Refusal
-from lzero.proving.proof import Proof
+from lzero.proving.proof import Proof, sound_together
 from lzero.proving.random_model import RandomModel
 from lzero.proving.scopes import inputs_of, scopes_of
-from lzero.proving.trial import why_not_exact
 from lzero.tracing.tracer import Trace
 
 _JOINT = 2  # patterns for groups that are proved one by one
@@ -51,8 +50,8 @@ class ModelProof:
         if not groups:
             return list(given), []
         proved = self._prove_in_parts(groups, given)
-        if proved and not self._hold_together([*given, *proved]):
-            proved = []
+        if proved:
+            proved = self._that_hold_together(proved, given)
         names = {group.name for group in proved}
         left = [group for group in groups if group.name not in names]
         if not left:
@@ -79,18 +78,20 @@ class ModelProof:
                 proved |= {group.name for group in accepted}
         return [group for group in groups if group.name in proved]
 
-    def _hold_together(self, groups: Sequence[GateGroup]) -> bool:
-        """Whether ``groups``, each proved on a part, hold on the whole model in its own precision."""
-        if self._whole is not None:
-            return self._whole.obstacle is None and why_not_exact(self._whole, groups, patterns=_JOINT) is None
-        own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
-        whole = RandomModel(
-            self._model, self._inputs, dtypes=(torch.float64 if own == {torch.float64} else torch.float32,)
-        )
+    def _that_hold_together(self, proved: Sequence[GateGroup], given: Sequence[GateGroup]) -> list[GateGroup]:
+        """Those of ``proved``, each on a part, that hold on the whole model with ``given``, in its own precision."""
+        whole = self._whole
+        if whole is None:
+            own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
+            dtype = torch.float64 if own == {torch.float64} else torch.float32
+            whole = RandomModel(self._model, self._inputs, dtypes=(dtype,))
         try:
-            return whole.obstacle is None and why_not_exact(whole, groups, patterns=_JOINT) is None
+            if whole.obstacle is not None:
+                return []
+            return sound_together(whole, proved, given, _JOINT)[0][len(given) :]
         finally:
-            whole.release()
+            if whole is not self._whole:
+                whole.release()
 
     def _precise(self) -> RandomModel:
         """The whole model in the finest dtype that it runs in."""

@@ -50,7 +50,8 @@ class Proof:
                 break
             shares = visible_shares(self._model, pending)
             held = list(accepted)
-            self._halve([group for group in pending if shares[group.name]], held, refusals)
+            held, failures = sound_together(self._model, [group for group in pending if shares[group.name]], held)
+            refusals += [Refusal.of(g.name, g.size, g.members, reason) for g, reason in failures]
             failed = {group.name for group in pending if shares[group.name]} - {group.name for group in held}
             for name, share in shares.items():
                 evidence[name] += share
@@ -61,15 +62,25 @@ class Proof:
         ordered = [group for group in groups if group in accepted]
         return [*given, *ordered], [*refusals, *(Refusal.of(g.name, g.size, g.members, _INVISIBLE) for g in pending)]
 
-    def _halve(self, groups: Sequence[GateGroup], accepted: list[GateGroup], refusals: list[Refusal]) -> None:
-        if not groups:
-            return
-        failure = why_not_exact(self._model, [*accepted, *groups])
+
+def sound_together(
+    model: RandomModel, groups: Sequence[GateGroup], given: Sequence[GateGroup], patterns: int | None = None
+) -> tuple[list[GateGroup], list[tuple[GateGroup, Reason]]]:
+    """``given`` and those of ``groups`` that are exact together with them, and the others with their reasons.
+
+    All at once; where that fails, halves, down to the culprits. ``patterns`` as in :func:`why_not_exact`.
+    """
+    accepted, failures = list(given), list[tuple[GateGroup, Reason]]()
+
+    def halve(part: Sequence[GateGroup]) -> None:
+        failure = why_not_exact(model, [*accepted, *part], patterns) if part else None
         if failure is None:
-            accepted.extend(groups)
-        elif len(groups) == 1:
-            refusals.append(Refusal.of(groups[0].name, groups[0].size, groups[0].members, failure))
+            accepted.extend(part)
+        elif len(part) == 1:
+            failures.append((part[0], failure))
         else:
-            middle = len(groups) // 2
-            self._halve(groups[:middle], accepted, refusals)
-            self._halve(groups[middle:], accepted, refusals)
+            halve(part[: len(part) // 2])
+            halve(part[len(part) // 2 :])
+
+    halve(groups)
+    return accepted, failures

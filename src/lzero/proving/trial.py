@@ -42,8 +42,8 @@ def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure) 
     except ForwardError as error:
         return Reason(f"the gated model fails in {error}", "")
     counted = predicted_parameters(gated, groups, keep)
+    del gated  # what is cut away is free again
     shrink(cut, groups, keep)
-    del gated
     try:
         found = model.outputs(cut)
     except ForwardError as error:
