@@ -63,10 +63,10 @@ def test_the_users_model_stays_as_it_was(name, training):
     model.train(training)
     solver_of(gates)
     before = snapshot(model)
-    held = gates._draw
+    held = gates.drawing.last
     purge(model)
     same(before, snapshot(model))
-    assert gates._draw is held
+    assert gates.drawing.last is held
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lzero.certificate import Certificate, asked_of, certify, state_of
+from lzero.certificate import Certificate, asked_of, certify
 from lzero.checks import flag, shown
 from lzero.constraints import Budgets, Constraint
 from lzero.cost import Cost
@@ -123,7 +123,7 @@ def _settled(gates: Gates, budgets: Budgets | None, *, given: bool, settle: bool
         settled = settle_gates(gates, budgets)
         if gates.held is None or not torch.equal(settled.open, open_):
             return settled
-    found = state_of(gates).get("settled") if gates.held is not None else None
+    found = gates.ledger.latest.get("settled") if gates.held is not None else None
     threshold, moved = (0.5, 0.0) if found is None else found[-2:].tolist()
     return Settled(open_, threshold, int(moved), open_)
 

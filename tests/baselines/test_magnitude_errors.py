@@ -49,7 +49,7 @@ def test_malformed_arguments_are_refused_and_leave_the_gates_as_they_were(case):
     problem = Problem()
     with pytest.raises(SolverError, match=message):
         problem.seam(0.5, **options)
-    assert not problem.gates.ledger and problem.gates.holder is None
+    assert not problem.gates.ledger and problem.gates.ledger.is_held_by(None)
 
 
 def test_gates_that_are_no_masks_and_other_models_are_refused():

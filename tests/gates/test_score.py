@@ -94,7 +94,6 @@ def test_the_step_takes_the_score_and_then_pulls(seam):
     torch.manual_seed(3)
     loss = problem.backward()
     assert not problem.gates.log_alpha.grad.any()  # binary gates get nothing from backward
-    problem.gates.history.scored = False
     built.step(loss, problem.loss)
     pull = torch.zeros_like(score)
     if seam == "penalty":
@@ -122,7 +121,7 @@ def test_the_closure_runs_once_without_gradients_and_with_the_opposite_gates():
     gates = problem.gates
     solver = problem.solver()
     loss = problem.backward()
-    u, held = gates._draw.noise.clone(), z_of(gates).clone()
+    u, held = gates.drawing.last.noise.clone(), z_of(gates).clone()
     expected = (u > torch.sigmoid(-gates.log_alpha.detach())).double()
     seen = []
 
@@ -153,7 +152,7 @@ def test_losses_may_be_numbers(value):
 
 def contents(problem, solver):
     grads = [p.grad.clone() for p in (problem.gates.log_alpha, *problem.model.parameters())]
-    return grads, [solver.steps, solver.multipliers], problem.gates.history.scored, z_of(problem.gates).clone()
+    return grads, [solver.steps, solver.multipliers], problem.gates.history.scores, z_of(problem.gates).clone()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +222,6 @@ def test_scores_accumulate_over_forwards_and_the_step_comes_at_the_end():
         problem.gates.score(loss, lambda: problem.loss() / 2)
     solver.step()  # lambda is still 0
     assert torch.allclose(problem.kept.gradient, sum(apart), rtol=1e-12, atol=0)
-    assert not problem.gates.history.scored
     problem.backward()
     with pytest.raises(StructureError, match=r"call step\(loss, closure\)"):  # the next step needs its own
         solver.step()

@@ -122,7 +122,8 @@ def test_the_steps_of_a_copy_of_the_model_are_not_those_of_the_solver():
     problem.train(seam, 3)
     twin = copy.deepcopy(problem.model)
     gates = lzero.gates_of(twin)
-    assert gates.holder is None and gates.log_alpha.requires_grad and gates.log_alpha is not problem.gates.log_alpha
+    assert gates.ledger.is_held_by(None)
+    assert gates.log_alpha.requires_grad and gates.log_alpha is not problem.gates.log_alpha
     steps = int(gates.ledger["steps"][0])
     problem.train(seam, 2)
     assert int(gates.ledger["steps"][0]) == steps == 3

@@ -1,4 +1,4 @@
-"""Pruning by magnitude behind the seam of the solver: gradual or at once, units, inputs or weights."""
+"""Pruning by magnitude behind the step of the solver: gradual or at once, units, inputs or weights."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from lzero.cost import Measure
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.mask import Mask
-from lzero.settle import settle
+from lzero.settle import fill
+from lzero.solver.arguments import checked_gates
+from lzero.solver.gate_trainer import GateTrainer
 from lzero.solver.schedule import cubic, step_count
-from lzero.solver.seam import Seam, checked_gates
 
 Criterion = Literal["magnitude", "lamp", "random"]
 Schedule = Literal["cubic", "one-shot"]
@@ -25,11 +26,11 @@ _CRITERIA, _SCHEDULES = ("magnitude", "lamp", "random"), ("cubic", "one-shot")
 _OPEN, _CLOSED = (0.95, 0.55), (0.45, 0.05)  # sigmoid(log_alpha) from the best gate to the worst
 
 
-class Magnitude(Seam):
+class Magnitude(GateTrainer):
     """Magnitude pruning in the loop of :class:`lzero.Solver`: the gates are masks, ranked and not trained.
 
         gates = lzero.attach_gates(model, x, estimator=lzero.gates.Mask())
-        seam = Magnitude(gates, 0.1, model=model, total_steps=10_000)
+        magnitude = Magnitude(gates, 0.1, model=model, total_steps=10_000)
 
     Every ``every`` steps from ``begin`` to ``end`` of the training all gates are ranked, and the best stay open: the
     largest set, best first, that meets the budget of that moment, with at least one unit left in every layer. With
@@ -138,17 +139,13 @@ class Magnitude(Seam):
 
     @torch.no_grad()
     def _update(self) -> None:
-        """The mask of this moment: ranks first, for settle to choose by, then the same ranks on both sides of 1/2."""
+        """The mask of this moment: the best gates that fit, their ranks as log_alpha on both sides of 1/2."""
         log_alpha, order = self.gates.log_alpha, torch.argsort(self.scores(), descending=True, stable=True)
         progress, asked = self._progress(self.steps), self.budgets.targets
         targets = asked.new_tensor([cubic(target, progress) for target in asked.tolist()])
-        before = log_alpha.detach().clone()
-        try:
-            log_alpha[order] = _spread(len(order), (_OPEN[0], _CLOSED[1]), log_alpha)
-            keep = settle(self.gates, self.budgets, targets).open[order]
-        except Exception:
-            log_alpha.copy_(before)
-            raise
+        priority = torch.empty(len(order), dtype=torch.float64, device=order.device)
+        priority[order] = torch.linspace(1, 0, len(order), dtype=torch.float64, device=order.device)
+        keep = fill(priority, self.budgets, self.gates.masks, targets)[order]
         for side, where in ((_OPEN, keep), (_CLOSED, ~keep)):
             log_alpha[order[where]] = _spread(int(where.sum()), side, log_alpha)
 

@@ -74,11 +74,11 @@ def _mean_squares(group: GateGroup, gates: Gates, model: nn.Module) -> Tensor:
     for member in members:
         square = raw_tensor(model, member.tensor).detach().to(total) ** 2
         if member.dim < 0:
-            total += square.flatten()[member.index.to(total.device)].mean(1)
+            total += member.gather(square.flatten()).mean(1)
             continue
         others = [dim for dim in range(square.dim()) if dim != member.dim]
         positions = square.mean(others) if others else square
-        total += positions[member.index.to(total.device)].mean(1) / square.mean().clamp_min(_TINY)
+        total += member.gather(positions).mean(1) / square.mean().clamp_min(_TINY)
     return total / max(len(members), 1)
 
 

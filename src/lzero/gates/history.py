@@ -23,11 +23,11 @@ class History:
     """Forwards and backwards since the last optimizer step.
 
     Attributes:
-        scored: whether an estimator's score has been added since.
+        scores: how many times an estimator's score has been added, ever.
     """
 
     def __init__(self) -> None:
-        self.scored = False
+        self.scores = 0
         self._trained = self._evaluated = self._without_grad = 0
         self._backwards = 0
         self._alive = 0  # draws that a backward may still ask for
@@ -59,9 +59,12 @@ class History:
         self._backwards += 1
         self._alive = 0
 
+    def score(self) -> None:
+        """Note that a score has been added to the gradient of the gates."""
+        self.scores += 1
+
     def step(self) -> None:
         """Begin anew, after an optimizer step."""
-        self.scored = False
         self._trained = self._evaluated = self._without_grad = self._backwards = 0
 
     def recomputes_another_draw(self) -> bool:

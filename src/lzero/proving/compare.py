@@ -1,4 +1,4 @@
-"""What a proof compares: outputs, numbers of parameters, and how much of a group the outputs show."""
+"""What a proof compares: outputs, and how much of a group they show."""
 
 from __future__ import annotations
 
@@ -14,33 +14,11 @@ from lzero.host.mode import freeze
 from lzero.host.quiet import isolated_random_state, unfused
 from lzero.host.run import call
 from lzero.host.tensors import find_tensor, tensors_in
-from lzero.plan.group import GateGroup, kept_positions
+from lzero.plan.group import GateGroup
 from lzero.proving.random_weights import draw_normal
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # of relative differences, by dtype; the first that runs
 _FLOOR = 1e-6  # of what a difference is relative to: an output that is 0 but for rounding is no failure
-
-
-def predicted_parameters(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]) -> int:
-    """How many parameters ``model`` has left once the closed units of ``groups`` leave; ``keep`` [k] marks the open.
-
-    Closed weights of a ``"weight"`` group become zeros and stay.
-    """
-    alive: dict[str, dict[int, Tensor]] = {}
-    parameters = dict(model.named_parameters())
-    for group in groups:
-        for member in group.members:
-            if member.dim >= 0 and member.tensor in parameters:
-                mask = kept_positions(member, keep[group.name], parameters[member.tensor].shape[member.dim])
-                dims = alive.setdefault(member.tensor, {})
-                dims[member.dim] = dims[member.dim] & mask if member.dim in dims else mask
-    total = 0
-    for name, parameter in parameters.items():
-        sizes = list(parameter.shape)
-        for dim, mask in alive.get(name, {}).items():
-            sizes[dim] = int(mask.sum())
-        total += math.prod(sizes)
-    return total
 
 
 def relative_difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
@@ -72,7 +50,7 @@ def share_with_slope(slopes: Mapping[str, Tensor], group: GateGroup) -> float:
             moving = slope != 0
             if member.dim >= 0:
                 moving = moving.transpose(0, member.dim).reshape(slope.shape[member.dim], -1).any(1)
-            found |= moving.reshape(-1).cpu()[member.index].any(1)
+            found |= member.gather(moving.reshape(-1).cpu()).any(1)
     return float(found.double().mean())
 
 

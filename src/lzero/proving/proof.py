@@ -18,13 +18,13 @@ from lzero.host.run import call
 from lzero.host.state import same_state, state_of
 from lzero.host.tensors import find_tensor, map_tensors, tensors_in
 from lzero.plan.group import GateGroup
+from lzero.plan.ownership import parameters_left
 from lzero.plan.refusal import Reason, Refusal
 from lzero.proving.batches import LARGER, converter, several
 from lzero.proving.compare import (
     TOLERANCES,
     comparable,
     output_slopes,
-    predicted_parameters,
     relative_difference,
     share_with_slope,
 )
@@ -118,7 +118,8 @@ class Proof:
             gated = self._outputs(trial, self._calls)
         except Exception as error:
             return Reason(f"the gated model fails in {self._failed_at(error)}", "")
-        expected = predicted_parameters(trial, groups, keep)
+        shapes = {name: parameter.shape for name, parameter in trial.named_parameters()}
+        expected = parameters_left(groups, keep, shapes)
         try:
             shrink(cut, groups, keep)
             purged = self._outputs(cut, self._calls)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lzero.checks import shown
 from lzero.errors import StructureError
-from lzero.plan.group import GateGroup, Member, kept_positions
+from lzero.plan.group import GateGroup, Member
 from lzero.plan.paths import owner
 from lzero.surgery.layer_sizes import has_rule
 
@@ -154,7 +154,7 @@ def _size(model: nn.Module, value: int, near: _Near, keep: Mapping[str, Tensor])
         if length == value:
             claims, mask = alive.setdefault((member.tensor, member.dim), (set(), torch.ones(length, dtype=torch.bool)))
             claims.add((group.name, member.width))
-            mask &= kept_positions(member, keep[group.name].cpu(), length)
+            mask &= member.expand(keep[group.name].cpu(), length, fill=True)
     if len({frozenset(claims) for claims, _ in alive.values()}) != 1:
         return None
     return int(next(iter(alive.values()))[1].sum())
