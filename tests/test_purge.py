@@ -161,7 +161,7 @@ def test_purging_twice_gives_the_same_and_purging_goes_on_with_training():
 def test_what_has_no_gates_is_refused():
     model, _, _ = gated(mlp)
     for plain in (nn.Linear(2, 2), purge(model).model):
-        with pytest.raises(StructureError, match=r"no gates to purge; call lzero\.attach_gates\(model, inputs\)"):
+        with pytest.raises(StructureError, match=r"no gates attached; call lzero\.attach_gates\(model, inputs\)"):
             purge(plain)
 
 

@@ -11,8 +11,8 @@ from lzero.cost import Cost
 from lzero.gates.gates import Gates
 from lzero.settle import Settled
 
-_FAR = 0.25  # of what was asked, before settling
-_STRONG = 30.0  # a multiplier that high says that gates do not follow it
+_RELATIVE_MISS = 0.25  # of what was asked, before settling
+_STRONG_MULTIPLIER = 30.0  # a multiplier that high says that gates do not follow it
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _doubts(
     far = [
         f"{name}: {requested[name]:.2%} asked, {columns[1][name]:.2%} before settling"
         for name in requested
-        if abs(columns[1][name] - requested[name]) > _FAR * requested[name]
+        if abs(columns[1][name] - requested[name]) > _RELATIVE_MISS * requested[name]
         if (moved or columns[2][name] > requested[name]) and not _slack(name, requested, columns)
     ]
     reasons = []
@@ -137,7 +137,7 @@ def _doubts(
             f"training ended after {steps} steps, before the target had come down (which takes {length}): pass the "
             "number of optimizer steps of the training as total_steps"
         )
-    if any(abs(value) > _STRONG for value in multipliers):
+    if any(abs(value) > _STRONG_MULTIPLIER for value in multipliers):
         reasons.append(
             f"the multiplier has risen to {max(map(abs, multipliers)):.0f}, so that gates do not follow it: train "
             "longer, or raise gate_lr"

@@ -124,7 +124,7 @@ class Budgets:
         return bool((self.cost.fraction(open_) <= (self.targets if targets is None else targets)).all())
 
 
-def asked_for(
+def as_constraints(
     who: str, target_density: float | None, measure: Measure, constraints: Sequence[Constraint] | None
 ) -> tuple[Constraint, ...]:
     """The constraints that ``who`` was given, ``target_density`` being the shorthand for a single one.

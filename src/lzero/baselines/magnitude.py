@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lzero.baselines.scores import lamp_scores, magnitude_scores, random_scores
 from lzero.checks import choice, real, whole
-from lzero.constraints import Budgets, Constraint, asked_for
+from lzero.constraints import Budgets, Constraint, as_constraints
 from lzero.cost import Measure
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
@@ -19,11 +19,12 @@ from lzero.settle import fill
 from lzero.solver.arguments import checked_gates
 from lzero.solver.gate_trainer import GateTrainer
 from lzero.solver.schedule import cubic, step_count
+from lzero.surgery.attached import draws
 
 Criterion = Literal["magnitude", "lamp", "random"]
 Schedule = Literal["cubic", "one-shot"]
 _CRITERIA, _SCHEDULES = ("magnitude", "lamp", "random"), ("cubic", "one-shot")
-_OPEN, _CLOSED = (0.95, 0.55), (0.45, 0.05)  # sigmoid(log_alpha) from the best gate to the worst
+_OPEN_RANKS, _CLOSED_RANKS = (0.95, 0.55), (0.45, 0.05)  # sigmoid(log_alpha) from the best gate to the worst
 
 
 class Magnitude(GateTrainer):
@@ -86,7 +87,7 @@ class Magnitude(GateTrainer):
         fresh: bool = False,
     ) -> None:
         gates = checked_gates("Magnitude", gates)
-        asked = asked_for("Magnitude", target_density, measure, constraints)
+        asked = as_constraints("Magnitude", target_density, measure, constraints)
         _check_gates(gates, model)
         choice("criterion", criterion, _CRITERIA, error=SolverError)
         first, last = _updates(total_steps, schedule, begin, end)
@@ -146,7 +147,7 @@ class Magnitude(GateTrainer):
         priority = torch.empty(len(order), dtype=torch.float64, device=order.device)
         priority[order] = torch.linspace(1, 0, len(order), dtype=torch.float64, device=order.device)
         keep = fill(priority, self.budgets, self.gates.masks, targets)[order]
-        for side, where in ((_OPEN, keep), (_CLOSED, ~keep)):
+        for side, where in ((_OPEN_RANKS, keep), (_CLOSED_RANKS, ~keep)):
             log_alpha[order[where]] = _spread(int(where.sum()), side, log_alpha)
 
     def _latest(self, step: int) -> int:
@@ -197,8 +198,7 @@ def _check_gates(gates: Gates, model: nn.Module) -> None:
             f"Magnitude: expected gates that are masks, found {type(gates.estimator).__name__}; attach them with "
             "lzero.attach_gates(model, inputs, estimator=lzero.gates.Mask())"
         )
-    hooks = model._forward_pre_hooks.values() if isinstance(model, nn.Module) else ()
-    if not any(getattr(hook, "__self__", None) is gates for hook in hooks):
+    if not isinstance(model, nn.Module) or not draws(model, gates):
         raise SolverError(
             f"Magnitude: the gates are not those of this {type(model).__name__}; pass model= the module that "
             "attach_gates was given"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from lzero.gates.gates import Gates
 from lzero.plan.group import GateGroup
+from lzero.surgery.attached import raw_tensor
 
 _TINY = 1e-30
 
@@ -80,15 +78,3 @@ def _mean_squares(group: GateGroup, gates: Gates, model: nn.Module) -> Tensor:
         positions = square.mean(others) if others else square
         total += member.gather(positions).mean(1) / square.mean().clamp_min(_TINY)
     return total / max(len(members), 1)
-
-
-def raw_tensor(model: nn.Module, name: str) -> Tensor:
-    """The parameter that was called ``name`` before gates were attached, without them."""
-    path, _, leaf = name.rpartition(".")
-    module = model.get_submodule(path)
-    if parametrize.is_parametrized(module, leaf):
-        steps: Any = module.parametrizations
-        tensor: Tensor = steps[leaf].original
-        return tensor
-    found: Tensor = getattr(module, leaf)
-    return found

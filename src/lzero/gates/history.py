@@ -9,8 +9,8 @@ import torch
 
 from lzero.errors import SolverError
 
-_WATCHED = 3  # first forwards whose callers are looked at, and how far up
-_DEPTH = 60
+_FORWARDS_WATCHED = 3  # the first, whose callers are looked at
+_FRAMES_WATCHED = 60  # how far up
 
 REDRAWN = (
     "activation checkpointing runs a gated layer again within backward, after the gates have been drawn for another "
@@ -40,7 +40,8 @@ class History:
         Raises:
             SolverError: it runs inside of an optimizer that compares losses, which noise makes meaningless.
         """
-        if training and (self._watched < _WATCHED or self._trained == 1):  # a second forward, and no step between
+        second = self._trained == 1  # and no step between
+        if training and (self._watched < _FORWARDS_WATCHED or second):
             self._watched += 1
             _check_caller()
         if self._refused:
@@ -96,7 +97,7 @@ class History:
 
 def _check_caller() -> None:
     frame: FrameType | None = sys._getframe(2)
-    for _ in range(_DEPTH):
+    for _ in range(_FRAMES_WATCHED):
         if frame is None:
             return
         if frame.f_code.co_name == "step" and isinstance(frame.f_locals.get("self"), torch.optim.LBFGS):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lzero.checks import flag
-from lzero.constraints import Budgets, Constraint, asked_for
+from lzero.constraints import Budgets, Constraint, as_constraints
 from lzero.cost import Measure, Point
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
@@ -20,7 +20,7 @@ from lzero.solver.gate_optimizer import checked_gate_lr
 from lzero.solver.gate_trainer import GateTrainer
 from lzero.solver.schedule import Schedule, cubic, schedule_of, timetable, warn_of_few
 
-_MEMORY = 0.99  # of the running mean of the loss gradient's norm
+_NORM_MEMORY = 0.99  # of the running mean of the loss gradient's norm
 _TINY = 1e-30
 
 
@@ -93,7 +93,7 @@ class Solver(GateTrainer):
         process_group: Any = None,
     ) -> None:
         gates = checked_gates("Solver", gates)
-        asked = asked_for("Solver", target_density, measure, constraints)
+        asked = as_constraints("Solver", target_density, measure, constraints)
         budgets = Budgets(asked, gates, "Solver")
         times = timetable(total_steps, anneal_steps, finetune)
         warn_of_few(times.total, stacklevel=2)
@@ -125,7 +125,7 @@ class Solver(GateTrainer):
         self._norms = torch.zeros(parts, dtype=torch.float64, device=self._device)  # running means, not yet unbiased
         # of what they have seen, up to 1
         self._weight = torch.full((), _TINY, dtype=torch.float64, device=self._device)
-        self._share = torch.full_like(self._weight, 1 - _MEMORY)
+        self._share = torch.full_like(self._weight, 1 - _NORM_MEMORY)
         self._all, self._none = torch.ones_like(self._weight), torch.zeros_like(self._weight)
         self._full, self._asked_values = budgets.cost.total, budgets.cost.total * budgets.targets
         self._begin()
