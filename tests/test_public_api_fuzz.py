@@ -11,7 +11,7 @@ from torch import nn
 
 import lzero
 from lzero import gates as distributions
-from lzero.baselines.magnitude import Magnitude
+from lzero.baselines import Magnitude
 from lzero.errors import LzeroError
 from lzero.solver import Elbo
 

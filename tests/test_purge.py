@@ -193,7 +193,7 @@ def test_weight_gates_become_zeros():
 def test_a_penalized_model_ships_the_gates_that_are_open():
     model, gates, x = gated(lenet)
     solver_of(gates)
-    penalty = lzero.Penalty(gates, 0.1, fresh=True)  # the last seam built decides
+    penalty = lzero.Penalty(gates, 0.1, fresh=True)  # the last trainer built decides
     model(x).sum().backward()
     penalty.step()
     result = purge(model)

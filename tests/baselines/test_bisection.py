@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lzero.baselines.bisection import bisect_coefficient
+from lzero.baselines import bisect_coefficient
 from lzero.errors import BudgetError, NonFiniteError
 
 

@@ -82,11 +82,11 @@ def test_the_mean_gradient_of_the_loop_is_the_enumerated_one(estimator):
     assert (truth.abs() > 4.5 * error).any()  # the test could tell it from 0
 
 
-@pytest.mark.parametrize("seam", ["solver", "penalty"])
-def test_the_step_takes_the_score_and_then_pulls(seam):
+@pytest.mark.parametrize("trainer", ["solver", "penalty"])
+def test_the_step_takes_the_score_and_then_pulls(trainer):
     problem = Problem(ARM())
     penalty = lzero.Penalty(problem.gates, 0.3, optimizer=problem.kept)
-    built = problem.solver() if seam == "solver" else penalty
+    built = problem.solver() if trainer == "solver" else penalty
     torch.manual_seed(3)
     loss = problem.backward()
     problem.gates.score(loss, problem.loss)
@@ -96,7 +96,7 @@ def test_the_step_takes_the_score_and_then_pulls(seam):
     assert not problem.gates.log_alpha.grad.any()  # binary gates get nothing from backward
     built.step(loss, problem.loss)
     pull = torch.zeros_like(score)
-    if seam == "penalty":
+    if trainer == "penalty":
         cost = 0.3 * Cost(problem.gates).expected(problem.gates.probability()).sum()
         (pull,) = torch.autograd.grad(cost, problem.gates.log_alpha)
     assert score.any() and torch.allclose(problem.kept.gradient, score + pull, rtol=1e-10, atol=1e-15)
@@ -238,12 +238,12 @@ def test_a_scaled_loss_and_a_closure_that_scales_give_a_scaled_score():
 
 
 @pytest.mark.parametrize("estimator", [HardConcrete(), StraightThrough()])
-@pytest.mark.parametrize("seam", ["solver", "penalty"])
-def test_other_estimators_ignore_the_loss_and_never_call_the_closure(estimator, seam):
+@pytest.mark.parametrize("trainer", ["solver", "penalty"])
+def test_other_estimators_ignore_the_loss_and_never_call_the_closure(estimator, trainer):
     def trained(with_loss):
         problem = Problem(estimator)
         gates = problem.gates
-        built = lzero.Solver(gates, 0.4, total_steps=9) if seam == "solver" else lzero.Penalty(gates, 0.3)
+        built = lzero.Solver(gates, 0.4, total_steps=9) if trainer == "solver" else lzero.Penalty(gates, 0.3)
         optimizer = torch.optim.Adam(problem.model.parameters(), 1e-2)
         for _ in range(5):
             loss = problem.backward()

@@ -53,8 +53,8 @@ class Magnitude(GateTrainer):
         constraints: one or several budgets that hold at once.
         model: the model that the gates were attached to, whose weights are ranked.
         total_steps: optimizer steps of the whole training.
-        criterion: ``"magnitude"`` (:func:`lzero.baselines.scores.magnitude_scores`), ``"lamp"``
-            (:func:`lzero.baselines.scores.lamp_scores`), or ``"random"``: scores drawn once.
+        criterion: ``"magnitude"`` (:func:`lzero.baselines.magnitude_scores`), ``"lamp"``
+            (:func:`lzero.baselines.lamp_scores`), or ``"random"``: scores drawn once.
         schedule: ``"cubic"``, or ``"one-shot"``: a single update, at ``begin``.
         begin: of the updates, as a share of ``total_steps``; by default 0, and 1/2 for ``"one-shot"``.
         end: of the updates, as a share of ``total_steps``; 1/2 by default, none for ``"one-shot"``.
