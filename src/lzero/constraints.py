@@ -17,7 +17,7 @@ from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
 
 KIND = "seam"
-"""The entry of a saved description that names the class which trains the gates."""
+"""The entry of a saved description that names the class which trains the gates: a word of every file that was saved."""
 
 
 @dataclass(frozen=True)

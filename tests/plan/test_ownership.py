@@ -105,7 +105,7 @@ def test_an_input_gate_is_owned_by_the_last_unit_gate_on_its_feature(plan):
 def test_what_is_alive_is_what_no_closed_gate_owns(plan, data):
     keep = keeps(plan, data)
     closed = {n for n, (group, gate) in enumerate(numbered(plan)) if not keep[group.name][gate]}
-    found = plan.alive(keep)
+    found = alive_positions(plan.groups, keep, plan.shapes)
     assert not any("running_mean" in name for name in found)
     for name, dims in found.items():
         for dim, mask in dims.items():

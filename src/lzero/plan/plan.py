@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lzero.errors import StructureError
 from lzero.plan.group import GateGroup
-from lzero.plan.ownership import Maps, alive_positions, flat_order, maps_of, owners_of, reach, slices_of
+from lzero.plan.ownership import Maps, flat_order, maps_of, owners_of, reach, slices_of
 from lzero.plan.page import page
 from lzero.plan.record import record, unrecorded
 from lzero.plan.refusal import Refusal
@@ -82,10 +82,6 @@ class Plan:
         Made anew each time: with a gate for each weight they are as long as the weights.
         """
         return maps_of(self.flat_groups, self.shapes)
-
-    def alive(self, keep: Mapping[str, Tensor]) -> dict[str, dict[int, Tensor]]:
-        """Parameter -> dim -> the positions that stay, bool, where ``keep`` [k] marks the open gates of each group."""
-        return alive_positions(self.groups, keep, self.shapes)
 
     def __post_init__(self) -> None:
         for name in _TABLES:
