@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lzero.discover import discover
-from lzero.host.run import call
+from lzero.host.inputs import ExampleInputs
 from lzero.plan.plan import Plan
 from lzero.surgery.shrink import scale_consumers, shrink
 
@@ -51,10 +52,10 @@ def _check(model: nn.Module, inputs: Any, groups: list[Any], seed: int) -> None:
     scale_consumers(gated, groups, values)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        expected = call(copy.deepcopy(gated), inputs)  # a forward may leave something behind for the next
+        expected = ExampleInputs(inputs).call(copy.deepcopy(gated))  # a forward may leave something behind for the next
         shrink(gated, groups, {name: z > 0 for name, z in values.items()})
         torch.manual_seed(seed)
-        found = call(gated, inputs)
+        found = ExampleInputs(inputs).call(gated)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -83,3 +84,22 @@ def assert_exact() -> AssertExact:
         return plan
 
     return check
+
+
+def largest_difference(one: Sequence[Tensor], two: Sequence[Tensor]) -> tuple[float, float]:
+    """Largest absolute difference of two lists of outputs, and the largest finite value of what differs.
+
+    Of tensors that are equal all values count. Infinite where the lists do not match; infinities that stand at the same
+    place in both are equal.
+    """
+    if [t.shape for t in one] != [t.shape for t in two]:
+        return math.inf, 0.0
+    difference = scale = 0.0
+    for a, b in zip(one, two, strict=True):
+        if a.numel():
+            a, b = a.detach().double(), b.detach().double()
+            gap = float(torch.where(a == b, 0.0, (a - b).abs()).max())
+            difference = max(difference, math.inf if math.isnan(gap) else gap)
+            counts = a.isfinite() & ((a != b) | torch.equal(a, b))
+            scale = max(scale, float(torch.where(counts, a.abs(), 0.0).max()))
+    return difference, scale

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from exactness import largest_difference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -15,7 +16,6 @@ from torch.nn import functional as F
 from lzero import attach_gates, purge
 from lzero.host.run import run
 from lzero.plan.plan import Plan
-from lzero.proving.compare import largest_difference
 
 AssertExact = Callable[..., Plan]
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from exactness import largest_difference
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lzero import attach_gates, purge
-from lzero.host.run import call, run
+from lzero.host.inputs import ExampleInputs
+from lzero.host.run import run
 from lzero.host.tensors import tensors_in
 from lzero.plan.plan import Plan
-from lzero.proving.compare import largest_difference
 from lzero.reload import load_purged
 
 AssertExact = Callable[..., Plan]
@@ -253,7 +254,7 @@ def test_gates_train_and_what_is_purged_is_what_was_gated(name: str, dtype: torc
     inputs = torch.utils._pytree.tree_map(lambda t: t.to(dtype) if t.is_floating_point() else t, inputs)
     plain = copy.deepcopy(model)
     gates = attach_gates(model, inputs)
-    next(tensors_in(call(model.train(), inputs))).pow(2).sum().backward()
+    next(tensors_in(ExampleInputs(inputs).call(model.train()))).pow(2).sum().backward()
     assert gates.log_alpha.grad is not None and gates.log_alpha.grad.isfinite().all() and gates.log_alpha.grad.any()
     with torch.no_grad():
         gates.log_alpha.copy_(torch.linspace(-6, 4, len(gates))[torch.randperm(len(gates))])

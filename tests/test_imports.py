@@ -14,7 +14,7 @@ ROOT = Path(lzero.errors.__file__).parent
 # Lowest first. Modules of one layer may import each other.
 LAYERS = [
     {"errors"},
-    {"checks"},
+    {"checks", "_torch"},
     {"recorder"},
     {"plan"},
     {"host"},

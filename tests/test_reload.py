@@ -139,6 +139,20 @@ def test_a_failure_half_way_leaves_the_model_as_it_was(monkeypatch):
     load_purged(model, state)
 
 
+def test_a_stop_half_way_leaves_the_model_as_it_was(monkeypatch):
+    state = purged(lambda: MLP(12, (9, 7), 3), torch.randn(4, 12), "input").state_dict()
+    model = MLP(12, (9, 7), 3)
+    before = snapshot(model)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lzero.reload.set_numbers", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        load_purged(model, state)
+    same(before, snapshot(model))
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [

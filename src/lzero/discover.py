@@ -12,8 +12,8 @@ from lzero.errors import StructureError
 from lzero.host.copies import private_copy
 from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
-from lzero.proving.proof import Proof
-from lzero.proving.size_branches import split_by_steadiness
+from lzero.proving.blocks import ModelProof
+from lzero.proving.size_branches import split_by_guards
 from lzero.tracing.granularity import advise_inputs, check_inputs, input_groups, request, weight_groups
 from lzero.tracing.grouping import unit_groups
 from lzero.tracing.tracer import trace
@@ -56,9 +56,9 @@ def discover(
     spare = private_copy(model)
     seen = trace(spare, example_inputs)
     units, refusals = unit_groups(seen, model, asked.veto)
-    units, unsteady = split_by_steadiness(units, seen.questions, seen.classes, spare)
+    units, unsteady = split_by_guards(units, seen.guards, seen.classes, spare)
 
-    proof = Proof(spare, example_inputs, spare=True)
+    proof = ModelProof(spare, example_inputs, seen)
     proved, unproved = proof.accept(units)
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from lzero._torch import save_buffer
 from lzero.checks import shown
 from lzero.errors import StructureError
 from lzero.host.memory_format import like_format
+from lzero.host.snapshot import Snapshot
 from lzero.host.tensors import find_tensor, tensors_of
 from lzero.plan.paths import join
 from lzero.surgery.attached import gated_leaves
@@ -70,7 +72,7 @@ def _load(
         linear.register_buffer(_COLUMNS, torch.empty_like(state[name], device=linear.weight.device))
     for name in buffers:
         path, _, leaf = name.rpartition(".")
-        model.get_submodule(path)._non_persistent_buffers_set.discard(leaf)
+        save_buffer(model.get_submodule(path), leaf)
     before = tensors_of(model)
     _take(model, state)
     correct_sizes(model, before)
@@ -80,26 +82,13 @@ def _load(
 @contextmanager
 def _undone_by_errors(model: nn.Module) -> Iterator[None]:
     """A context that an error leaves with the modules of ``model`` as they were: no tensor is written into here."""
-    tables = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
-    before = [
-        (
-            module,
-            module.__class__,
-            dict(vars(module)),
-            [(vars(module)[name], vars(module)[name].copy()) for name in tables],
-        )
-        for module in model.modules()
-    ]
+    before = Snapshot(model.modules())
     try:
         yield
-    except Exception as error:
-        for module, kind, attributes, held in before:
-            module.__class__ = kind
-            vars(module).clear()
-            vars(module).update(attributes)
-            for table, content in held:
-                table.clear()
-                table.update(content)
+    except BaseException as error:
+        before.restore()
+        if not isinstance(error, Exception):  # Ctrl-C
+            raise
         raise StructureError(
             f"{type(model).__name__}: loading failed ({type(error).__name__}: {error}), and the model is as it was; "
             "build the model that the gates were attached to, and pass the state dict of its purged copy"

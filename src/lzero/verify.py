@@ -11,14 +11,10 @@ from lzero.cost import Cost
 from lzero.errors import StructureError
 from lzero.host.copies import private_copy
 from lzero.host.module_path import ModulePath
-from lzero.host.run import run
+from lzero.host.run import ForwardError, run
 from lzero.host.tensors import map_tensors
-from lzero.proving.compare import largest_difference
+from lzero.proving.compare import difference, tolerance_of
 from lzero.surgery.attached import require_gates
-
-# Of the largest output that differs, by dtype; what remains is rounding in another order of summation.
-_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
-_LOW_PRECISION = 5e-2
 
 
 def verify_purged(model: nn.Module, small: nn.Module, open_: Tensor) -> float:
@@ -44,20 +40,20 @@ def verify_purged(model: nn.Module, small: nn.Module, open_: Tensor) -> float:
     where = ModulePath(trial)
     try:
         after = run(trial, inputs)
-    except Exception as error:
+    except ForwardError as failure:
+        error = failure.error
         raise StructureError(
             f"{type(model).__name__}: the purged model does not run: {where.current or 'its forward'} raised "
             f"{type(error).__name__}: {error}. A size is written out there; make it follow the tensors, or pass the "
             "module to ignore="
         ) from error
-    difference, scale = largest_difference(before, after)
-    tolerance = max(_TOLERANCES.get(p.dtype, _LOW_PRECISION) for p in small.parameters() if p.is_floating_point())
-    if not difference <= tolerance * scale:
+    gap = difference(before, after)
+    if not gap.relative <= tolerance_of(small):
         raise StructureError(
-            f"{type(model).__name__}: purged and gated outputs differ by {difference:.2e} (the largest "
-            f"that differs is {scale:.2e}); pass the layer that causes it to ignore="
+            f"{type(model).__name__}: purged and gated outputs differ by {gap.absolute:.2e}, "
+            f"{gap.relative:.0e} of what they are; pass the layer that causes it to ignore="
         )
-    return difference
+    return gap.absolute
 
 
 def _check_count(model: nn.Module, small: nn.Module, open_: Tensor) -> None:

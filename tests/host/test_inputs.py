@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from exactness import largest_difference
 from nets import Net
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -20,7 +21,6 @@ from lzero.errors import StructureError
 from lzero.host.run import run
 from lzero.host.tensors import map_tensors, tensors_in
 from lzero.plan.plan import Plan
-from lzero.proving.compare import largest_difference
 
 AssertExact = Callable[..., Plan]
 

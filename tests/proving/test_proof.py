@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.ownership import parameters_left
-from lzero.proving.compare import relative_difference
+from lzero.proving.compare import difference
 from lzero.proving.patterns import closures
 from lzero.proving.proof import Proof
 from lzero.proving.random_weights import randomise
@@ -47,7 +47,7 @@ X = torch.randn(5, 4)
 
 class TestAccept:
     def test_sound_groups(self) -> None:
-        groups, refusals = Proof(Model(), X).accept([A, B])
+        groups, refusals = Proof.of(Model(), X).accept([A, B])
         assert groups == [A, B]
         assert refusals == []
 
@@ -61,7 +61,7 @@ class TestAccept:
         ],
     )
     def test_culprit_is_found_among_sound_groups(self, between: Callable[[Tensor], Tensor], reason: str) -> None:
-        groups, refusals = Proof(Model(second=between), X).accept([A, B])
+        groups, refusals = Proof.of(Model(second=between), X).accept([A, B])
         assert groups == [A]
         assert [r.name for r in refusals] == ["b"]
         assert reason in refusals[0].reason
@@ -69,13 +69,13 @@ class TestAccept:
         assert refusals[0].tensors == ("b.weight", "b.bias", "c.weight")
 
     def test_given_groups_stay_and_are_not_returned_twice(self) -> None:
-        groups, refusals = Proof(Model(), X).accept([B], [A])
+        groups, refusals = Proof.of(Model(), X).accept([B], [A])
         assert groups == [A, B]
         assert not refusals
 
     def test_incomplete_group(self) -> None:
         half = GateGroup("a", 8, "unit", A.members[1:])
-        groups, refusals = Proof(Model(), X).accept([half, B])
+        groups, refusals = Proof.of(Model(), X).accept([half, B])
         assert groups == [B]
         assert "the purged model fails in a" in refusals[0].reason
 
@@ -83,11 +83,11 @@ class TestAccept:
         model = Model(first=lambda h: h / h.shape[-1])
         for tensor in model.parameters():
             nn.init.zeros_(tensor)
-        assert Proof(model, X).accept([A, B])[0] == [B]
+        assert Proof.of(model, X).accept([A, B])[0] == [B]
 
     def test_output_that_does_not_depend_on_a_group_proves_nothing(self) -> None:
         model = Model(second=lambda h: torch.relu(h) * 0)
-        groups, refusals = Proof(model, X).accept([A, B])
+        groups, refusals = Proof.of(model, X).accept([A, B])
         assert not groups
         assert {r.reason for r in refusals} == {"closing it changes no output, so that nothing can be proved"}
 
@@ -96,36 +96,36 @@ class TestAccept:
     def test_a_small_layer_whose_units_happen_to_be_dead(self, size: int, seed: int) -> None:
         model = nn.Sequential(nn.Linear(4, size), nn.ReLU(), nn.Linear(size, 3), nn.ReLU(), nn.Linear(3, 2))
         groups = [hidden("0", "2", size), hidden("2", "4", 3)]
-        assert Proof(model, torch.zeros(1, 4), seed).accept(groups)[0] == groups
+        assert Proof.of(model, torch.zeros(1, 4), seed).accept(groups)[0] == groups
 
     @pytest.mark.parametrize("seed", range(5))
     def test_a_rarely_living_layer_that_no_gradient_reaches(self, seed: int) -> None:
         model = Model(first=lambda h: torch.relu(h - 2).detach())
-        assert Proof(model, torch.zeros(1, 4), seed).accept([A, B])[0] == [A, B]
+        assert Proof.of(model, torch.zeros(1, 4), seed).accept([A, B])[0] == [A, B]
 
     @pytest.mark.parametrize("seed", range(5))
     def test_a_dead_layer_is_woken_before_it_is_believed(self, seed: int) -> None:
         model = Model(first=lambda h: torch.relu(h - 2) / h.shape[-1])
-        assert Proof(model, torch.zeros(1, 4), seed).accept([A, B])[0] == [B]
+        assert Proof.of(model, torch.zeros(1, 4), seed).accept([A, B])[0] == [B]
 
     def test_forward_without_gradients_is_compared_by_value(self) -> None:
-        assert Proof(Model(first=lambda h: torch.relu(h).detach()), X).accept([A, B])[0] == [A, B]
+        assert Proof.of(Model(first=lambda h: torch.relu(h).detach()), X).accept([A, B])[0] == [A, B]
 
     def test_model_that_never_runs_on_random_weights(self) -> None:
         model = Model(first=lambda h: h * math.nan)
-        groups, refusals = Proof(model, X).accept([A])
+        groups, refusals = Proof.of(model, X).accept([A])
         assert not groups
         assert "nothing can be proved: with random weights and inputs, its outputs are NaN" in refusals[0].reason
 
     def test_inputs_are_taken_as_given_where_random_ones_fail(self) -> None:
         model = Model(first=lambda h: h)
         model.register_forward_pre_hook(lambda module, args: (args[0].log(),))
-        assert Proof(model, X.abs() + 1).accept([A, B])[0] == [A, B]
+        assert Proof.of(model, X.abs() + 1).accept([A, B])[0] == [A, B]
 
     def test_hooks_and_weights_of_the_model_stay(self) -> None:
         model = Model()
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        Proof(model, X).accept([A, B])
+        Proof.of(model, X).accept([A, B])
         assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
         assert all(p.requires_grad and p.grad is None for p in model.parameters())
         assert not model._forward_hooks and not model.a._forward_pre_hooks
@@ -172,13 +172,13 @@ class TestRelativeDifference:
     def test_is_relative_to_what_differs(self) -> None:
         for constant in (100.0, -1e30, math.inf):
             one, two = torch.tensor([1.0, 4.0, constant]), torch.tensor([1.0, 5.0, constant])
-            assert relative_difference([one], [two]) == pytest.approx(0.25)
+            assert difference([one], [two]).relative == pytest.approx(0.25)
         one, two = torch.tensor([1e-9, 2.0, 4.0]), torch.tensor([2e-9, 2.0 + 1e-5, 4.0 + 1e-5])
-        assert relative_difference([one], [two]) == pytest.approx(5e-6, rel=0.05)  # 1e-9 of the median
+        assert difference([one], [two]).relative == pytest.approx(5e-6, rel=0.05)  # 1e-9 of the median
 
     def test_rounding_about_zero_is_no_difference(self) -> None:
         one, two = torch.tensor([1e-17, 3.0], dtype=torch.float64), torch.tensor([0.0, 3.0], dtype=torch.float64)
-        assert relative_difference([one], [two]) < 1e-9
+        assert difference([one], [two]).relative < 1e-9
 
     @pytest.mark.parametrize(
         ("a", "b"),
@@ -191,11 +191,11 @@ class TestRelativeDifference:
         ],
     )
     def test_what_does_not_match_is_infinitely_far(self, a: list[Tensor], b: list[Tensor]) -> None:
-        assert relative_difference(a, b) == math.inf
+        assert difference(a, b).relative == math.inf
 
     def test_equal_infinities_match(self) -> None:
         masked = torch.tensor([-math.inf, 2.0])
-        assert relative_difference([masked, torch.tensor([3])], [masked.clone(), torch.tensor([3])]) == 0.0
+        assert difference([masked, torch.tensor([3])], [masked.clone(), torch.tensor([3])]).relative == 0.0
 
 
 def test_randomise_leaves_no_value_and_keeps_variances_positive() -> None:

@@ -244,4 +244,4 @@ def test_a_question_is_asked_whatever_the_watcher_fails_to_pass_over(monkeypatch
 def test_code_of_this_library_is_asked_like_any_other():
     frame = FunctionType(compile("import sys; frame = sys._getframe()", "f", "exec"), scope := {"__name__": "lzero.x"})
     frame()
-    assert not size_int.trusted(scope["frame"])
+    assert not size_int.in_library(scope["frame"])

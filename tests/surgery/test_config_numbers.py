@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from exactness import largest_difference
 from torch import Tensor, nn
 from torch.nn import functional as F
 from traps import IMAGE, Net, X, conv, mlp
@@ -15,7 +16,6 @@ from traps import IMAGE, Net, X, conv, mlp
 from lzero import attach_gates, purge
 from lzero.host.run import run
 from lzero.plan.plan import Plan
-from lzero.proving.compare import largest_difference
 from lzero.reload import load_purged
 
 AssertExact = Callable[..., Plan]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from exactness import largest_difference
 from torch import Tensor, nn
 
 from lzero import attach_gates, purge
 from lzero.host.run import run
 from lzero.plan.plan import Plan
-from lzero.proving.compare import largest_difference
 from lzero.reload import load_purged
 
 AssertExact = Callable[..., Plan]

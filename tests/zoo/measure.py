@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from exactness import largest_difference
 from torch import nn
 
 from lzero import attach_gates, discover, purge
@@ -16,7 +17,6 @@ from lzero.host.copies import private_copy
 from lzero.host.run import run
 from lzero.host.tensors import map_tensors
 from lzero.plan.plan import Plan
-from lzero.proving.compare import largest_difference
 from lzero.tracing.grouping import unit_groups
 from lzero.tracing.tracer import trace
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lzero._torch import RESETS, fused_projections
 from lzero.attach import attach_gates
 from lzero.constraints import Budgets, Constraint
 from lzero.cost import Measure
@@ -89,16 +90,14 @@ def _redraw(module: nn.Module) -> None:
     if not isinstance(module, nn.MultiheadAttention):
         reset()
         return
-    fused = module._qkv_same_embed_dim  # False after purging heads, where torch's method takes it for separate weights
-    module._qkv_same_embed_dim = module.in_proj_weight is not None
-    reset()
-    module._qkv_same_embed_dim = fused
+    # After purging heads it says that its weights are separate, and torch's method would look for such.
+    with fused_projections(module, module.in_proj_weight is not None):
+        reset()
 
 
 def _reset_of(module: nn.Module) -> Callable[[], object] | None:
     """What draws the parameters of ``module`` anew, if it has such a method."""
-    # torch's own attention and transformer have it under the second name
-    for name in ("reset_parameters", "_reset_parameters"):
+    for name in RESETS:
         found: Callable[[], object] | None = getattr(module, name, None)
         if callable(found):
             return found

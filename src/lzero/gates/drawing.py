@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from lzero._torch import version
 from lzero.checks import shown
 from lzero.errors import SolverError, StructureError
 from lzero.gates.draw import Draw
@@ -160,7 +161,7 @@ class Drawing:
 
     def _is_current(self, log_alpha: Tensor, training: bool) -> bool:
         draw = self.last
-        if draw is None or draw.key != (training, log_alpha._version):
+        if draw is None or draw.key != (training, version(log_alpha)):
             return False
         return draw.z.device == log_alpha.device
 
@@ -170,7 +171,7 @@ class Drawing:
                 draw = self._sampled(log_alpha, training, deployed, examples)
         else:
             draw = self._sampled(log_alpha, training, deployed, examples)
-        draw.key = (training, log_alpha._version)
+        draw.key = (training, version(log_alpha))
         self.last = draw
         return draw
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lzero._torch import saving_is_hooked
 from lzero.errors import SolverError, StructureError
 from lzero.gates.gates import Gates
 from lzero.gates.history import REDRAWN
@@ -60,7 +61,7 @@ class Gate(nn.Module):
         if torch.compiler.is_compiling():
             return weight * factor.to(weight.dtype)
         gates.drawing.check_recomputation()
-        if factor.dtype is weight.dtype and not _saved_elsewhere():
+        if factor.dtype is weight.dtype and not saving_is_hooked():
             return weight * factor
         return _Multiply.apply(weight, factor, draw.number)  # type: ignore[no-any-return,no-untyped-call]
 
@@ -99,18 +100,6 @@ class Gate(nn.Module):
 
     def _shaped(self, z: Tensor, like: Tensor) -> Tensor:
         return z.view(like.shape) if self.dim < 0 else z.view([-1 if d == self.dim else 1 for d in range(like.dim())])
-
-
-def _always(_: bool) -> bool:
-    return True
-
-
-_top_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", _always)  # torch 2.6 has none
-
-
-def _saved_elsewhere() -> bool:
-    """Whether hooks (activation checkpointing, offloading) keep what the graph saves, and may bring back others."""
-    return bool(_top_hooks(False))
 
 
 class _Multiply(torch.autograd.Function):

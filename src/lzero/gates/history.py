@@ -7,6 +7,7 @@ from types import FrameType
 
 import torch
 
+from lzero._torch import in_backward
 from lzero.errors import SolverError
 
 _FORWARDS_WATCHED = 3  # the first, whose callers are looked at
@@ -70,7 +71,7 @@ class History:
 
     def recomputes_another_draw(self) -> bool:
         """Whether this is a recomputation within a backward whose draw may not be the last one."""
-        self._refused = self._alive > 1 and torch._C._current_graph_task_id() != -1
+        self._refused = self._alive > 1 and in_backward()
         return self._refused
 
     def why_no_gradient(self) -> str:

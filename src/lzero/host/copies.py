@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lzero._torch import forget_compiled_call
 from lzero.errors import StructureError
 from lzero.host.cache import without_cache
 from lzero.host.mode import set_mode
@@ -64,7 +65,7 @@ def deep_copy(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module
             "its structure is only ever studied on a copy"
         )
     for module in made.modules():
-        vars(module).pop("_compiled_call_impl", None)  # it runs the forward that it was compiled of, with its weights
+        forget_compiled_call(module)
     check_apart(model, made, given.values())
     for module in made.modules():
         attributes = vars(module)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 
 class ModulePath:
@@ -14,9 +15,10 @@ class ModulePath:
     def __init__(self, model: nn.Module) -> None:
         self._stack: list[str] = []
         self.entered: set[str] = set()  # until the next reset
+        self._hooks: list[RemovableHandle] = []
         for path, module in model.named_modules():
-            module.register_forward_pre_hook(self._entering(path))
-            module.register_forward_hook(self._leaving(path))
+            self._hooks.append(module.register_forward_pre_hook(self._entering(path)))
+            self._hooks.append(module.register_forward_hook(self._leaving(path)))
 
     @property
     def current(self) -> str:
@@ -36,6 +38,11 @@ class ModulePath:
                 pass
 
         return hook
+
+    def remove(self) -> None:
+        """Take the hooks off the model."""
+        for hook in self._hooks:
+            hook.remove()
 
     def reset(self) -> None:
         """Forget earlier forwards, and one that failed."""

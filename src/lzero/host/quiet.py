@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+
+from lzero._torch import compiler_is_loaded, without_packed_kernels
 
 
 @contextmanager
@@ -43,20 +44,18 @@ def unfused() -> Iterator[None]:
 
     Whole layers (attention, LSTM) are taken apart, compiled modules run their eager forward, and inference mode is off.
     """
-    fast, packed = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
+    fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    torch._C._set_mkldnn_enabled(False)
     try:
-        with torch.inference_mode(False), _eager():
+        with without_packed_kernels(), torch.inference_mode(False), _eager():
             yield
     finally:
-        torch._C._set_mkldnn_enabled(packed)
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _eager() -> AbstractContextManager[Any]:
     """Compiled modules run as they were written; where nothing was compiled, torch's compiler is not even loaded."""
-    if "torch._dynamo" not in sys.modules:
+    if not compiler_is_loaded():
         return nullcontext()
     eager: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
     return eager

@@ -1,39 +1,54 @@
-"""Running a stranger's model without side effects that it did not ask for, and comparing what comes out."""
+"""Running a stranger's model quietly; what fails in its forward is told from our own bugs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
+from lzero.host.inputs import ExampleInputs
 from lzero.host.mode import set_mode
+from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
-from lzero.host.tensors import map_tensors, tensors_in
+from lzero.host.tensors import tensors_in
 
 
-def call(model: nn.Module, inputs: Any) -> Any:
-    """``model`` of a tuple or list of positional, of a dict of keyword arguments, or of any other single argument.
+class ForwardError(Exception):
+    """The user's forward has raised: caught around it alone, so that no bug of the library's reads like one of theirs.
 
-    The forward gets copies: it may write into its inputs, or take entries out of them.
+    Attributes:
+        path: of the module that raised; ``""`` where it is unknown or the root.
+        error: what it raised.
     """
-    inputs = map_tensors(inputs, _fresh)
-    if isinstance(inputs, Mapping) and all(isinstance(key, str) for key in inputs):
-        return model(**inputs)
-    if isinstance(inputs, tuple | list) and not isinstance(inputs, PackedSequence):
-        return model(*inputs)
-    return model(inputs)
+
+    def __init__(self, path: str, error: Exception) -> None:
+        self.path, self.error = path, error
+        message = str(error).strip().split("\n")[0]
+        super().__init__(f"{path or 'its forward'}: {type(error).__name__}: {message}")
 
 
-def _fresh(tensor: Tensor) -> Tensor:
-    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+def forward(model: nn.Module, inputs: ExampleInputs, where: ModulePath | None = None) -> Any:
+    """What ``model`` returns, op by op and with the global random state as before.
+
+    Raises:
+        ForwardError: it fails, ``where`` being the path that hooks on it keep.
+    """
+    if where is not None:
+        where.reset()
+    with unfused(), isolated_random_state(model):
+        try:
+            return inputs.call(model)
+        except Exception as error:
+            raise ForwardError("" if where is None else where.current, error) from error
 
 
 @torch.no_grad()
-def run(model: nn.Module, inputs: Any) -> list[Tensor]:
-    """The tensors that ``model`` returns, flat; it is left in eval mode, and the global random state is as before."""
+def run(model: nn.Module, inputs: object) -> list[Tensor]:
+    """The tensors that ``model`` returns, flat; it is left in eval mode, and the global random state is as before.
+
+    Raises:
+        ForwardError: it fails.
+    """
     set_mode(model, training=False)
-    with unfused(), torch.no_grad(), isolated_random_state(model):
-        return list(tensors_in(call(model, inputs)))
+    return list(tensors_in(forward(model, ExampleInputs.of(inputs))))

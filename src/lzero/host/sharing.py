@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lzero._torch import memory_key
 from lzero.errors import StructureError
 
 _REGISTERED = ("_parameters", "_buffers", "_modules")
@@ -78,6 +79,6 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _keys(tensor: Tensor) -> tuple[tuple[str, int], ...]:
     """What two tensors have in common if writing into one changes the other."""
     try:
-        return ("tensor", id(tensor)), ("memory", tensor.untyped_storage()._cdata)
+        return ("tensor", id(tensor)), ("memory", memory_key(tensor))
     except (RuntimeError, ValueError):  # sparse and lazy tensors have none
         return (("tensor", id(tensor)),)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from lzero._torch import version
 from lzero.host.tensors import tensors_in
 
 
@@ -16,7 +17,7 @@ def state_of(model: nn.Module) -> list[tuple[Any, int]]:
     for module in model.modules():
         held = {name: value for name, value in vars(module).items() if name not in ("_parameters", "_modules")}
         found += [(value, len(value) if isinstance(value, list | dict) else 0) for value in held.values()]
-        found += [(tensor, 0 if tensor.is_inference() else tensor._version) for tensor in tensors_in(held)]
+        found += [(tensor, 0 if tensor.is_inference() else version(tensor)) for tensor in tensors_in(held)]
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
@@ -84,3 +85,17 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Every parameter and buffer under all its names."""
     buffers = model.named_buffers(remove_duplicate=False)
     return {**dict(model.named_parameters(remove_duplicate=False)), **dict(buffers)}
+
+
+def draw_normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers in the shape, dtype and device of ``like``; drawn on the CPU, where ``generator`` is."""
+    return torch.randn(like.shape, generator=generator).to(like)
+
+
+def replace_tensors(model: nn.Module, new: Mapping[Tensor, Tensor]) -> None:
+    """Put other tensors in the place of parameters and buffers of ``model``, under all their names."""
+    for module in model.modules():
+        for table in (module._parameters, module._buffers):
+            for leaf, tensor in table.items():
+                if tensor is not None and tensor in new:
+                    table[leaf] = new[tensor]  # type: ignore[assignment]

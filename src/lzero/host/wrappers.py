@@ -6,6 +6,7 @@ import sys
 
 from torch import Tensor, nn
 
+from lzero._torch import COMPILED
 from lzero.errors import StructureError
 
 # Found in sys.modules, so that nothing is imported for models that never met it: whoever has an object of a class has
@@ -15,7 +16,7 @@ _DATA_PARALLEL = {
     ("torch.nn.parallel", "DataParallel"): "module",
 }
 _AROUND = {
-    ("torch._dynamo.eval_frame", "OptimizedModule"): "_orig_mod",
+    COMPILED[:2]: COMPILED[2],
     ("torch.optim.swa_utils", "AveragedModel"): "module",
 }
 _SHARDED = {("torch.distributed.fsdp", "FullyShardedDataParallel"): "", ("torch.distributed.fsdp", "FSDPModule"): ""}

@@ -1,57 +1,58 @@
-"""What a proof compares: outputs, and how much of a group they show."""
+"""How far two runs are apart, and how far rounding may take them: one measure and one table for every comparison."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lzero.host.copies import linked_copy
-from lzero.host.mode import freeze
-from lzero.host.quiet import isolated_random_state, unfused
-from lzero.host.run import call
-from lzero.host.tensors import find_tensor, tensors_in
-from lzero.plan.group import GateGroup
-from lzero.proving.random_weights import draw_normal
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 5e-2}
+"""Relative differences that are rounding, in another order of summation, by dtype."""
 
-TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}  # of relative differences, by dtype; the first that runs
 _FLOOR = 1e-6  # of what a difference is relative to: an output that is 0 but for rounding is no failure
 
 
-def relative_difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
-    """Largest difference of two lists of outputs, infinite where they do not match.
+@dataclass(frozen=True)
+class Difference:
+    """The largest difference of two lists of outputs; infinite where they do not match.
 
-    Every entry's is relative to that entry, or to the median of all that differ where that is larger: a constant that
-    was filled in (a masked logit, -1e30) hides nothing of the others. Integers must be equal, and so must infinities.
+    Attributes:
+        absolute: over all entries, float64.
+        relative: every entry's is relative to that entry, or to the median of all that differ where that is larger: a
+            constant that was filled in (a masked logit, -1e30) hides nothing of the others. Integers must be equal, and
+            so must infinities.
     """
+
+    absolute: float
+    relative: float
+
+
+def tolerance_of(model: nn.Module) -> float:
+    """What rounding may do in ``model``: that of its coarsest dtype."""
+    floats = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    return max((TOLERANCES.get(dtype, max(TOLERANCES.values())) for dtype in floats), default=min(TOLERANCES.values()))
+
+
+def difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> Difference:
+    """How far ``found`` is from ``expected``."""
     if [tensor.shape for tensor in expected] != [tensor.shape for tensor in found]:
-        return math.inf
-    worst = 0.0
+        return Difference(math.inf, math.inf)
+    absolute = relative = 0.0
     for a, b in zip(expected, found, strict=True):
+        moved = a != b
+        if not bool(moved.any()):
+            continue
         if not (a.is_floating_point() or a.is_complex()):
-            worst = max(worst, 0.0 if torch.equal(a, b) else math.inf)
-        elif a.numel():
-            moved = a != b
-            gap, size = (a[moved] - b[moved]).abs(), a[moved].abs()
-            relative = float((gap / size.clamp(min=max(float(size.median()), _FLOOR))).max()) if gap.numel() else 0.0
-            worst = max(worst, math.inf if math.isnan(relative) else relative)  # max() would drop a NaN
-    return worst
-
-
-def share_with_slope(slopes: Mapping[str, Tensor], group: GateGroup) -> float:
-    """The share of the units of ``group`` that have a weight with a slope."""
-    found = torch.zeros(group.size, dtype=torch.bool)
-    for member in group.consumers:
-        slope = slopes.get(member.tensor)
-        if slope is not None:
-            moving = slope != 0
-            if member.dim >= 0:
-                moving = moving.transpose(0, member.dim).reshape(slope.shape[member.dim], -1).any(1)
-            found |= member.gather(moving.reshape(-1).cpu()).any(1)
-    return float(found.double().mean())
+            return Difference(math.inf, math.inf)
+        wide = torch.complex128 if a.is_complex() else torch.float64
+        one, two = a.detach()[moved].to(wide), b.detach()[moved].to(wide)
+        gap, size = (one - two).abs(), one.abs()
+        ratio = gap / size.clamp(min=max(float(size.median()), _FLOOR))
+        absolute, relative = max(absolute, _largest(gap)), max(relative, _largest(ratio))
+    return Difference(absolute, relative)
 
 
 def comparable(outputs: Sequence[Tensor]) -> bool:
@@ -60,38 +61,6 @@ def comparable(outputs: Sequence[Tensor]) -> bool:
     return bool(floats) and not any(bool(tensor.isnan().any()) for tensor in floats)
 
 
-def output_slopes(model: nn.Module, inputs: Any, names: Iterable[str], generator: torch.Generator) -> dict[str, Tensor]:
-    """Gradients of a random projection of the outputs with respect to the tensors ``names``; may be empty.
-
-    ``model`` is a private copy; afterwards none of its parameters requires grad.
-    """
-    tensors = {name: find_tensor(model, name).requires_grad_() for name in sorted(names)}
-    try:
-        with unfused(), torch.enable_grad(), isolated_random_state(model):
-            outputs = [t for t in tensors_in(call(linked_copy(model), inputs)) if t.requires_grad]
-            weights = [draw_normal(tensor, generator) for tensor in outputs]
-            slopes = torch.autograd.grad(outputs, list(tensors.values()), weights, allow_unused=True)
-        return {name: slope for name, slope in zip(tensors, slopes, strict=True) if slope is not None}
-    except Exception:  # a forward without gradients (no_grad inside, in-place on leaves) is compared by value
-        return {}
-    finally:
-        freeze(model)
-
-
-def largest_difference(one: Sequence[Tensor], two: Sequence[Tensor]) -> tuple[float, float]:
-    """Largest absolute difference of two lists of outputs, and the largest finite value of what differs.
-
-    Of tensors that are equal all values count. Infinite where the lists do not match; infinities that stand at the same
-    place in both are equal.
-    """
-    if [t.shape for t in one] != [t.shape for t in two]:
-        return math.inf, 0.0
-    difference = scale = 0.0
-    for a, b in zip(one, two, strict=True):
-        if a.numel():
-            a, b = a.detach().double(), b.detach().double()
-            gap = float(torch.where(a == b, 0.0, (a - b).abs()).max())
-            difference = max(difference, math.inf if math.isnan(gap) else gap)
-            counts = a.isfinite() & ((a != b) | torch.equal(a, b))
-            scale = max(scale, float(torch.where(counts, a.abs(), 0.0).max()))
-    return difference, scale
+def _largest(values: Tensor) -> float:
+    largest = float(values.max())
+    return math.inf if math.isnan(largest) else largest  # max() of Python would drop a NaN

@@ -8,13 +8,11 @@ from torch import nn
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
 from lzero.host.copies import private_copy
-from lzero.host.run import run
-from lzero.host.tensors import map_tensors
+from lzero.host.inputs import ExampleInputs
+from lzero.host.run import ForwardError, run
 from lzero.plan.plan import Plan
-from lzero.proving.compare import TOLERANCES, comparable, relative_difference
+from lzero.proving.compare import comparable, difference, tolerance_of
 from lzero.surgery.shrink import scale_consumers
-
-_LOW_PRECISION = 5e-2
 
 
 def check_unnoticed(gated: nn.Module, gates: Gates, model: nn.Module, plan: Plan) -> None:
@@ -32,23 +30,22 @@ def check_unnoticed(gated: nn.Module, gates: Gates, model: nn.Module, plan: Plan
     if plan.example_inputs is None:
         return
     z = torch.linspace(0.5, 1.0, len(gates), dtype=gates.log_alpha.dtype, device=gates.log_alpha.device)
-    inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.to(z.device))
+    inputs = ExampleInputs.of(plan.example_inputs).to(z.device)
+    scaled = private_copy(model)
+    scale_consumers(scaled, plan.groups, gates.split(z))
     try:
-        scaled = private_copy(model)
-        scale_consumers(scaled, plan.groups, gates.split(z))
         expected = run(scaled, inputs)
-    except Exception:  # the model has got another dtype since the plan was made
+    except ForwardError:  # the model has got another dtype since the plan was made
         return
     if not comparable(expected):  # inputs or weights that are not finite are for the training loop to tell of
         return
     del scaled
-    tolerance = max(TOLERANCES.get(p.dtype, _LOW_PRECISION) for p in gated.parameters() if p.is_floating_point())
     try:
         with gates.fixed(z):
-            difference = relative_difference(expected, run(gated, inputs))
-        problem = "" if difference <= tolerance else "gives other outputs"
-    except Exception as error:
-        problem = f"raises {type(error).__name__}: {error}"
+            gap = difference(expected, run(gated, inputs)).relative
+        problem = "" if gap <= tolerance_of(gated) else "gives other outputs"
+    except ForwardError as error:
+        problem = f"raises {type(error.error).__name__}: {error.error}"
     if problem:
         raise StructureError(
             f"{type(model).__name__}: with gates its forward {problem}. Gated layers are of a type of their own "

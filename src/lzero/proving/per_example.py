@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
-from lzero.host.run import run
-from lzero.host.tensors import find_tensor, map_tensors
+from lzero.host.inputs import ExampleInputs
+from lzero.host.run import ForwardError, run
+from lzero.host.tensors import find_tensor
 from lzero.plan.group import GateGroup
 from lzero.plan.plan import Plan
-from lzero.proving.compare import TOLERANCES, relative_difference
-from lzero.proving.random_weights import cast, draw_normal, randomise
+from lzero.proving.compare import TOLERANCES, difference
+from lzero.proving.random_weights import cast, randomise
 from lzero.surgery.attached import gated_leaves
 
 _READ_AT = {  # exact types: a subclass may do with its input what it likes
@@ -73,38 +73,39 @@ def check_products(model: nn.Module, gates: Gates, plan: Plan) -> None:
         cast(model, dtype)
         for drawn in (True, False):
             randomise(model, generator)
-            inputs = map_tensors(plan.example_inputs, _redraw(dtype, generator if drawn else None))
+            inputs = ExampleInputs.of(plan.example_inputs).redraw(dtype, generator if drawn else None)
             try:
                 run(model, inputs)
-            except Exception as error:  # it insists on a dtype of its own, or on inputs that mean something
-                problem = f"{type(error).__name__}: {error}"
+            except ForwardError as error:  # it insists on a dtype of its own, or on inputs that mean something
+                problem = f"{type(error.error).__name__}: {error.error}"
                 continue
             _compare(model, gates, plan.groups, inputs, tolerance)
             return
     raise StructureError(f"per_example: {type(model).__name__} cannot be checked on random weights: {problem}")
 
 
-def _compare(model: nn.Module, gates: Gates, groups: Sequence[GateGroup], inputs: Any, tolerance: float) -> None:
+def _compare(
+    model: nn.Module, gates: Gates, groups: Sequence[GateGroup], inputs: ExampleInputs, tolerance: float
+) -> None:
     z = torch.linspace(0.1, 0.9, len(gates), dtype=gates.log_alpha.dtype, device=gates.log_alpha.device)
-    examples = _examples(inputs)
-    if _gap(model, gates, inputs, z, examples) > tolerance:
-        culprits = [g for g in groups if _gap(model, gates, inputs, _only(gates, g, z), examples) > tolerance] or groups
+    if _gap(model, gates, inputs, z) > tolerance:
+        culprits = [g for g in groups if _gap(model, gates, inputs, _only(gates, g, z)) > tolerance] or groups
         names = dict.fromkeys(member.tensor for group in culprits for member in group.consumers)
         raise StructureError(
             f"per_example: {', '.join(names)}: gating what the layer reads is not the same as gating its weight, which "
             f"is used outside of its layer's forward; {_WAY_OUT}"
         )
-    larger = map_tensors(inputs, lambda t: torch.cat([t, t[:1]]) if t.dim() and len(t) == examples else t)
+    larger = inputs.one_more()
     try:
         with gates.fixed(z):
             run(model, larger)
-    except Exception:  # a model for one size of batch
+    except ForwardError:  # a model for one size of batch
         return
-    _gap(model, gates, larger, z, _examples(larger))
+    _gap(model, gates, larger, z)
 
 
-def _gap(model: nn.Module, gates: Gates, inputs: Any, z: Tensor, examples: int) -> float:
-    """Relative difference between gating weights by ``z`` [G] and gating what each of ``examples`` reads by it."""
+def _gap(model: nn.Module, gates: Gates, inputs: ExampleInputs, z: Tensor) -> float:
+    """Relative difference between gating weights by ``z`` [G] and gating what each example reads by it."""
     reading: list[str] = []
     hooks = [
         module.register_forward_pre_hook(lambda _m, _x, name=path: reading.append(name), prepend=True)
@@ -114,10 +115,12 @@ def _gap(model: nn.Module, gates: Gates, inputs: Any, z: Tensor, examples: int) 
     try:
         with gates.fixed(z):
             weights = run(model, inputs)
-        with gates.fixed(z.expand(examples, -1)):
-            return relative_difference(weights, run(model, inputs))
-    except StructureError as error:
-        raise StructureError(f"per_example: {reading[-1]}.weight: {error}") from error
+        with gates.fixed(z.expand(inputs.examples, -1)):
+            return difference(weights, run(model, inputs)).relative
+    except ForwardError as error:
+        if isinstance(error.error, StructureError):  # the gates' own: a layer reads another number of examples
+            raise StructureError(f"per_example: {reading[-1]}.weight: {error.error}") from error
+        raise StructureError(f"per_example: {type(model).__name__} fails in {error}") from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -129,27 +132,3 @@ def _only(gates: Gates, group: GateGroup, z: Tensor) -> Tensor:
     where = gates.slices[group.name]
     chosen[where] = z[where]
     return chosen
-
-
-def _examples(inputs: Any) -> int:
-    """The length of the first tensor in ``inputs``."""
-    sizes: list[int] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        sizes.append(len(tensor) if tensor.dim() else 1)
-        return tensor
-
-    map_tensors(inputs, note)
-    return sizes[0] if sizes else 1
-
-
-def _redraw(dtype: torch.dtype, generator: torch.Generator | None) -> Callable[[Tensor], Tensor]:
-    """A copy of a tensor in ``dtype``, drawn anew by ``generator`` where one is given; integers stay."""
-
-    def convert(tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point():
-            return tensor.detach().clone()
-        converted = tensor.detach().to(dtype, copy=True)
-        return converted if generator is None else draw_normal(converted, generator)
-
-    return convert

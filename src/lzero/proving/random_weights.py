@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from lzero.host.tensors import draw_normal
+
 
 @torch.no_grad()
 def randomise(model: nn.Module, generator: torch.Generator) -> None:
@@ -31,14 +33,10 @@ def randomise(model: nn.Module, generator: torch.Generator) -> None:
 def cast(model: nn.Module, dtype: torch.dtype) -> None:
     """Give ``model``, whose matrices are to be drawn anew, another float dtype in place; their values are lost."""
     for parameter in model.parameters():
-        if parameter.is_floating_point() and parameter.dim() > 1 and parameter.layout == torch.strided:
+        wanted = parameter.is_floating_point() and parameter.dtype is not dtype
+        if wanted and parameter.dim() > 1 and parameter.layout == torch.strided:
             parameter.data = torch.empty_like(parameter, dtype=dtype)
     model.to(dtype)
-
-
-def draw_normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal numbers in the shape, dtype and device of ``like``; drawn on the CPU, where ``generator`` is."""
-    return torch.randn(like.shape, generator=generator).to(like)
 
 
 def _fill_matrix(tensor: Tensor, generator: torch.Generator) -> None:

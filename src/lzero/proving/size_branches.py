@@ -16,7 +16,7 @@ from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason, Refusal
 from lzero.surgery.shrink import shrink
 from lzero.tracing.label import Classes, IntArray
-from lzero.tracing.size_int import Attribute, Extent, Leaf, Question
+from lzero.tracing.size_int import DimSize, Guard, ModuleNumber, Symbol
 
 _GRID = 1 << 21  # combinations of kept units that are tried one by one
 _ADVICE = (
@@ -34,58 +34,58 @@ class _Linear:
     known: bool = True
 
 
-def split_by_steadiness(
-    groups: Sequence[GateGroup], questions: Sequence[Question], classes: Classes, model: nn.Module
+def split_by_guards(
+    groups: Sequence[GateGroup], guards: Sequence[Guard], classes: Classes, model: nn.Module
 ) -> tuple[list[GateGroup], list[Refusal]]:
-    """The groups whose closing changes no answer to any of the ``questions``, and refusals of the others.
+    """The groups whose closing breaks none of the ``guards``, and refusals of the others.
 
     Every combination of numbers of open units is looked at, so that a branch on a rare size is found too. If no answer
     on the way of the whole model can change, then every purged model takes the same way.
     """
-    leaves = dict.fromkeys(leaf for question in questions for leaf in question.form.leaves)
-    extents, numbers = _Extents(groups, classes), _numbers(groups, leaves, model)
-    linear = {leaf: extents.of(leaf) if isinstance(leaf, Extent) else numbers[leaf] for leaf in leaves}
+    symbols = dict.fromkeys(symbol for guard in guards for symbol in guard.expr.symbols)
+    dims, numbers = _DimSizes(groups, classes), _numbers(groups, symbols, model)
+    linear = {symbol: dims.of(symbol) if isinstance(symbol, DimSize) else numbers[symbol] for symbol in symbols}
     sizes = {group.name: group.size for group in groups}
     why: dict[str, Reason] = {}
-    for question in questions:
-        touched = {name for leaf in question.form.leaves for name in linear[leaf].slopes} - why.keys()
-        if touched and not _steady(question, linear, sizes):
-            reason = Reason(f"the forward {question.act} ({question.place})", _ADVICE)
+    for guard in guards:
+        touched = {name for symbol in guard.expr.symbols for name in linear[symbol].slopes} - why.keys()
+        if touched and not _holds(guard, linear, sizes):
+            reason = Reason(f"the forward {guard.act} ({guard.place})", _ADVICE)
             why.update(dict.fromkeys(touched, reason))
     kept = [group for group in groups if group.name not in why]
     return kept, [Refusal.of(g.name, g.size, g.members, why[g.name]) for g in groups if g.name in why]
 
 
-def _steady(question: Question, linear: Mapping[Leaf, _Linear], sizes: Mapping[str, int]) -> bool:
-    leaves = dict.fromkeys(question.form.leaves)
-    names = list(dict.fromkeys(name for leaf in leaves for name in linear[leaf].slopes))
-    if not all(linear[leaf].known for leaf in leaves):
+def _holds(guard: Guard, linear: Mapping[Symbol, _Linear], sizes: Mapping[str, int]) -> bool:
+    symbols = dict.fromkeys(guard.expr.symbols)
+    names = list(dict.fromkeys(name for symbol in symbols for name in linear[symbol].slopes))
+    if not all(linear[symbol].known for symbol in symbols):
         return False
     if math.prod(sizes[name] for name in names) <= _GRID:
         axes = np.meshgrid(*(np.arange(1, sizes[name] + 1) for name in names), indexing="ij", sparse=True)
-        return _one_answer(question, linear, dict(zip(names, axes, strict=True)))
+        return _one_answer(guard, linear, dict(zip(names, axes, strict=True)))
     # Too many to try: steady if the number itself is one number, whatever the sizes.
     drawn = np.random.default_rng(0).integers(1, 1 << 15, size=(len(names), 64))
-    return bool(np.ptp(question.form.value(_values(leaves, linear, dict(zip(names, drawn, strict=True))))) == 0)
+    return bool(np.ptp(guard.expr.value(_values(symbols, linear, dict(zip(names, drawn, strict=True))))) == 0)
 
 
-def _one_answer(question: Question, linear: Mapping[Leaf, _Linear], opened: Mapping[str, IntArray]) -> bool:
-    leaves = dict.fromkeys(question.form.leaves)
+def _one_answer(guard: Guard, linear: Mapping[Symbol, _Linear], opened: Mapping[str, IntArray]) -> bool:
+    symbols = dict.fromkeys(guard.expr.symbols)
     with np.errstate(all="ignore"):
-        answers = np.asarray(question.answer(question.form.value(_values(leaves, linear, opened))))
+        answers = np.asarray(guard.answer(guard.expr.value(_values(symbols, linear, opened))))
     return bool((answers == answers.flat[0]).all())
 
 
 def _values(
-    leaves: Mapping[Leaf, Any], linear: Mapping[Leaf, _Linear], opened: Mapping[str, IntArray]
-) -> dict[Leaf, Any]:
+    symbols: Mapping[Symbol, Any], linear: Mapping[Symbol, _Linear], opened: Mapping[str, IntArray]
+) -> dict[Symbol, Any]:
     return {
-        leaf: linear[leaf].constant + sum(slope * opened[name] for name, slope in linear[leaf].slopes.items())
-        for leaf in leaves
+        symbol: linear[symbol].constant + sum(slope * opened[name] for name, slope in linear[symbol].slopes.items())
+        for symbol in symbols
     }
 
 
-class _Extents:
+class _DimSizes:
     """Sizes of dims as functions of the units that are open, by the labels on the dims."""
 
     def __init__(self, groups: Sequence[GateGroup], classes: Classes) -> None:
@@ -98,8 +98,8 @@ class _Extents:
             root = classes.everywhere[start[member.tensor, member.dim] + member.index[:, 0].numpy()]
             self._group[root], self._unit[root] = number, np.arange(group.size)
 
-    def of(self, leaf: Extent) -> _Linear:
-        root = self._classes.everywhere[leaf.labels]
+    def of(self, symbol: DimSize) -> _Linear:
+        root = self._classes.everywhere[symbol.labels]
         group = self._group[root]
         slopes, known = {}, True
         for number in np.unique(group[group >= 0]):
@@ -110,16 +110,16 @@ class _Extents:
         return _Linear(int((group < 0).sum()), slopes, known)
 
 
-def _numbers(groups: Sequence[GateGroup], leaves: Mapping[Leaf, Any], model: nn.Module) -> dict[Leaf, _Linear]:
+def _numbers(groups: Sequence[GateGroup], symbols: Mapping[Symbol, Any], model: nn.Module) -> dict[Symbol, _Linear]:
     """The numbers that modules keep as functions of the units that are open, learnt from cut copies without values."""
-    asked = [leaf for leaf in leaves if isinstance(leaf, Attribute)]
+    asked = [symbol for symbol in symbols if isinstance(symbol, ModuleNumber)]
     if not asked:
         return {}
 
     def look(opened: Mapping[str, int]) -> list[int]:
         cut = _hollow(model)
         shrink(cut, groups, {g.name: torch.arange(g.size) < opened.get(g.name, g.size) for g in groups})
-        return [int(getattr(cut.get_submodule(leaf.path), leaf.name)) for leaf in asked]
+        return [int(getattr(cut.get_submodule(symbol.path), symbol.name)) for symbol in asked]
 
     few = {group.name: (group.size + 1) // 2 for group in groups}
     whole, half = look({}), look(few)
@@ -130,12 +130,12 @@ def _numbers(groups: Sequence[GateGroup], leaves: Mapping[Leaf, Any], model: nn.
                 if before != after:
                     found[group.name] = before - after
     sizes = {group.name: group.size for group in groups}
-    made: dict[Leaf, _Linear] = {}
-    for leaf, before, after, found in zip(asked, whole, half, slopes, strict=True):
+    made: dict[Symbol, _Linear] = {}
+    for symbol, before, after, found in zip(asked, whole, half, slopes, strict=True):
         predicted = before - sum(slope * (sizes[name] - few[name]) for name, slope in found.items())
         constant = before - sum(slope * sizes[name] for name, slope in found.items())
         known = predicted == after
-        made[leaf] = _Linear(constant, found if known else dict.fromkeys(sizes, 0), known)
+        made[symbol] = _Linear(constant, found if known else dict.fromkeys(sizes, 0), known)
     return made
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lzero._torch import fused_adam
 from lzero.checks import real, shown
 from lzero.errors import SolverError
 from lzero.solver.schedule import step_count
@@ -69,9 +70,9 @@ class GateOptimizer:
         """What torch.optim.Adam does with ``found_inf``, without its way through Python."""
         options, state = self._optimizer.param_groups[0], self._optimizer.state[self._log_alpha]
         steps = state["step"].add_(1)
-        torch._fused_adam_(
+        fused_adam(
             [self._log_alpha],
-            [self._log_alpha.grad],  # type: ignore[list-item]
+            [self._log_alpha.grad],
             [state["exp_avg"]],
             [state["exp_avg_sq"]],
             [],

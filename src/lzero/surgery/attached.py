@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lzero._torch import forward_pre_hooks
 from lzero.checks import shown
 from lzero.errors import StructureError
 from lzero.gates.gate import Gate
@@ -58,7 +59,7 @@ def root_gates(model: nn.Module) -> Gates:
 
 def draws(module: nn.Module, gates: Gates) -> bool:
     """Whether the forward of ``module`` draws ``gates``: whether they were attached to it."""
-    return any(getattr(hook, "__self__", None) is gates for hook in module._forward_pre_hooks.values())
+    return any(getattr(hook, "__self__", None) is gates for hook in forward_pre_hooks(module).values())
 
 
 def gated_leaves(module: nn.Module) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,17 +15,10 @@ from lzero.plan.group import GateGroup, Member
 from lzero.plan.ownership import alive_positions
 from lzero.plan.paths import owner
 from lzero.surgery.layer_sizes import has_rule
+from lzero.surgery.numbers.registry import Role, roles_of
 
 MARK = "purged_"
 """A corrected number ``name`` stays with the purged module as the buffer ``purged_name``, and so in its state dict."""
-
-_HEADS = re.compile(r"head|^h$")
-_HEAD_SIZE = re.compile(r"(head|kv|key|value|query).*(dim|size)|dim_head|d_head|^d_?[kvq]+$")
-_SIZE = re.compile(r"size|dim|features|channels|width|hidden|inner|planes|units|filters|embed|split|^[a-z]$")
-_OTHER = re.compile(
-    r"patch|kernel|window|vocab|im(a)?ge?|class|label|seq|len|max|pos|batch|group|stride|pool|layer|depth"
-)
-_INNER = re.compile(r"inner|split|all_head|(attn|attention|qkv|proj|ff|mlp|hidden|expand)\w*(dim|size|features|width)")
 
 
 @dataclass(frozen=True)
@@ -49,24 +41,23 @@ class _Near:
 def following_numbers(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]) -> list[Number]:
     """The numbers in ``model``, before it is cut, that have to change with the units that ``keep`` leaves.
 
-    A number follows a group if its name is that of a count of heads and the group's units are made of whole heads, or
-    if it has the name of a size and the value of a dim that the group lives on. Which numbers follow depends on the
-    groups alone, never on what is closed; where two groups could claim one, it stays. A wrong guess is no danger:
-    the proof takes the same, and refuses what it breaks.
+    A number follows a group if it counts heads and the group's units are made of whole heads, or if it is a size and
+    has the value of a dim that the group lives on; what it is, the family of its module tells (``numbers``). Which
+    numbers follow depends on the groups alone, never on what is closed; where two groups could claim one, it stays. A
+    wrong guess is no danger: the proof takes the same, and refuses what it breaks.
     """
     found = []
     for path, near in _neighbourhoods(model, groups).items():
         module = model.get_submodule(path)
-        head = next((value for name, value in _numbers(module) if _HEAD_SIZE.search(name)), 1)
-        for name, value in _numbers(module):
-            if _HEAD_SIZE.search(name) and "all_head" not in name:
-                continue
-            if _HEADS.search(name) and not re.search("size|dim|group", name):
+        numbers = _numbers(module)
+        roles = roles_of(module, (name for name, _ in numbers))
+        head = next((value for (_, value), role in zip(numbers, roles, strict=True) if role is Role.HEAD_SIZE), 1)
+        for (name, value), role in zip(numbers, roles, strict=True):
+            new = None
+            if role is Role.HEADS:
                 new = _heads(value, head, near, keep)
-            elif _SIZE.search(name) and not _OTHER.search(name):
-                new = None if value in near.kept and not _INNER.search(name) else _size(model, value, near, keep)
-            else:
-                continue
+            elif role is Role.INNER or (role is Role.SIZE and value not in near.kept):
+                new = _size(model, value, near, keep)
             if new is not None and new != value:
                 found.append(Number(path, name, new))
     return found

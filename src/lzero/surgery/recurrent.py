@@ -7,6 +7,8 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import parametrize
 
+from lzero._torch import flat_weight_names, remove_hooks, set_flat_weights
+
 
 def follow_gates(module: nn.RNNBase) -> None:
     """Let the forward of ``module`` read its gated weights: fresh for every call, and its plain parameters between."""
@@ -17,17 +19,13 @@ def follow_gates(module: nn.RNNBase) -> None:
 
 def unfollow_gates(module: nn.RNNBase) -> None:
     """Take back :func:`follow_gates`, after the gates have gone."""
-    for hooks in (module._forward_pre_hooks, module._forward_hooks):
-        for key in [key for key, hook in hooks.items() if hook in (_read_gated_weights, _release_gated_weights)]:
-            del hooks[key]
-            module._forward_hooks_always_called.pop(key, None)
+    remove_hooks(module, lambda hook: hook in (_read_gated_weights, _release_gated_weights))
     read_plain_weights(module)
 
 
 def read_plain_weights(module: nn.RNNBase) -> None:
     """Set the list that the forward reads to the parameters of ``module``, without gates."""
-    names: list[str] = module._flat_weights_names
-    module._flat_weights = [_plain(module, name) for name in names]
+    set_flat_weights(module, [_plain(module, name) for name in flat_weight_names(module)])
 
 
 def _plain(module: nn.Module, name: str) -> Any:
@@ -38,7 +36,7 @@ def _plain(module: nn.Module, name: str) -> Any:
 
 
 def _read_gated_weights(module: Any, _: Any) -> None:
-    module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+    set_flat_weights(module, [getattr(module, name) for name in flat_weight_names(module)])
 
 
 def _release_gated_weights(module: Any, *_: Any) -> None:

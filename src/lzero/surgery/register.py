@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from lzero._torch import NOT_SYNCHRONIZED
 from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 from lzero.host.snapshot import Snapshot
@@ -18,7 +19,6 @@ from lzero.surgery.checkpoint import load_training, save_training, show_place
 from lzero.surgery.recurrent import follow_gates
 
 Place = tuple[nn.Module, str, int, Sequence[Tensor]]  # module, parameter name, dim, gates of each position
-_IGNORED = "_ddp_params_and_buffers_to_ignore"  # what DistributedDataParallel reads from a module
 
 
 def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> None:
@@ -76,6 +76,6 @@ def _every_alias(model: nn.Module, maps: Maps) -> list[Place]:
 
 def _hide_from_data_parallel(model: nn.Module) -> None:
     """Let DistributedDataParallel leave ``log_alpha`` alone: the solver averages its gradient over the processes."""
-    hidden: list[str] = list(getattr(model, _IGNORED, ()))
+    hidden: list[str] = list(getattr(model, NOT_SYNCHRONIZED, ()))
     hidden += [name for name, _ in model.named_buffers() if name.endswith(".gates.log_alpha")]
-    setattr(model, _IGNORED, hidden)
+    setattr(model, NOT_SYNCHRONIZED, hidden)

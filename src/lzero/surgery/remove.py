@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.utils import parametrize
 
+from lzero._torch import NOT_SYNCHRONIZED, remove_hooks
 from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 from lzero.host.copies import deep_copy
@@ -35,16 +36,10 @@ def strip(model: nn.Module, gates: Gates) -> None:
         restore_order(module, order)
         if isinstance(module, nn.RNNBase):
             unfollow_gates(module)
-        for key in [k for k, hook in module._forward_pre_hooks.items() if _is_gate(hook)]:
-            del module._forward_pre_hooks[key]
-            module._forward_pre_hooks_with_kwargs.pop(key, None)
-    for hooks in (model._forward_pre_hooks, model._load_state_dict_pre_hooks, model._state_dict_hooks):
-        for key, hook in list(hooks.items()):
-            function = getattr(hook, "hook", hook)
-            if getattr(function, "__self__", None) is gates or function in HOOKS:
-                del hooks[key]
+        remove_hooks(module, _is_gate)
+    remove_hooks(model, lambda hook: getattr(hook, "__self__", None) is gates or hook in HOOKS)
     hide_place(model)
-    model.__dict__.pop("_ddp_params_and_buffers_to_ignore", None)
+    model.__dict__.pop(NOT_SYNCHRONIZED, None)
 
 
 def restore_order(module: nn.Module, order: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from lzero._torch import save_buffer
 from lzero.errors import StructureError
 from lzero.host.memory_format import like_format
 from lzero.host.tensors import find_tensor, tensors_of
@@ -85,7 +86,7 @@ def _replace(model: nn.Module, cuts: Mapping[Tensor, Mapping[int, Tensor]]) -> N
             for leaf, tensor in table.items():
                 if tensor is not None and tensor in small:
                     table[leaf] = small[tensor]  # type: ignore[assignment]
-                    module._non_persistent_buffers_set.discard(leaf)
+                    save_buffer(module, leaf)
 
 
 def _cut(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:

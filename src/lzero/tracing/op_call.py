@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from lzero._torch import arguments_of
 from lzero.plan.refusal import Reason
 from lzero.tracing.label import Axes, IntArray, Zeroing, fixed
 from lzero.tracing.tensor_table import TensorTable
 
 
-class Call:
+class OpCall:
     """An op, its arguments by schema name with defaults filled in (``call["dim"]``), and its output."""
 
     def __init__(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any, table: TensorTable, path: str):
         self.func, self.out, self.path, self._table = func, out, path, table
         self.op = str(func.overloadpacket)  # e.g. "aten.addmm"
-        schema = func._schema.arguments
+        schema = arguments_of(func)
         self.arguments: dict[str, Any] = {a.name: a.default_value for a in schema if a.has_default_value()}
         self.arguments.update(zip((a.name for a in schema), args, strict=False))
         self.arguments.update(kwargs)
@@ -68,7 +69,7 @@ class Call:
         else:
             self.freeze(labels, why, advice)
 
-    def give(self, axes: Sequence[IntArray], out: Tensor | None = None, *, view_of: str | None = None) -> None:
+    def set_output(self, axes: Sequence[IntArray], out: Tensor | None = None, *, view_of: str | None = None) -> None:
         """Set the labels of the output (of ``out`` among several); ``view_of`` names the argument it is a view of."""
         tensor = self.outputs[0] if out is None else out
         sizes = tuple(axis.size for axis in axes)
@@ -81,7 +82,7 @@ class Call:
         self._table.book.unify(a, b, self.reason(why))
         return np.where((a == 0) | (b == 0), np.maximum(a, b), np.minimum(a, b))
 
-    def tie(self, rows: IntArray, why: str = "it must match a size that no gate controls") -> IntArray:
+    def unify_rows(self, rows: IntArray, why: str = "it must match a size that no gate controls") -> IntArray:
         """Tie all labels in each row of ``rows`` [n, m] together; returns one label per row, [n]."""
         first = np.ascontiguousarray(rows[:, 0])
         for column in range(1, rows.shape[1]):

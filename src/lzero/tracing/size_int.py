@@ -1,4 +1,4 @@
-"""Whole numbers that know which sizes they come from, and note every question that Python asks of them.
+"""Whole numbers that know which sizes they come from, and note as a guard every question that Python asks of them.
 
 What C code does with an int without a word (``range(n)``, ``table[n]``, ``0.5 * n``) is not noted; closures of every
 size of small groups, and the check of every purge, are left for that.
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from lzero._torch import MACHINERY
 from lzero.tracing.label import IntArray
 
 Numbers = Any
@@ -22,69 +23,69 @@ Numbers = Any
 
 
 @dataclass(frozen=True, eq=False)
-class Extent:
+class DimSize:
     """The size of a dim with these labels, as the forward reads it."""
 
     labels: IntArray
 
 
 @dataclass(frozen=True, eq=False)
-class Attribute:
+class ModuleNumber:
     """A whole number that the module at ``path`` keeps, such as ``out_channels``."""
 
     path: str
     name: str
 
 
-Leaf = Extent | Attribute
+Symbol = DimSize | ModuleNumber
 
 
 @dataclass(frozen=True, eq=False)
-class Form:
-    """A number as a function of sizes: ``value`` computes it from those of its ``leaves``."""
+class SizeExpr:
+    """A number as a function of sizes: ``value`` computes it from those of its ``symbols``."""
 
-    leaves: tuple[Leaf, ...]
-    value: Callable[[Mapping[Leaf, Numbers]], Numbers]
+    symbols: tuple[Symbol, ...]
+    value: Callable[[Mapping[Symbol, Numbers]], Numbers]
 
     @staticmethod
-    def of(leaf: Leaf) -> Form:
+    def of(symbol: Symbol) -> SizeExpr:
         """The number ``leaf`` itself."""
-        return Form((leaf,), lambda sizes: sizes[leaf])
+        return SizeExpr((symbol,), lambda sizes: sizes[symbol])
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class Guard:
     """What Python learns about a number: the way that the forward takes is known if the answer never changes.
 
     Attributes:
-        form: the number.
+        expr: the number.
         answer: what is learnt of it.
         act: how, to complete "the forward ...".
         place: source line and module.
     """
 
-    form: Form
+    expr: SizeExpr
     answer: Callable[[Numbers], Numbers]
     act: str
     place: str
 
 
 @dataclass
-class Notebook:
-    """The questions of one forward, and the module path that it is at."""
+class GuardLog:
+    """The guards of one forward, and the module path that it is at."""
 
     module: Callable[[], str]
-    questions: list[Question] = field(default_factory=list)
+    guards: list[Guard] = field(default_factory=list)
 
-    def ask(self, form: Form, act: str, answer: Callable[[Numbers], Numbers] = lambda number: number) -> None:
-        """Note a question, unless a library that only checks its arguments asks it."""
-        frame = asker()
-        if form.leaves and not trusted(frame):
-            self.questions.append(Question(form, answer, act, self._place(frame)))
+    def ask(self, expr: SizeExpr, act: str, answer: Callable[[Numbers], Numbers] = lambda number: number) -> None:
+        """Note a guard, unless it is asked by a library that only checks its arguments."""
+        frame = user_frame()
+        if expr.symbols and not in_library(frame):
+            self.guards.append(Guard(expr, answer, act, self._place(frame)))
 
-    def exactly(self, form: Form, act: str) -> Question:
-        """The question what the number is, for somebody to note later."""
-        return Question(form, lambda number: number, act, self._place(asker()))
+    def exactly(self, expr: SizeExpr, act: str) -> Guard:
+        """The guard that the number stays what it is, for somebody to note later."""
+        return Guard(expr, lambda number: number, act, self._place(user_frame()))
 
     def _place(self, frame: FrameType) -> str:
         path = self.module()
@@ -92,19 +93,19 @@ class Notebook:
         return f"{line}{f' in {path}' if path else ''}"
 
 
-_MACHINERY = {__name__, torch.overrides.__name__, torch._tensor.__name__}
+_MACHINERY = {__name__, *MACHINERY}
 
 
-def pass_over(module: str) -> None:
+def skip_frames_of(module: str) -> None:
     """Look for who uses a number beyond ``module``, which only hands numbers on; it calls this with its ``__name__``.
 
-    A module that does not is taken for the user's own code, so that its questions are noted: units are lost, and not
+    A module that does not is taken for the user's own code, so that what it asks is noted: units are lost, and not
     the proof.
     """
     _MACHINERY.add(module)
 
 
-def asker() -> FrameType:
+def user_frame() -> FrameType:
     """The Python code that uses a number, beyond what only hands it on."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__") in _MACHINERY:
@@ -112,31 +113,31 @@ def asker() -> FrameType:
     return frame
 
 
-def trusted(frame: FrameType) -> bool:
+def in_library(frame: FrameType) -> bool:
     """Whether the code belongs to a library that checks sizes and never decides by them what to compute."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0] in (torch.__name__, "einops")
 
 
-class Watched(int):
-    """An int that carries its :class:`Form`; sums, products and differences of such numbers are such numbers.
+class SizeInt(int):
+    """An int that carries its :class:`SizeExpr`; sums, products and differences of such numbers are such numbers.
 
-    Whatever leaves that world is noted as a question: comparisons, rounding, conversions, texts, keys of a dict.
+    Whatever leaves that world is noted as a guard: comparisons, rounding, conversions, texts, keys of a dict.
     """
 
-    form: Form
-    notes: Notebook
+    expr: SizeExpr
+    log: GuardLog
 
-    def __new__(cls, value: int, form: Form, notes: Notebook) -> Watched:
-        """``value`` that is ``form``, its questions written to ``notes``."""
+    def __new__(cls, value: int, expr: SizeExpr, log: GuardLog) -> SizeInt:
+        """``value`` that is ``expr``, its guards noted to ``log``."""
         self = super().__new__(cls, value)
-        self.form, self.notes = form, notes
+        self.expr, self.log = expr, log
         return self
 
     def __reduce__(self) -> Any:
         return int, (plain(self),)  # copies are numbers like any other
 
     def _ask(self, act: str) -> None:
-        self.notes.ask(self.form, act)
+        self.log.ask(self.expr, act)
 
     def _with(self, other: Any, op: Callable[..., Any], *, swapped: bool) -> Any:
         """``op`` of both as a number of this kind; floats and lists end it, other objects decide for themselves."""
@@ -148,16 +149,16 @@ class Watched(int):
                 self._ask("makes a list of its size")
             return NotImplemented
         left, right = (other, self) if swapped else (self, other)
-        form = _joined(op, left, right)
+        expr = _joined(op, left, right)
         if op in (operator.floordiv, operator.mod):  # without a remainder nothing is rounded
-            self.notes.ask(_joined(operator.mod, left, right), "rounds a share of its size")
-        return Watched(op(plain(left), plain(right)), form, self.notes)
+            self.log.ask(_joined(operator.mod, left, right), "rounds a share of its size")
+        return SizeInt(op(plain(left), plain(right)), expr, self.log)
 
     def _compared(self, other: Any, op: Callable[..., Any]) -> Any:
         if not isinstance(other, int | float):
             return NotImplemented
-        against = f" with {plain(other)}" if not isinstance(other, Watched) else " with another"
-        self.notes.ask(_joined(operator.sub, self, other), f"compares its size{against}", lambda gap: op(gap, 0))
+        against = f" with {plain(other)}" if not isinstance(other, SizeInt) else " with another"
+        self.log.ask(_joined(operator.sub, self, other), f"compares its size{against}", lambda gap: op(gap, 0))
         return op(plain(self), plain(other))
 
     def __hash__(self) -> int:
@@ -165,7 +166,7 @@ class Watched(int):
         return hash(plain(self))
 
     def __bool__(self) -> bool:
-        self.notes.ask(self.form, "branches on its size", lambda number: number != 0)
+        self.log.ask(self.expr, "branches on its size", lambda number: number != 0)
         return bool(plain(self) != 0)
 
     def __float__(self) -> float:
@@ -187,7 +188,7 @@ class Watched(int):
     __str__ = __repr__
 
     def __pow__(self, other: Any, modulus: Any = None) -> Any:
-        if isinstance(other, Watched) or not isinstance(other, int) or other < 0 or modulus is not None:
+        if isinstance(other, SizeInt) or not isinstance(other, int) or other < 0 or modulus is not None:
             self._ask("computes a plain number from its size")
             return pow(plain(self), plain(other), modulus)
         return self._with(other, operator.pow, swapped=False)
@@ -195,7 +196,7 @@ class Watched(int):
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
 
-    def __round__(self, digits: Any = None) -> Watched:
+    def __round__(self, digits: Any = None) -> SizeInt:
         return self
 
     __pos__ = __trunc__ = __floor__ = __ceil__ = __round__
@@ -209,44 +210,44 @@ class Watched(int):
 
 def plain(value: Any) -> Any:
     """``value`` as a plain int where it is watched."""
-    return int.__int__(value) if isinstance(value, Watched) else value
+    return int.__int__(value) if isinstance(value, SizeInt) else value
 
 
 def _swap(op: Callable[..., Any], mine: Any, other: Any, swapped: bool) -> Any:
     return op(other, mine) if swapped else op(mine, other)
 
 
-def _joined(op: Callable[..., Any], left: Any, right: Any) -> Form:
-    """The form of ``op(left, right)``."""
-    one, two = _form(left), _form(right)
-    return Form(one.leaves + two.leaves, lambda sizes: op(one.value(sizes), two.value(sizes)))
+def _joined(op: Callable[..., Any], left: Any, right: Any) -> SizeExpr:
+    """The expr of ``op(left, right)``."""
+    one, two = _expr(left), _expr(right)
+    return SizeExpr(one.symbols + two.symbols, lambda sizes: op(one.value(sizes), two.value(sizes)))
 
 
-def _form(value: Any) -> Form:
-    return value.form if isinstance(value, Watched) else Form((), lambda sizes: value)
+def _expr(value: Any) -> SizeExpr:
+    return value.expr if isinstance(value, SizeInt) else SizeExpr((), lambda sizes: value)
 
 
 def _arithmetic(name: str, op: Callable[..., Any]) -> None:
-    setattr(Watched, f"__{name}__", lambda self, other: self._with(other, op, swapped=False))
-    setattr(Watched, f"__r{name}__", lambda self, other: self._with(other, op, swapped=True))
+    setattr(SizeInt, f"__{name}__", lambda self, other: self._with(other, op, swapped=False))
+    setattr(SizeInt, f"__r{name}__", lambda self, other: self._with(other, op, swapped=True))
 
 
 def _plain_result(name: str, op: Callable[..., Any]) -> None:
     """An operator whose result is a plain number."""
 
-    def ask(self: Watched, other: Any, swapped: bool) -> Any:
+    def ask(self: SizeInt, other: Any, swapped: bool) -> Any:
         if isinstance(other, torch.Tensor):
             return NotImplemented
         self._ask("computes a plain number from its size")
         return _swap(op, plain(self), plain(other), swapped)
 
     if name != "pow":  # to a whole power, the number may stay watched
-        setattr(Watched, f"__{name}__", lambda self, other: ask(self, other, swapped=False))
-    setattr(Watched, f"__r{name}__", lambda self, other: ask(self, other, swapped=True))
+        setattr(SizeInt, f"__{name}__", lambda self, other: ask(self, other, swapped=False))
+    setattr(SizeInt, f"__r{name}__", lambda self, other: ask(self, other, swapped=True))
 
 
 def _comparison(op: Callable[..., Any]) -> None:
-    setattr(Watched, f"__{op.__name__}__", lambda self, other: self._compared(other, op))
+    setattr(SizeInt, f"__{op.__name__}__", lambda self, other: self._compared(other, op))
 
 
 for _name in ("add", "sub", "mul", "floordiv", "mod"):

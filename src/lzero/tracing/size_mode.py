@@ -15,22 +15,22 @@ from lzero.host.tensors import tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.label import Axes, Classes, IntArray
 from lzero.tracing.size_int import (
-    Attribute,
-    Extent,
-    Form,
-    Notebook,
-    Question,
-    Watched,
-    asker,
-    pass_over,
+    DimSize,
+    Guard,
+    GuardLog,
+    ModuleNumber,
+    SizeExpr,
+    SizeInt,
+    in_library,
     plain,
-    trusted,
+    skip_frames_of,
+    user_frame,
 )
 from lzero.tracing.tensor_table import TensorTable, storage_pointer
 
-pass_over(__name__)
+skip_frames_of(__name__)
 
-_SHAPE = vars(torch._C.TensorBase)["shape"].__get__
+_SHAPE = Tensor.shape.__get__  # type: ignore[attr-defined]
 _COUNTS = (Tensor.numel, Tensor.nelement, torch.numel)
 _LEAVES_TORCH = {
     Tensor.__len__: "takes its len(); x.shape[0] can be followed",
@@ -46,8 +46,8 @@ _COMPUTES = {"add", "sub", "mul", "div", "truediv", "floordiv", "pow", "mod", "m
 _COMPUTES |= {"true_divide", "floor_divide", "remainder", "fmod", "eq", "ne", "lt", "le", "gt", "ge", "clamp", "where"}
 
 
-class Watch(TorchFunctionMode):
-    """A mode in which ``x.shape`` and the whole numbers of modules are :class:`Watched`, where units may leave.
+class SizeMode(TorchFunctionMode):
+    """A mode in which ``x.shape`` and the whole numbers of modules are :class:`SizeInt`, where units may leave.
 
     Attributes:
         read: memory of the tensors whose sizes were read.
@@ -56,14 +56,14 @@ class Watch(TorchFunctionMode):
     def __init__(self, table: TensorTable, where: ModulePath) -> None:
         super().__init__()
         self._table, self._where = table, where
-        self._notes = Notebook(lambda: where.current)
+        self._log = GuardLog(lambda: where.current)
         self.read: set[int] = set()
-        self._made: dict[int, tuple[IntArray, Question]] = {}  # by first label: sizes of constants of the forward
+        self._made: dict[int, tuple[IntArray, Guard]] = {}  # by first label: sizes of constants of the forward
 
-    def questions(self, classes: Classes) -> list[Question]:
+    def guards(self, classes: Classes) -> list[Guard]:
         """What Python learnt: all that was asked so far, and the sizes of constants that turned out to be fixed."""
-        fixed = [question for labels, question in self._made.values() if (classes.everywhere[labels] == 0).any()]
-        return [*self._notes.questions, *fixed]
+        fixed = [guard for labels, guard in self._made.values() if (classes.everywhere[labels] == 0).any()]
+        return [*self._log.guards, *fixed]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of ``func``, its sizes watched."""
@@ -72,10 +72,15 @@ class Watch(TorchFunctionMode):
         except Exception as error:
             self._freeze([*tensors_in(args)], f"an op on it fails ({type(error).__name__}) and the forward goes on")
             raise
+        with self._table.bookkeeping():
+            return self._followed(func, out, args, kwargs or {})
+
+    def _followed(self, func: Any, out: Any, args: Any, kwargs: Any) -> Any:
+        """``out``, the result of ``func``, with its sizes watched."""
         if func == _SHAPE or func is Tensor.size or func in _COUNTS:
-            return out if trusted(asker()) else self._read(func, args[0], out, args[1:], kwargs or {})
+            return out if in_library(user_frame()) else self._read(func, args[0], out, args[1:], kwargs)
         if func in _LEAVES_TORCH:
-            if not trusted(asker()):
+            if not in_library(user_frame()):
                 self.read.add(storage_pointer(args[0]))
                 self._freeze([args[0]], f"the forward {_LEAVES_TORCH[func]}", 1 if func is Tensor.__len__ else None)
         elif watched := list(_watched_in(args, kwargs)):
@@ -101,7 +106,7 @@ class Watch(TorchFunctionMode):
         if size < 2 or not labels.any():
             return size
         made = self._made.get(int(labels[0]))
-        return Watched(size, made[1].form if made else Form.of(Extent(labels)), self._notes)
+        return SizeInt(size, made[1].expr if made else SizeExpr.of(DimSize(labels)), self._log)
 
     def _axes(self, tensor: Tensor) -> Axes | None:
         """The labels of ``tensor``; None where nothing labelled led to it."""
@@ -112,26 +117,26 @@ class Watch(TorchFunctionMode):
             return None
         return found.axes
 
-    def _handed_over(self, func: Any, out: Any, args: Any, watched: list[Watched]) -> None:
-        """Watched numbers go to ``func``: sizes may, if the tensor that comes back has labels; values may not."""
+    def _handed_over(self, func: Any, out: Any, args: Any, watched: list[SizeInt]) -> None:
+        """SizeInt numbers go to ``func``: sizes may, if the tensor that comes back has labels; values may not."""
         name = getattr(func, "__name__", "").strip("_")
         name = name[1:] if name[:1] in "ri" and name[1:] in _COMPUTES else name
         lost = any(self._table.find(tensor) is None for tensor in tensors_in(out))
         for number in watched:
             if name in _COMPUTES:
-                self._notes.ask(number.form, f"computes ({name}) with its size")
+                self._log.ask(number.expr, f"computes ({name}) with its size")
             elif lost:
-                self._notes.ask(number.form, f"makes a tensor that cannot be followed ({name}) of its size")
-        if name.removeprefix("new_") in ("zeros", "ones", "full", "empty") and not trusted(asker()):
+                self._log.ask(number.expr, f"makes a tensor that cannot be followed ({name}) of its size")
+        if name.removeprefix("new_") in ("zeros", "ones", "full", "empty") and not in_library(user_frame()):
             self._remember(out, [size for size in _flat(args) if isinstance(size, int)])
 
     def _remember(self, constant: Tensor, sizes: list[int]) -> None:
         """The dims of a ``constant`` that the forward makes have the ``sizes`` that it asked for."""
         found = self._table.find(constant)
         for labels, size in zip(found.axes if found is not None else (), sizes, strict=False):
-            if isinstance(size, Watched) and labels.any():
+            if isinstance(size, SizeInt) and labels.any():
                 act = "makes a constant of its size"
-                self._made[int(labels[0])] = labels, self._notes.exactly(size.form, act)
+                self._made[int(labels[0])] = labels, self._log.exactly(size.expr, act)
 
     def _freeze(self, tensors: list[Any], why: str, dims: int | None = None) -> None:
         """Freeze the labels on the first ``dims`` dims, all by default."""
@@ -147,7 +152,7 @@ class Watch(TorchFunctionMode):
         for path, module in model.named_modules():
             for name, value in list(vars(module).items()):
                 if type(value) is int and value > 1 and not name.startswith("_"):
-                    vars(module)[name] = Watched(value, Form.of(Attribute(path, name)), self._notes)
+                    vars(module)[name] = SizeInt(value, SizeExpr.of(ModuleNumber(path, name)), self._log)
         try:
             yield
         finally:
@@ -156,9 +161,9 @@ class Watch(TorchFunctionMode):
                     vars(module)[name] = plain(value)
 
 
-def _watched_in(args: Any, kwargs: Any) -> Iterator[Watched]:
+def _watched_in(args: Any, kwargs: Any) -> Iterator[SizeInt]:
     """The watched numbers among arguments, and in lists and tuples of them."""
-    return (value for value in _flat((*args, *(kwargs or {}).values())) if isinstance(value, Watched))
+    return (value for value in _flat((*args, *(kwargs or {}).values())) if isinstance(value, SizeInt))
 
 
 def _flat(args: Any) -> Iterator[Any]:

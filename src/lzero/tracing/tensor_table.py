@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -35,13 +37,24 @@ class TensorTable:
     Attributes:
         macs: multiply-accumulates of one forward, by the parameter that the products read.
         users: module paths that used each parameter.
+        fault: the first error of the bookkeeping itself; None where all is well.
     """
 
     book: LabelBook = field(default_factory=LabelBook)
     macs: dict[str, int] = field(default_factory=dict)
     users: dict[str, set[str]] = field(default_factory=dict)
+    fault: Exception | None = None
     _known: dict[int, Traced] = field(default_factory=dict)
     _storages: dict[int, list[Traced]] = field(default_factory=dict)
+
+    @contextmanager
+    def bookkeeping(self) -> Iterator[None]:
+        """A context for what is noted while the user's forward runs, whose errors are not the user's."""
+        try:
+            yield
+        except Exception as error:
+            self.fault = self.fault or error
+            raise
 
     def add(self, tensor: Tensor, axes: Axes, source: str | None = None) -> None:
         """Give ``tensor`` its labels; they replace older ones."""

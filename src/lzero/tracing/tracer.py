@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from lzero._torch import CONVOLUTIONS, EagerDispatchMode, can_decompose, flat_weight_names
 from lzero.errors import StructureError
 from lzero.host.cache import IN_CACHE, cached_tensors
+from lzero.host.inputs import ExampleInputs
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
-from lzero.host.run import call as call_model
 from lzero.host.tensors import tensors_in
 from lzero.plan.refusal import Reason
-from lzero.tracing.gated_sums import zeroing
+from lzero.tracing.calls import Calls
 from lzero.tracing.label import Classes, fixed
-from lzero.tracing.op_call import Call
+from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules import find_rule
 from lzero.tracing.rules.creation import constant
-from lzero.tracing.size_int import Question
-from lzero.tracing.size_mode import Watch
+from lzero.tracing.size_int import Guard
+from lzero.tracing.size_mode import SizeMode
 from lzero.tracing.tensor_table import TensorTable, storage_pointer
 
 
@@ -34,17 +35,19 @@ class Trace:
         classes: which indices of which tensors stay or go together.
         macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
         users: paths of the modules whose forward used each parameter; unused ones are absent.
-        questions: what the forward asked about sizes in Python.
+        guards: what the forward asked about sizes in Python.
+        calls: what each module that was called once was called with, by path.
     """
 
     classes: Classes
     macs: dict[str, int]
     users: dict[str, set[str]]
-    questions: list[Question]
+    guards: list[Guard]
+    calls: Mapping[str, ExampleInputs]
 
 
 def trace(model: nn.Module, example_inputs: Any) -> Trace:
-    """The labels of ``model``, which must be a private copy in eval mode: hooks stay on it.
+    """The labels of ``model``, which must be a private copy in eval mode.
 
     Raises:
         StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has
@@ -53,8 +56,8 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     table = TensorTable()
     _check(model)
     _enrol(model, table)
-    where = ModulePath(model)
-    watch = Watch(table, where)
+    where, calls = ModulePath(model), Calls(model)
+    watch = SizeMode(table, where)
     try:
         with (
             unfused(),
@@ -64,8 +67,10 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             Tracer(table, where) as tracer,
             watch,
         ):
-            outputs = call_model(model, example_inputs)
+            outputs = ExampleInputs.of(example_inputs).call(model)
     except Exception as error:
+        if table.fault is not None:  # ours: it must not read like a fault of the model's
+            raise table.fault from None
         given = _shapes(example_inputs)
         raise StructureError(
             f"the model does not run on the example inputs: {where.current or type(model).__name__} raised "
@@ -73,6 +78,8 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments (a forward that takes one dict: "
             "a tuple that holds it)"
         ) from error
+    called = calls.remove()
+    where.remove()
     tracer.thaw_unused(outputs, watch.read)
     cached = cached_tensors(outputs)
     for tensor in tensors_in(outputs):
@@ -81,7 +88,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             for labels in known.axes:
                 table.book.freeze(labels, reason)
     classes = table.book.classes()
-    return Trace(classes, table.macs, table.users, watch.questions(classes))
+    return Trace(classes, table.macs, table.users, watch.guards(classes), called)
 
 
 def _shapes(inputs: Any) -> str:
@@ -113,7 +120,7 @@ def _check(model: nn.Module) -> None:
 
 def _enrol(model: nn.Module, table: TensorTable) -> None:
     """Give labels to every parameter and float buffer; the kernel dims of a convolution stay fixed."""
-    kernels = {id(m.weight) for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)}
+    kernels = {id(m.weight) for m in model.modules() if isinstance(m, CONVOLUTIONS)}
     for name, parameter in model.named_parameters():
         dims = 2 if id(parameter) in kernels else None
         table.add(parameter, table.book.enrol(name, tuple(parameter.shape), dims), source=name)
@@ -122,7 +129,7 @@ def _enrol(model: nn.Module, table: TensorTable) -> None:
             table.add(buffer, table.book.enrol(name, tuple(buffer.shape)))
     for module in model.modules():
         if isinstance(module, nn.LSTM) and module.proj_size:
-            for name in (leaf for leaf in module._flat_weights_names if leaf.startswith("weight_hr")):
+            for name in (leaf for leaf in flat_weight_names(module) if leaf.startswith("weight_hr")):
                 projection = table.find(getattr(module, name))
                 if projection is not None:
                     table.book.freeze(projection.axes[1], _PROJECTED)
@@ -134,32 +141,28 @@ _PROJECTED = Reason(
 )
 
 
-class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Tracer(EagerDispatchMode):
     """A dispatch mode that runs every op and hands it to its rule."""
 
     def __init__(self, table: TensorTable, where: ModulePath) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._table, self._where = table, where
         self._steps: list[tuple[set[int], set[int], bool]] = []  # memory written and read, and whether a number is
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: PyTorch would import torch._dynamo (two seconds) only to keep it out of an eager forward."""
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The op's own result; what the op says about labels is written down on the way."""
         kwargs = kwargs or {}
-        if find_rule(func) is None and func._can_decompose():  # a composite op reaches a mode in inference only
+        if find_rule(func) is None and can_decompose(func):  # a composite op reaches a mode in inference only
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
-        call = Call(func, args, kwargs, out, self._table, self._where.current)
-        self._table.book.step = len(self._steps)
-        self._record(call)
-        made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
-        self._steps.append((made, read, not made or 0 in made))
-        self._table.book.step = -1
+        with self._table.bookkeeping():
+            call = OpCall(func, args, kwargs, out, self._table, self._where.current)
+            self._table.book.step = len(self._steps)
+            self._record(call)
+            made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
+            self._steps.append((made, read, not made or 0 in made))
+            self._table.book.step = -1
         return out
 
     def thaw_unused(self, outputs: Any, read: set[int]) -> None:
@@ -176,7 +179,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 unused.add(step)
         self._table.book.thaw(unused)
 
-    def _record(self, call: Call) -> None:
+    def _record(self, call: OpCall) -> None:
         known = False
         for tensor in call.inputs:
             found = self._table.find(tensor)
@@ -187,26 +190,26 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if found.source is not None:
                     self._table.users.setdefault(found.source, set()).add(call.path)
         rule = find_rule(call.func)
-        if not known and rule is not constant:
+        if not known and (rule is None or rule.label is not constant):
             return
         if rule is None:
             self._freeze_all(call, "there is no rule for the op")
             return
         try:
-            rule(call)
-            made = zeroing(call)
+            rule.label(call)
+            made = rule.zeros(call)
             for out in call.outputs:
                 self._table.mark(out, made)
         except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
             self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
 
-    def _freeze_hidden_views(self, call: Call, tensor: Tensor) -> None:
+    def _freeze_hidden_views(self, call: OpCall, tensor: Tensor) -> None:
         """Freeze what shares memory with a tensor that no op led to, e.g. one that went through NumPy."""
         for relative in self._table.sharing(tensor):
             for labels in relative.axes:
                 call.freeze(labels, "its memory is used through a tensor that cannot be followed")
 
-    def _freeze_all(self, call: Call, why: str) -> None:
+    def _freeze_all(self, call: OpCall, why: str) -> None:
         for tensor in call.inputs:
             for labels in call.axes(tensor):
                 call.freeze(labels, why, "gate other layers, or replace the op by one that has a rule")

@@ -16,6 +16,7 @@ from lzero.host.module_path import ModulePath
 from lzero.host.tensors import tensors_in
 from lzero.tracing.label import Classes, fixed
 from lzero.tracing.rules import RULES, rule
+from lzero.tracing.rules.registry import Rule
 from lzero.tracing.tensor_table import TensorTable
 from lzero.tracing.tracer import Tracer
 
@@ -323,7 +324,7 @@ class TestRegistry:
         monkeypatch.delitem(RULES, "aten.renorm", raising=False)
         assert follow(lambda x: torch.renorm(x, 2, 0, 1.0)).frozen == UNITS
         monkeypatch.undo()
-        rule("aten.renorm")(lambda call: call.give(call.axes("self")))
+        rule("aten.renorm")(lambda call: call.set_output(call.axes("self")))
         try:
             assert follow(lambda x: torch.renorm(x, 2, 0, 1.0)).frozen == []
         finally:
@@ -333,7 +334,7 @@ class TestRegistry:
         def broken(call: Any) -> None:
             raise KeyError("nothing")
 
-        monkeypatch.setitem(RULES, "aten.relu", broken)
+        monkeypatch.setitem(RULES, "aten.relu", Rule(broken))
         followed = follow(F.relu)
         assert followed.frozen == UNITS
         assert "the op's rule does not fit: KeyError" in followed.reasons

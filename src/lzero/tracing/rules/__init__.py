@@ -1,6 +1,6 @@
 """What each ATen op does to labels: one small function per op, found by the op's name.
 
-To teach the tracer an op, write a function of a :class:`~lzero.tracing.op_call.Call` and decorate it with the op's
+To teach the tracer an op, write a function of a :class:`~lzero.tracing.op_call.OpCall` and decorate it with the op's
 name: ``@rule("aten.roll")``. It says what the op ties (``call.unify``) and forbids (``call.freeze``), and gives the
 output its labels (``call.give``). The in-place form of an op needs no rule of its own.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lzero.tracing.label import IntArray
-from lzero.tracing.op_call import Call
+from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules.registry import rule
 
 
@@ -17,7 +17,7 @@ from lzero.tracing.rules.registry import rule
     "aten._scaled_dot_product_fused_attention_overrideable",
     "aten._scaled_dot_product_attention_math",
 )
-def attention(call: Call) -> None:
+def attention(call: OpCall) -> None:
     """Query [B, H, Q, D], key [B, K, S, D], value [B, K, S, V] -> [B, H, Q, V]; H / K queries share each key."""
     query, key, value = (call.axes(name) for name in ("query", "key", "value"))
     for labels in (query[-1], key[-1]):
@@ -29,16 +29,16 @@ def attention(call: Call) -> None:
     for name in ("attn_mask", "attn_bias"):
         if isinstance(call.get(name), Tensor):
             _mask(call, call.axes(name), batch, heads)
-    call.give((batch, heads, query[-2], value[-1]), call.outputs[0])
+    call.set_output((batch, heads, query[-2], value[-1]), call.outputs[0])
 
 
-def _heads(call: Call, queries: IntArray, keys: IntArray) -> IntArray:
+def _heads(call: OpCall, queries: IntArray, keys: IntArray) -> IntArray:
     """Labels [H] of the query heads, those that share one of the keys [K] tied to it."""
     shared = queries.size // keys.size
     return call.unify(queries, keys.repeat(shared))
 
 
-def _mask(call: Call, mask: tuple[IntArray, ...], batch: IntArray, heads: IntArray) -> None:
+def _mask(call: OpCall, mask: tuple[IntArray, ...], batch: IntArray, heads: IntArray) -> None:
     """Tie a mask [..., Q, S] to the batch and heads that it is added to."""
     for labels in mask[-2:]:
         call.freeze(labels, "attention compares all positions")

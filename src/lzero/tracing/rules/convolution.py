@@ -6,13 +6,13 @@ import numpy as np
 from torch import Tensor
 
 from lzero.tracing.label import IntArray, fixed
-from lzero.tracing.op_call import Call
+from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules.linear import read
 from lzero.tracing.rules.registry import rule
 
 
 @rule("aten.convolution", "aten.cudnn_convolution")
-def convolution(call: Call) -> None:
+def convolution(call: OpCall) -> None:
     """Input [B, I, *space], weight [O, I / groups, *kernel] or transposed [I, O / groups, *kernel], bias [O]."""
     image, weight = call.axes("input"), call.axes("weight")
     call.freeze_dims(image, range(2, len(image)), "units lie along a spatial dim")
@@ -30,10 +30,10 @@ def convolution(call: Call) -> None:
         channels = call.unify(channels, call.axes("bias")[0])
     call.count("weight", _macs(call))
     out = call.outputs[0]
-    call.give((image[0], channels, *fixed(tuple(out.shape[2:]))))
+    call.set_output((image[0], channels, *fixed(tuple(out.shape[2:]))))
 
 
-def _depthwise(call: Call, image: IntArray, weight: tuple[IntArray, ...]) -> IntArray:
+def _depthwise(call: OpCall, image: IntArray, weight: tuple[IntArray, ...]) -> IntArray:
     """Channel c makes the m channels c * m ... c * m + m - 1: they come and go with it. Returns their labels."""
     multiple = call.outputs[0].shape[1] // image.size
     if call["transposed"]:  # weight [I, m, *kernel]
@@ -44,19 +44,19 @@ def _depthwise(call: Call, image: IntArray, weight: tuple[IntArray, ...]) -> Int
     return made
 
 
-def _grouped(call: Call, image: IntArray, weight: tuple[IntArray, ...], read_dim: int, made_dim: int) -> IntArray:
+def _grouped(call: OpCall, image: IntArray, weight: tuple[IntArray, ...], read_dim: int, made_dim: int) -> IntArray:
     """Each group loses the same indices: index j is one unit in all of them. Returns the output labels [O]."""
     groups = call["groups"]
-    tied = call.tie(image.reshape(groups, -1).T)  # [I / groups]
+    tied = call.unify_rows(image.reshape(groups, -1).T)  # [I / groups]
     if call["transposed"]:
         read(call, "input", image, "weight", weight[read_dim])
         return np.tile(weight[made_dim], groups)
     read(call, "input", tied, "weight", weight[read_dim])
-    call.tie(weight[made_dim].reshape(groups, -1).T)
+    call.unify_rows(weight[made_dim].reshape(groups, -1).T)
     return weight[made_dim]
 
 
-def _macs(call: Call) -> int:
+def _macs(call: OpCall) -> int:
     """Every weight element is used once per position: of the output, or of the input where transposed."""
     image = call["input"] if call["transposed"] else call.outputs[0]
     return int(image.numel() // image.shape[1] * call["weight"].numel())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lzero.tracing.op_call import Call
+from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules.registry import rule
 
 FACTORIES = (
@@ -20,11 +20,11 @@ FACTORIES = (
 
 
 @rule(*FACTORIES)
-def constant(call: Call) -> None:
+def constant(call: OpCall) -> None:
     """Labels of its own for every dim: the zero state of a recurrent layer has as many units as the layer.
 
     Its size may be a literal in the forward, which the proof then finds.
     """
     out = call.outputs[0]
     if out.is_floating_point() and out.numel() <= 1 << 22:
-        call.give([call.fresh(size) for size in out.shape])
+        call.set_output([call.fresh(size) for size in out.shape])

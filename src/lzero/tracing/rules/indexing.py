@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lzero.tracing.label import Axes, IntArray, fixed
-from lzero.tracing.op_call import Call, dims_of
+from lzero.tracing.op_call import OpCall, dims_of
 from lzero.tracing.rules.registry import rule
 
 _BY_NUMBER = "the forward picks units by their number"
@@ -15,26 +15,26 @@ _ADVICE = "a gate would renumber them; pick with a layer, or by equal parts (chu
 
 
 @rule("aten.index_select")
-def index_select(call: Call) -> None:
+def index_select(call: OpCall) -> None:
     """Chosen indices of one dim."""
     axes = list(call.axes("self"))
     dim = dims_of(call["dim"], len(axes))[0]
     call.freeze(axes[dim], _BY_NUMBER, _ADVICE)
     axes[dim] = fixed(tuple(call.outputs[0].shape))[dim]
-    call.give(axes)
+    call.set_output(axes)
 
 
 @rule("aten.index")
-def index(call: Call) -> None:
+def index(call: OpCall) -> None:
     """``x[i, :, j]``: indexed dims freeze; what they become is fixed, wherever PyTorch puts it."""
     axes = call.axes("self")
     chosen = {dim: tensor for dim, tensor in enumerate(call["indices"]) if tensor is not None}
     _freeze_indices(call, list(chosen.values()))
-    call.give(_indexed(call, axes, chosen, tuple(call.outputs[0].shape)))
+    call.set_output(_indexed(call, axes, chosen, tuple(call.outputs[0].shape)))
 
 
 @rule("aten.index_put", "aten._index_put_impl")
-def index_put(call: Call) -> None:
+def index_put(call: OpCall) -> None:
     """``x[i, :, j] = values``: indexed dims freeze, the others meet those of the values."""
     axes = call.axes("self")
     chosen = {dim: tensor for dim, tensor in enumerate(call["indices"]) if tensor is not None}
@@ -43,34 +43,34 @@ def index_put(call: Call) -> None:
         call["self"][tuple(call["indices"][d] if d in chosen else slice(None) for d in range(len(axes)))].shape
     )
     _meet(call, _indexed(call, axes, chosen, shape), call.axes("values"))
-    call.give(axes)
+    call.set_output(axes)
 
 
 @rule("aten.index_add", "aten.index_copy", "aten.index_reduce")
-def index_add(call: Call) -> None:
+def index_add(call: OpCall) -> None:
     """Slices of ``source`` added at chosen indices of one dim: the other dims meet."""
     axes, source = call.axes("self"), call.axes("source")
     dim = dims_of(call["dim"], len(axes))[0]
     for labels in (axes[dim], source[dim]):
         call.freeze(labels, _BY_NUMBER, _ADVICE)
     met = [labels if d == dim else call.unify(labels, source[d]) for d, labels in enumerate(axes)]
-    call.give(met)
+    call.set_output(met)
 
 
 @rule("aten.gather", "aten.scatter", "aten.scatter_add", "aten.take_along_dim")
-def gather(call: Call) -> None:
+def gather(call: OpCall) -> None:
     """Indices of one dim, another for every element: nothing that it touches can be renumbered."""
     for tensor in call.inputs:
         call.freeze_dims(call.axes(tensor), range(tensor.dim()), _BY_NUMBER, _ADVICE)
-    call.give(fixed(tuple(call.outputs[0].shape)))
+    call.set_output(fixed(tuple(call.outputs[0].shape)))
 
 
-def _freeze_indices(call: Call, indices: list[Tensor]) -> None:
+def _freeze_indices(call: OpCall, indices: list[Tensor]) -> None:
     for tensor in indices:
         call.freeze_dims(call.axes(tensor), range(tensor.dim()), "it is used as an index", _ADVICE)
 
 
-def _indexed(call: Call, axes: Axes, chosen: dict[int, Tensor], shape: tuple[int, ...]) -> list[IntArray]:
+def _indexed(call: OpCall, axes: Axes, chosen: dict[int, Tensor], shape: tuple[int, ...]) -> list[IntArray]:
     """Labels of ``self[indices]``, of the given shape."""
     if any(_is_mask(tensor) and tensor.dim() > 1 for tensor in chosen.values()):
         raise NotImplementedError("a mask over several dims")
@@ -89,7 +89,7 @@ def _indexed(call: Call, axes: Axes, chosen: dict[int, Tensor], shape: tuple[int
     return new
 
 
-def _meet(call: Call, target: list[IntArray], values: Axes) -> None:
+def _meet(call: OpCall, target: list[IntArray], values: Axes) -> None:
     """Tie the dims of broadcast ``values`` to those that they are written to."""
     for dim in range(-len(values), 0):
         if values[dim].size == target[dim].size:

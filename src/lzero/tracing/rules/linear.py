@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lzero.tracing.label import IntArray, fixed
-from lzero.tracing.op_call import Call
+from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules.registry import rule
+from lzero.tracing.rules.zeros import with_a_batched_factor, with_term_and_batched_factor
 
 _NO_PARAMETER = (
     "a product contracts over it in which neither side is a plain parameter",
@@ -15,7 +16,7 @@ _NO_PARAMETER = (
 _TWO_PARAMETERS = ("a product of two parameters contracts over it", "")
 
 
-def read(call: Call, left: str, left_labels: IntArray, right: str, right_labels: IntArray) -> None:
+def read(call: OpCall, left: str, left_labels: IntArray, right: str, right_labels: IntArray) -> None:
     """Contract a dim of argument ``left`` with one of ``right``: exactly one of them must be a parameter as it is."""
     parameters = [name for name in (left, right) if call.source(name) is not None]
     if not parameters and (call.zeroing(left) or call.zeroing(right)):
@@ -30,13 +31,13 @@ def read(call: Call, left: str, left_labels: IntArray, right: str, right_labels:
     call.consume(parameters[0], right_labels if parameters[0] == right else left_labels)
 
 
-def count_product(call: Call, contracted: int, *names: str) -> None:
+def count_product(call: OpCall, contracted: int, *names: str) -> None:
     """Count the multiply-accumulates of a product whose every output element sums ``contracted`` terms."""
     for name in names:
         call.count(name, call.outputs[0].numel() * contracted)
 
 
-def with_bias(call: Call, axes: Sequence[IntArray]) -> list[IntArray]:
+def with_bias(call: OpCall, axes: Sequence[IntArray]) -> list[IntArray]:
     """Output labels ``axes`` tied to those of the added argument ``self``, which may broadcast."""
     tied, added = list(axes), call.axes("self")
     for dim in range(-len(added), 0):
@@ -48,51 +49,51 @@ def with_bias(call: Call, axes: Sequence[IntArray]) -> list[IntArray]:
 
 
 @rule("aten.mm")
-def mm(call: Call) -> None:
+def mm(call: OpCall) -> None:
     """[n, k] @ [k, m]."""
-    call.give(_product(call, "self", "mat2"))
+    call.set_output(_product(call, "self", "mat2"))
 
 
 @rule("aten.addmm")
-def addmm(call: Call) -> None:
+def addmm(call: OpCall) -> None:
     """[n, m] + [n, k] @ [k, m]."""
-    call.give(with_bias(call, _product(call, "mat1", "mat2")))
+    call.set_output(with_bias(call, _product(call, "mat1", "mat2")))
 
 
-@rule("aten.bmm")
-def bmm(call: Call) -> None:
+@rule("aten.bmm", zeros=with_a_batched_factor)
+def bmm(call: OpCall) -> None:
     """[b, n, k] @ [b, k, m], a product for each b."""
-    call.give(_product(call, "self", "mat2"))
+    call.set_output(_product(call, "self", "mat2"))
 
 
-@rule("aten.baddbmm")
-def baddbmm(call: Call) -> None:
+@rule("aten.baddbmm", zeros=with_term_and_batched_factor)
+def baddbmm(call: OpCall) -> None:
     """[b, n, m] + [b, n, k] @ [b, k, m]."""
-    call.give(with_bias(call, _product(call, "batch1", "batch2")))
+    call.set_output(with_bias(call, _product(call, "batch1", "batch2")))
 
 
 @rule("aten.mv")
-def mv(call: Call) -> None:
+def mv(call: OpCall) -> None:
     """[n, k] @ [k]."""
-    call.give(_product(call, "self", "vec"))
+    call.set_output(_product(call, "self", "vec"))
 
 
 @rule("aten.addmv")
-def addmv(call: Call) -> None:
+def addmv(call: OpCall) -> None:
     """[n] + [n, k] @ [k]."""
-    call.give(with_bias(call, _product(call, "mat", "vec")))
+    call.set_output(with_bias(call, _product(call, "mat", "vec")))
 
 
 @rule("aten.dot", "aten.vdot")
-def dot(call: Call) -> None:
+def dot(call: OpCall) -> None:
     """[k] . [k]."""
     name = "tensor" if "tensor" in call.arguments else "other"
     read(call, "self", call.axes("self")[0], name, call.axes(name)[0])
     count_product(call, call.axes("self")[0].size, "self", name)
-    call.give(())
+    call.set_output(())
 
 
-def _product(call: Call, left: str, right: str) -> list[IntArray]:
+def _product(call: OpCall, left: str, right: str) -> list[IntArray]:
     """Labels of ``left @ right``: leading dims meet, the last of ``left`` meets the first matrix dim of ``right``."""
     a, b = call.axes(left), call.axes(right)
     read(call, left, a[-1], right, b[-2] if len(b) > 1 else b[0])
@@ -102,27 +103,27 @@ def _product(call: Call, left: str, right: str) -> list[IntArray]:
 
 
 @rule("aten.embedding")
-def embedding(call: Call) -> None:
+def embedding(call: OpCall) -> None:
     """Rows looked up by number: the vocabulary is fixed, the embedded dim stays free."""
     rows, features = call.axes("weight")
     call.freeze(rows, "rows are looked up by their number")
-    call.give((*fixed(tuple(call["indices"].shape)), features))
+    call.set_output((*fixed(tuple(call["indices"].shape)), features))
 
 
 @rule("aten._embedding_bag", "aten._embedding_bag_forward_only")
-def embedding_bag(call: Call) -> None:
+def embedding_bag(call: OpCall) -> None:
     """Bags of rows looked up by number, summed, averaged or maximised row by row: the embedded dim stays free."""
     rows, features = call.axes("weight")
     call.freeze(rows, "rows are looked up by their number")
     for out in call.outputs:
         bag = out.dim() == 2 and out.shape[1] == features.size
-        call.give((fixed((out.shape[0],))[0], features) if bag else fixed(tuple(out.shape)), out)
+        call.set_output((fixed((out.shape[0],))[0], features) if bag else fixed(tuple(out.shape)), out)
 
 
 @rule("aten._sparse_mm", "aten._sparse_addmm")
-def sparse_mm(call: Call) -> None:
+def sparse_mm(call: OpCall) -> None:
     """A sparse [n, k] that has no labels @ [k, m]: the columns stay free."""
     dense = call.axes("mat2" if "mat2" in call.arguments else "dense")
     call.freeze(dense[0], "a product with a sparse matrix contracts over it")
     made = (fixed((call.outputs[0].shape[0],))[0], dense[1])
-    call.give(with_bias(call, made) if "mat2" in call.arguments else made)
+    call.set_output(with_bias(call, made) if "mat2" in call.arguments else made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lzero.tracing.label import IntArray
-from lzero.tracing.op_call import Call
+from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules.registry import rule
 
 
@@ -18,19 +18,19 @@ from lzero.tracing.rules.registry import rule
     "aten.cudnn_batch_norm",
     "aten.miopen_batch_norm",
 )
-def batch_norm(call: Call) -> None:
+def batch_norm(call: OpCall) -> None:
     """Each channel (dim 1) belongs with its affine parameters and statistics."""
     axes = call.axes("input")
     channel = _with_parameters(call, axes[1], "weight", "bias", "running_mean", "running_var")
     image, *statistics = call.outputs
-    call.give((axes[0], channel, *axes[2:]), image)
+    call.set_output((axes[0], channel, *axes[2:]), image)
     for out in statistics:
         if tuple(out.shape) == channel.shape:
-            call.give((channel,), out)
+            call.set_output((channel,), out)
 
 
 @rule("aten.native_layer_norm", "aten._fused_rms_norm")
-def layer_norm(call: Call) -> None:
+def layer_norm(call: OpCall) -> None:
     """The normalised dims freeze: every unit enters the statistics of all others."""
     axes = list(call.axes("input"))
     first = len(axes) - len(call["normalized_shape"])
@@ -43,11 +43,11 @@ def layer_norm(call: Call) -> None:
         for name in ("weight", "bias"):
             if isinstance(call.get(name), Tensor):
                 axes[position] = call.unify(axes[position], call.axes(name)[position - first])
-    call.give(axes, call.outputs[0])
+    call.set_output(axes, call.outputs[0])
 
 
 @rule("aten.native_group_norm")
-def group_norm(call: Call) -> None:
+def group_norm(call: OpCall) -> None:
     """Channels that share a group with others freeze; one channel a group acts like an instance norm."""
     axes = call.axes("input")
     channel = _with_parameters(call, axes[1], "weight", "bias")
@@ -57,11 +57,11 @@ def group_norm(call: Call) -> None:
             "GroupNorm normalises over several channels of a group",
             "BatchNorm, or GroupNorm with one channel a group, would leave the channels free",
         )
-    call.give((axes[0], channel, *axes[2:]), call.outputs[0])
+    call.set_output((axes[0], channel, *axes[2:]), call.outputs[0])
 
 
 @rule("aten._weight_norm_interface", "aten._weight_norm")
-def weight_norm(call: Call) -> None:
+def weight_norm(call: OpCall) -> None:
     """A weight ``g v / |v|``: index j of ``dim`` needs g[j] and v[j] alone; the dims under the norm freeze."""
     direction, dim = list(call.axes("v")), call["dim"]
     for position, labels in enumerate(direction):
@@ -73,10 +73,10 @@ def weight_norm(call: Call) -> None:
                 "weight_norm divides by a norm over all its inputs",
                 "remove weight_norm from the layer that reads the units, or gate the units that it makes",
             )
-    call.give(direction, call.outputs[0])
+    call.set_output(direction, call.outputs[0])
 
 
-def _with_parameters(call: Call, channel: IntArray, *names: str) -> IntArray:
+def _with_parameters(call: OpCall, channel: IntArray, *names: str) -> IntArray:
     """``channel`` [C] tied to those of the per-channel arguments ``names`` that the call has."""
     for name in names:
         tensor = call.get(name)

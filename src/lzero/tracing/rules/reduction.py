@@ -5,18 +5,18 @@ from __future__ import annotations
 from torch import Tensor
 
 from lzero.tracing.label import Axes, fixed
-from lzero.tracing.op_call import Call, dims_of
+from lzero.tracing.op_call import OpCall, dims_of
 from lzero.tracing.rules.pointwise import elementwise
 from lzero.tracing.rules.registry import rule
+from lzero.tracing.rules.zeros import with_self
 
 _MIXES = "the op mixes all units of the dim"
 _ADVICE = "a closed unit would still count here; reduce after a layer with weights instead"
 _ALONE = "a closed unit would still count in the normalisation; weigh every unit alone instead (by a sigmoid)"
 
 
+@rule("aten.sum", "aten.mean", zeros=with_self)
 @rule(
-    "aten.sum",
-    "aten.mean",
     "aten.nansum",
     "aten.prod",
     "aten.amax",
@@ -40,7 +40,7 @@ _ALONE = "a closed unit would still count in the normalisation; weigh every unit
     "aten.any",
     "aten.count_nonzero",
 )
-def reduction(call: Call) -> None:
+def reduction(call: OpCall) -> None:
     """Reduced dims freeze; the others keep their labels."""
     if isinstance(call.get("other"), Tensor):
         return elementwise(call)  # max and min of two tensors
@@ -52,7 +52,7 @@ def reduction(call: Call) -> None:
     else:
         call.freeze_dims(axes, reduced, _MIXES, _ADVICE)
     for out in call.outputs:
-        call.give(_remaining(axes, reduced, keep=out.dim() == len(axes)), out)
+        call.set_output(_remaining(axes, reduced, keep=out.dim() == len(axes)), out)
 
 
 def _remaining(axes: Axes, reduced: list[int], *, keep: bool) -> Axes:
@@ -73,23 +73,23 @@ def _remaining(axes: Axes, reduced: list[int], *, keep: bool) -> Axes:
     "aten.argsort",
     "aten.roll",
 )
-def along_dim(call: Call) -> None:
+def along_dim(call: OpCall) -> None:
     """The dim that the op runs along freezes and keeps its size."""
     axes = call.axes("self")
     dims = dims_of(call.get("dim") if "dim" in call.arguments else call.get("dims"), len(axes))
     call.freeze_dims(axes, dims, _MIXES, _ALONE if "softmax" in call.op else _ADVICE)
     for out in call.outputs:
-        call.give(axes, out)
+        call.set_output(axes, out)
 
 
 @rule("aten.topk", "aten.kthvalue")
-def selection(call: Call) -> None:
+def selection(call: OpCall) -> None:
     """The dim that is searched freezes; what is found there is fixed."""
     axes = list(call.axes("self"))
     searched = dims_of(call["dim"], len(axes))
     call.freeze_dims(axes, searched, "the op compares all units of the dim", _ADVICE)
     for out in call.outputs:
         if out.dim() < len(axes):
-            call.give(_remaining(tuple(axes), searched, keep=False), out)
+            call.set_output(_remaining(tuple(axes), searched, keep=False), out)
         else:
-            call.give([fixed((n,))[0] if d in searched else axes[d] for d, n in enumerate(out.shape)], out)
+            call.set_output([fixed((n,))[0] if d in searched else axes[d] for d, n in enumerate(out.shape)], out)

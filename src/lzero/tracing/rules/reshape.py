@@ -9,14 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from lzero.tracing.label import IntArray, fixed
-from lzero.tracing.op_call import Call
+from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules.registry import rule
+from lzero.tracing.rules.zeros import with_self
 
 _LARGEST = 1 << 18  # more labels than this for one merged dim cost more than they can bring
 
 
-@rule("aten.view", "aten.reshape", "aten._unsafe_view", "aten._reshape_alias")
-def reshape(call: Call) -> None:
+@rule("aten.view", "aten.reshape", "aten._unsafe_view", "aten._reshape_alias", zeros=with_self)
+def reshape(call: OpCall) -> None:
     """Elements keep their order: each block of old dims becomes a block of new dims with as many elements."""
     axes, shape = call.axes("self"), tuple(call.outputs[0].shape)
     old = tuple(labels.size for labels in axes)
@@ -31,7 +32,7 @@ def reshape(call: Call) -> None:
             pure &= whole
             for dim, labels in zip(new_dims, made, strict=True):
                 new[dim] = labels
-    call.give(new, view_of="self" if pure else None)
+    call.set_output(new, view_of="self" if pure else None)
 
 
 def blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
@@ -60,7 +61,7 @@ def blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list
     return found
 
 
-def _regroup(call: Call, block: Sequence[IntArray], shape: Sequence[int]) -> tuple[list[IntArray], bool]:
+def _regroup(call: OpCall, block: Sequence[IntArray], shape: Sequence[int]) -> tuple[list[IntArray], bool]:
     """Labels of the dims ``shape`` that a block of dims becomes, and whether they stand for all of the old.
 
     Old dims are cut, and the pieces joined to new dims, at every place where one of either ends:
@@ -96,7 +97,7 @@ def _run(sizes: Sequence[int], total: int) -> list[int]:
     return run
 
 
-def _split(call: Call, flat: IntArray, shape: Sequence[int]) -> list[IntArray]:
+def _split(call: OpCall, flat: IntArray, shape: Sequence[int]) -> list[IntArray]:
     """Labels [n_1] to [n_m] of ``flat`` cut into dims of ``shape``.
 
     Where labels vary along one new dim only, that dim takes them. Otherwise which dim does is decided later.
@@ -118,7 +119,7 @@ def _split(call: Call, flat: IntArray, shape: Sequence[int]) -> list[IntArray]:
     return axes
 
 
-def _merge(call: Call, parts: Sequence[IntArray]) -> tuple[IntArray, bool]:
+def _merge(call: OpCall, parts: Sequence[IntArray]) -> tuple[IntArray, bool]:
     """Labels of dims flattened to one; False where some dims were left out.
 
     Where one dim alone has labels, they repeat over the others. Otherwise which dim takes part is decided later.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lzero.tracing.label import fixed
-from lzero.tracing.op_call import Call
+from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules.registry import rule
 
 _KINDS = (
@@ -33,7 +33,7 @@ _KINDS = (
 
 
 @rule(*(f"aten.{kind.format(n=n)}" for kind in _KINDS for n in (1, 2, 3)))
-def over_space(call: Call) -> None:
+def over_space(call: OpCall) -> None:
     """The last n dims of an n-dimensional op freeze; the others keep their labels."""
     axes = call.axes("self" if "self" in call.arguments else "input")
     found = re.search(r"([123])d", call.op)
@@ -41,11 +41,11 @@ def over_space(call: Call) -> None:
     lead = call.freeze_dims(axes, range(len(axes) - space, len(axes)), "units lie along a spatial dim")[:-space]
     for out in call.outputs:
         if out.dim():
-            call.give((*lead, *fixed(tuple(out.shape[-space:]))), out)
+            call.set_output((*lead, *fixed(tuple(out.shape[-space:]))), out)
 
 
 @rule("aten.constant_pad_nd")
-def pad(call: Call) -> None:
+def pad(call: OpCall) -> None:
     """Padding adds fixed indices to a dim; cropping (a negative pad) freezes it."""
     axes = list(call.axes("self"))
     amounts: Sequence[int] = call["pad"]
@@ -56,13 +56,13 @@ def pad(call: Call) -> None:
             axes[dim] = fixed((call.outputs[0].shape[dim],))[0]
         else:
             axes[dim] = np.pad(axes[dim], (before, after))
-    call.give(axes)
+    call.set_output(axes)
 
 
 @rule("aten.grid_sampler_2d", "aten.grid_sampler_3d", "aten.cudnn_grid_sampler")
-def grid_sampler(call: Call) -> None:
+def grid_sampler(call: OpCall) -> None:
     """Points of an image [B, C, *space] at the places of a grid [B, *out, n]: batch and channels stay free."""
     image, grid = call.axes("input"), call.axes("grid")
     call.freeze_dims(image, range(2, len(image)), "units lie along a spatial dim")
     call.freeze_dims(grid, range(1, len(grid)), "it is used as a place in an image")
-    call.give((call.unify(image[0], grid[0]), image[1], *fixed(tuple(call.outputs[0].shape[2:]))))
+    call.set_output((call.unify(image[0], grid[0]), image[1], *fixed(tuple(call.outputs[0].shape[2:]))))

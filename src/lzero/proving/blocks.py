@@ -1,0 +1,116 @@
+"""The proof of a whole model, block by block: what a part of it can prove costs neither its memory nor its depth."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from lzero.errors import LzeroWarning, StructureError
+from lzero.host.copies import private_copy
+from lzero.host.inputs import ExampleInputs
+from lzero.plan.group import GateGroup
+from lzero.plan.refusal import Refusal
+from lzero.proving.proof import Proof
+from lzero.proving.random_model import RandomModel
+from lzero.proving.scopes import inputs_of, scopes_of
+from lzero.proving.trial import why_not_exact
+from lzero.tracing.tracer import Trace
+
+_JOINT = 2  # patterns for groups that are proved one by one
+_EXAMPLES, _STEPS = 2, 8  # of the inputs of a part: enough to tell a difference
+
+
+class ModelProof:
+    """Which groups of gates of a traced model hold together.
+
+    Three stages, each for what the one before has left:
+
+    1. every group on the smallest part of the model that holds it, alone, on random inputs, in float64 on the CPU:
+       a fault shows where it arises, and not after a hundred layers that shrink it;
+    2. all that are proved so at once, on the whole model with random weights in its own precision: whether the rest
+       of the forward goes on as it did;
+    3. all others, and all together where the second stage fails, on the whole model in float64.
+
+    Args:
+        model: a private copy that nobody needs.
+        example_inputs: what the model was traced with.
+        trace: what its forward said.
+    """
+
+    def __init__(self, model: nn.Module, example_inputs: object, trace: Trace) -> None:
+        self._model, self._inputs, self._trace = model, ExampleInputs.of(example_inputs), trace
+        self._whole: RandomModel | None = None
+
+    def accept(
+        self, groups: Sequence[GateGroup], given: Sequence[GateGroup] = ()
+    ) -> tuple[list[GateGroup], list[Refusal]]:
+        """``given`` and those of ``groups`` that hold together with them, and refusals of the others."""
+        if not groups:
+            return list(given), []
+        proved = self._prove_in_parts(groups, given)
+        if proved and not self._hold_together([*given, *proved]):
+            proved = []
+        names = {group.name for group in proved}
+        left = [group for group in groups if group.name not in names]
+        if not left:
+            return [*given, *proved], []
+        accepted, refusals = Proof(self._precise()).accept(left, [*given, *proved])
+        kept = {group.name for group in accepted}
+        return [*given, *(group for group in groups if group.name in kept)], refusals
+
+    def _prove_in_parts(self, groups: Sequence[GateGroup], given: Sequence[GateGroup]) -> list[GateGroup]:
+        """Those of ``groups`` that hold in the smallest part of the model that has them."""
+        names, proved = {group.name for group in groups}, set[str]()
+        for scope, members in scopes_of(self._model, self._trace, [*given, *groups]).items():
+            wanted = [scope.rename(group) for group in members if group.name in names]
+            others = [scope.rename(group) for group in members if group.name not in names]
+            if not wanted:
+                continue
+            try:
+                part = private_copy(scope.cut_out(self._model)).to("cpu")
+            except StructureError:  # it cannot be copied without what is around it
+                continue
+            trial = _small_trial(part, inputs_of(scope, self._model, self._trace).to(torch.device("cpu")))
+            if trial is not None:
+                accepted, _ = Proof(trial).accept(wanted, others)
+                proved |= {group.name for group in accepted}
+        return [group for group in groups if group.name in proved]
+
+    def _hold_together(self, groups: Sequence[GateGroup]) -> bool:
+        """Whether ``groups``, each proved on a part, hold on the whole model in its own precision."""
+        if self._whole is not None:
+            return self._whole.obstacle is None and why_not_exact(self._whole, groups, patterns=_JOINT) is None
+        own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
+        whole = RandomModel(
+            self._model, self._inputs, dtypes=(torch.float64 if own == {torch.float64} else torch.float32,)
+        )
+        try:
+            return whole.obstacle is None and why_not_exact(whole, groups, patterns=_JOINT) is None
+        finally:
+            whole.release()
+
+    def _precise(self) -> RandomModel:
+        """The whole model in the finest dtype that it runs in."""
+        if self._whole is None:
+            self._whole = RandomModel(self._model, self._inputs)
+            if self._whole.obstacle is None and self._whole.dtype is not torch.float64:
+                warnings.warn(
+                    f"{type(self._model).__name__} does not run in float64: its groups are proved in float32, "
+                    f"to a relative {self._whole.tolerance:.0e}",
+                    LzeroWarning,
+                    stacklevel=4,
+                )
+        return self._whole
+
+
+def _small_trial(part: nn.Module, inputs: ExampleInputs) -> RandomModel | None:
+    """``part`` with random weights, in float64 on as few inputs as it runs on; None where it does not run."""
+    for given in (inputs.fewer(_EXAMPLES, _STEPS), inputs.fewer(_EXAMPLES), inputs):
+        trial = RandomModel(part, given, dtypes=(torch.float64,), given=False, train=False)
+        if trial.obstacle is None:
+            return trial
+        trial.release()
+    return None

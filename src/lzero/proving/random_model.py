@@ -1,0 +1,155 @@
+"""A model whose every float is random, to put gates to the test on: no trained or initial value hides a dependence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lzero.errors import StructureError
+from lzero.host.copies import linked_copy
+from lzero.host.inputs import ExampleInputs
+from lzero.host.mode import freeze, set_mode
+from lzero.host.module_path import ModulePath
+from lzero.host.run import ForwardError, forward
+from lzero.host.state import same_state, state_of
+from lzero.host.tensors import find_tensor, replace_tensors, tensors_in
+from lzero.plan.group import GateGroup
+from lzero.plan.refusal import Reason
+from lzero.proving.compare import TOLERANCES, comparable
+from lzero.proving.patterns import Closure
+from lzero.proving.random_weights import cast, randomise
+from lzero.surgery.shrink import scale_consumers
+
+_LARGER = (1, 8, 8, 64)
+"""Batches to draw in turn, as multiples of the example's."""
+
+PRECISE = (torch.float64, torch.float32)
+
+
+class RandomModel:
+    """``model`` with random weights and, where it takes them, random inputs, in the first dtype that it runs in.
+
+    Args:
+        model: a private copy that nobody needs.
+        inputs: what it runs on.
+        dtypes: to try in turn.
+        seed: of the generator of all draws.
+        given: whether the values of ``inputs`` may be used where random ones fail.
+        train: whether to look what train mode enters.
+
+    Attributes:
+        obstacle: why nothing can be proved on it; None where all is well, and the following are set.
+        inputs: those of the present draw.
+        dense: outputs of the ungated model.
+        dtype, tolerance: what it runs in, and what rounding may do in it.
+        calls: forwards that a comparison needs, one after the other: 2 where one leaves something behind for the next.
+        trains_more: whether train mode enters modules (auxiliary heads) that eval mode does not.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: ExampleInputs,
+        *,
+        dtypes: Sequence[torch.dtype] = PRECISE,
+        seed: int = 0,
+        given: bool = True,
+        train: bool = True,
+    ) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.model, self._examples = model, inputs
+        freeze(model)
+        self._where = ModulePath(model)
+        self.inputs, self.dense = inputs, list[Tensor]()
+        self.dtype, self.tolerance, self.calls, self.trains_more = torch.float64, 0.0, 1, False
+        self._drawn, self._looks_at_training = True, train
+        self.obstacle = self._prepare(dtypes, (True, False)[: 1 + given])
+
+    def release(self) -> None:
+        """Take the hooks off the model."""
+        self._where.remove()
+
+    def forward(self, model: nn.Module, inputs: ExampleInputs | None = None) -> Any:
+        """What ``model``, a copy of this one that may be cut, returns.
+
+        Raises:
+            ForwardError: it fails, with the place.
+        """
+        return forward(model, self.inputs if inputs is None else inputs, self._where)
+
+    @torch.no_grad()
+    def outputs(self, model: nn.Module) -> list[Tensor]:
+        """The tensors that it returns, of as many forwards as a comparison needs.
+
+        Raises:
+            ForwardError: it fails, with the place.
+        """
+        return [tensor.clone() for _ in range(self.calls) for tensor in tensors_in(self.forward(model))]
+
+    @torch.no_grad()
+    def train(self, model: nn.Module) -> None:
+        """One forward of ``model`` in train mode.
+
+        Raises:
+            ForwardError: it fails, with the place.
+        """
+        set_mode(model, training=True)
+        self.forward(model, self.inputs.several(2))
+
+    def gated(self, groups: Sequence[GateGroup], closure: Closure) -> nn.Module:
+        """A copy whose consumers are multiplied by ``closure``; it shares all other parameters."""
+        copied = linked_copy(self.model)
+        names = dict.fromkeys(member.tensor for group in groups for member in group.consumers)
+        own = {find_tensor(copied, name): nn.Parameter(find_tensor(copied, name).clone(), False) for name in names}
+        replace_tensors(copied, own)
+        scale_consumers(copied, groups, closure)
+        return copied
+
+    def redraw(self, draw: int) -> bool:
+        """Draw other weights and inputs, of a larger batch where the model takes one; False where none can be used."""
+        randomise(self.model, self.generator)
+        for inputs in (self._examples.several(_LARGER[draw % len(_LARGER)]), self._examples):
+            self.inputs = inputs.redraw(self.dtype, self.generator if self._drawn else None)
+            try:
+                self.dense = self.outputs(linked_copy(self.model))
+            except ForwardError:
+                continue
+            if comparable(self.dense):
+                return True
+        return False
+
+    def _prepare(self, dtypes: Sequence[torch.dtype], random_inputs: Sequence[bool]) -> Reason | None:
+        """Set dtype, weights and inputs; why nothing can be proved, None where all is well."""
+        problem = "it has no float parameter"
+        for dtype in dtypes:
+            cast(self.model, dtype)
+            self.dtype, self.tolerance = dtype, TOLERANCES[dtype]
+            for self._drawn in random_inputs:
+                randomise(self.model, self.generator)
+                self.inputs = self._examples.redraw(dtype, self.generator if self._drawn else None)
+                trial = linked_copy(self.model)
+                before = state_of(trial)
+                self.calls = 1
+                try:
+                    self.dense = self.outputs(trial)
+                except ForwardError as error:
+                    problem = str(error)
+                    continue
+                self.calls = 1 if same_state(before, state_of(trial)) else 2
+                if comparable(self.dense):
+                    self.trains_more = self._looks_at_training and self._enters_more_in_training()
+                    return None
+                floats = any(tensor.is_floating_point() or tensor.is_complex() for tensor in self.dense)
+                problem = "its outputs are NaN" if floats else "it returns no float tensor"
+        return Reason(f"nothing can be proved: with random weights and inputs, {problem}", "")
+
+    def _enters_more_in_training(self) -> bool:
+        evaluated = set(self._where.entered)
+        try:
+            self.train(linked_copy(self.model))
+        except (ForwardError, StructureError):  # train mode wants other inputs, such as targets
+            return False
+        return not self._where.entered <= evaluated

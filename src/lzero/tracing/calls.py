@@ -1,0 +1,60 @@
+"""What every module of a model was called with in one forward: the inputs of a proof of that module alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lzero.host.inputs import Arguments, ExampleInputs
+from lzero.tracing.size_int import plain
+
+
+class Calls:
+    """The inputs of every module of ``model`` that one forward calls exactly once, kept by hooks until ``remove()``.
+
+    Floats are kept as zeros that take no memory: a proof draws them anew. What counts and chooses (integers, booleans)
+    keeps its values.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._inputs: dict[str, ExampleInputs] = {}
+        self._count = Counter[str]()
+        self._hooks = [
+            module.register_forward_pre_hook(self._entering(path), with_kwargs=True)
+            for path, module in model.named_modules()
+        ]
+
+    def remove(self) -> Mapping[str, ExampleInputs]:
+        """By path, the inputs of the modules that were called once; the hooks are taken off."""
+        for hook in self._hooks:
+            hook.remove()
+        return {path: inputs for path, inputs in self._inputs.items() if self._count[path] == 1}
+
+    def _entering(self, path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self._count[path] += 1
+            if self._count[path] == 1:
+                given = Arguments(tuple(_plain(args)), {name: _plain(value) for name, value in kwargs.items()})
+                self._inputs[path] = ExampleInputs(given).map(_form)
+            else:
+                self._inputs.pop(path, None)
+
+        return hook
+
+
+def _form(tensor: Tensor) -> Tensor:
+    """``tensor`` without its values where they are floats."""
+    if tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_nested:
+        return tensor.new_zeros(()).expand(tensor.shape)
+    return tensor.detach().clone()
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with plain numbers in place of the sizes that a trace follows."""
+    if type(value) in (tuple, list):
+        return type(value)(_plain(item) for item in value)
+    return plain(value)
