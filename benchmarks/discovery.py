@@ -87,10 +87,8 @@ if __name__ == "__main__":
     for name in TRANSFORMERS:
         groups, found = alone(costs, name)
         total += found[0][0]
-        rest = ", ".join(
-            f"{verb} {s:.1f} s, {m:.2f}x" for verb, (s, m) in zip(("attach", "purge"), others, strict=True)
-        )
-        print(f"{name}: {groups} groups, discover {discovery[0]:.1f} s, {discovery[1]:.2f}x, {rest}", flush=True)
+        said = [f"{verb} {seconds:.1f} s, {memory:.2f}x" for verb, (seconds, memory) in zip(VERBS, found, strict=True)]
+        print(f"{name}: {groups} groups, {', '.join(said)}", flush=True)
     print(f"discover together {total:.1f} s")
     for width in (4, 16, 64):
         row = ", ".join(f"{depth} layers {seconds:.1f} s" for depth, _, seconds in alone(seconds_by_depth, width))

@@ -22,10 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lzero.errors import StructureError
-from lzero.gates.bernoulli import AR, ARM, StraightThrough
-from lzero.gates.estimator import Estimator
-from lzero.gates.hard_concrete import HardConcrete
-from lzero.gates.log_normal import LogNormal
+from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, StraightThrough
 from lzero.recorder import Recorder, replacing
 
 HERE = Path(__file__).parent

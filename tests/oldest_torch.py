@@ -22,7 +22,7 @@ CACHE = "LZERO_OLDEST_CACHE"
 SUITE = [
     *(f"tests/{room}" for room in ("plan", "gates", "surgery", "tracing", "proving", "cost", "solver")),
     "tests/test_purge.py",
-    "tests/test_purge_verification.py",
+    "tests/test_verify.py",
     "tests/test_reload.py",
     "tests/test_private_torch.py",
 ]

@@ -25,6 +25,11 @@ def plan_of(model, groups, positions, inputs):
     return Plan(tuple(groups), (), shapes, positions, example_inputs=inputs)
 
 
+def sized(sizes):
+    """A plan of groups of these sizes, by name, that live on no tensor."""
+    return Plan(tuple(GateGroup(name, size, "unit", ()) for name, size in sizes.items()), (), {}, {})
+
+
 def units(name, size, produced, coupled, consumed):
     """A unit group; ``consumed`` maps a tensor to its index on dim 1."""
     members = [Member(tensor, 0, column(size), "producer") for tensor in produced]

@@ -55,8 +55,9 @@ def test_a_training_that_did_not_get_there_is_told_with_both_densities(steps, re
 def test_what_was_asked_is_read_from_the_state_alone():
     gates = trained(3, target=0.4)
     assert asked_of(gates) == (Constraint(0.4),)
-    gates.restored = {"asked": gates.ledger["asked"].clone()}
-    gates.ledger.clear()
-    assert asked_of(gates) == (Constraint(0.4),)
-    gates.restored = None
+    saved = dict(gates.ledger)
+    gates.ledger.begin()
+    gates.ledger.bring(saved)
+    assert not gates.ledger and asked_of(gates) == (Constraint(0.4),)
+    gates.ledger.begin()
     assert asked_of(gates) == ()

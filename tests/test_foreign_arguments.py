@@ -73,7 +73,7 @@ CALLS = {
     "LogNormal.low": lambda v: lzero.gates.LogNormal(low=v),
     "ARM.scale": lambda v: lzero.gates.ARM(v),
     "ARM.link": lambda v: lzero.gates.ARM(link=v),
-    "Gates.sizes": lambda v: lzero.Gates(v),
+    "Gates.plan": lambda v: lzero.Gates(v),
     "Gates.score.loss": lambda v: scored(v, lambda: 1.0),
     "Gates.score.closure": lambda v: scored(1.0, v),
     "Gates.fixed": lambda v: gated()[1].fixed(v).__enter__(),

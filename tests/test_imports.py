@@ -28,7 +28,7 @@ LAYERS = [
     {"constraints"},
     {"settle"},
     {"solver"},
-    {"certificate"},
+    {"certificate", "verify"},
     {"purge", "reload"},
     {"baselines", "integrations", "plots"},
     {"__init__"},

@@ -11,7 +11,7 @@ from torch import nn
 
 import lzero
 from lzero import gates as distributions
-from lzero.baselines.magnitude import Magnitude
+from lzero.baselines import Magnitude
 from lzero.errors import LzeroError
 from lzero.solver import Elbo
 
@@ -95,11 +95,12 @@ class World:
         self.plan.save(folder / "plan")
 
     def state(self):
+        gates = self.gates
         return (
             *(snapshot(model) for model in (self.plain, self.model, self.masked)),
             (random.getstate(), str(np.random.get_state())),
-            (list(self.recorder), {name: t.clone() for name, t in self.gates.ledger.items()}, self.gates.holder),
-            (self.gates.log_alpha.grad.clone(), self.gates.held, self.gates._fixed, sorted(self.folder.iterdir())),
+            (list(self.recorder), {name: t.clone() for name, t in gates.ledger.items()}, gates.ledger._holder),
+            (gates.log_alpha.grad.clone(), gates.held, gates.drawing.fixed, sorted(self.folder.iterdir())),
             self.arm.log_alpha.detach().clone(),
             self.arm.log_alpha.grad,
         )

@@ -1,6 +1,9 @@
 """The contract of the design: these names, with these parameters."""
 
+import importlib
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -47,14 +50,30 @@ def test_all_names_exist_are_documented_and_sorted():
     assert lzero.__version__
 
 
-@pytest.mark.parametrize("seam", [lzero.Solver, lzero.Penalty])
-def test_both_seams_have_the_same_methods(seam):
+@pytest.mark.parametrize("trainer", [lzero.Solver, lzero.Penalty])
+def test_both_trainers_have_the_same_methods(trainer):
     for method in ("step", "metrics"):
-        assert callable(getattr(seam, method))
+        assert callable(getattr(trainer, method))
     for value in ("steps", "skipped"):
-        assert isinstance(getattr(seam, value), property)
+        assert isinstance(getattr(trainer, value), property)
     assert isinstance(lzero.Solver.multipliers, property)
-    assert not hasattr(seam, "state_dict")  # the model's has it all
+    assert not hasattr(trainer, "state_dict")  # the model's has it all
+
+
+@pytest.mark.parametrize("room", ["gates", "baselines", "solver"])
+def test_every_room_exports_documented_names_by_one_path(room):
+    module = importlib.import_module(f"lzero.{room}")
+    assert module.__all__ == sorted(module.__all__) and inspect.getdoc(module)
+    for name in module.__all__:
+        value = getattr(module, name)
+        assert inspect.getdoc(value), name
+        assert getattr(value, "__module__", f"lzero.{room}").startswith(("lzero.", "typing")), name
+
+
+def test_importing_lzero_loads_no_baseline():
+    code = "import sys, lzero; print([name for name in sys.modules if name.startswith('lzero.baselines')])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 def test_there_are_few_public_names_and_no_more():

@@ -63,10 +63,10 @@ def test_the_users_model_stays_as_it_was(name, training):
     model.train(training)
     solver_of(gates)
     before = snapshot(model)
-    held = gates._draw
+    held = gates.drawing.last
     purge(model)
     same(before, snapshot(model))
-    assert gates._draw is held
+    assert gates.drawing.last is held
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -161,7 +161,7 @@ def test_purging_twice_gives_the_same_and_purging_goes_on_with_training():
 def test_what_has_no_gates_is_refused():
     model, _, _ = gated(mlp)
     for plain in (nn.Linear(2, 2), purge(model).model):
-        with pytest.raises(StructureError, match=r"no gates to purge; call lzero\.attach_gates\(model, inputs\)"):
+        with pytest.raises(StructureError, match=r"no gates attached; call lzero\.attach_gates\(model, inputs\)"):
             purge(plain)
 
 
@@ -193,7 +193,7 @@ def test_weight_gates_become_zeros():
 def test_a_penalized_model_ships_the_gates_that_are_open():
     model, gates, x = gated(lenet)
     solver_of(gates)
-    penalty = lzero.Penalty(gates, 0.1, fresh=True)  # the last seam built decides
+    penalty = lzero.Penalty(gates, 0.1, fresh=True)  # the last trainer built decides
     model(x).sum().backward()
     penalty.step()
     result = purge(model)

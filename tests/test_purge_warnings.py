@@ -125,11 +125,11 @@ def test_a_short_hold_says_how_far_it_was():
 
 
 def test_a_pruned_model_is_judged_as_others():
-    from lzero.baselines.magnitude import Magnitude
+    from lzero.baselines import Magnitude
 
     problem = Problem(wide, estimator=Mask())
-    seam = Magnitude(problem.gates, 0.3, model=problem.model, total_steps=40, every=5)
-    problem.train(seam, 40)
+    trainer = Magnitude(problem.gates, 0.3, model=problem.model, total_steps=40, every=5)
+    problem.train(trainer, 40)
     result, texts = purged(problem.model)
     assert texts == () and 0 <= 0.3 - result.certificate.deployed["params"] < 0.06
 

@@ -9,7 +9,7 @@ from plans import CASES, Truth, mlp
 from lzero.attach import attach_gates
 from lzero.constraints import Budgets, Constraint
 from lzero.errors import BudgetError
-from lzero.settle import breaking, settle
+from lzero.settle import breaking, fill, settle
 
 GATED = {}
 
@@ -191,6 +191,34 @@ def test_other_targets_than_those_of_the_budgets_may_be_given():
     budgets, targets = one_budget(1.0, gates), torch.tensor([0.5], dtype=torch.float64)
     assert torch.equal(settle(gates, budgets, targets).open, settle(gates, one_budget(0.5, gates)).open)
     assert settle(gates, budgets).open.all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(situations(single=False), st.randoms(use_true_random=False))
+def test_any_order_is_filled_as_by_hand_and_nothing_is_read_of_the_gates_but_who_owns_whom(situation, random):
+    gates, budgets = situation
+    order = list(range(len(gates)))
+    random.shuffle(order)
+    priority = torch.empty(len(order), dtype=torch.float64)
+    priority[torch.tensor(order)] = torch.linspace(1, 0, len(order), dtype=torch.float64)
+    log_alpha = gates.log_alpha.detach().clone()
+    gates.log_alpha.data.fill_(float("nan"))
+    try:
+        found = fill(priority, budgets, gates.masks)
+        open_ = gates.masks.with_floor(torch.zeros(len(order), dtype=torch.bool), priority)
+    except BudgetError:
+        return
+    finally:
+        gates.log_alpha.data.copy_(log_alpha)
+    owners = gates.owners.tolist()
+    place = {gate: position for position, gate in enumerate(order)}
+    rank = {gate: max(place[gate], place.get(owners[gate], 0)) for gate in order}
+    for gate in sorted(order, key=lambda g: (rank[g], owners[g] >= 0)):
+        more = open_.clone()
+        more[gate] = True
+        if (owners[gate] < 0 or open_[owners[gate]]) and met(budgets, more):
+            open_ = more
+    assert torch.equal(found, gates.alive(open_))
 
 
 @settings(max_examples=60, deadline=None)

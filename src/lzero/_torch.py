@@ -7,8 +7,9 @@ give another model than the one that was asked for.
 
 ``_parameters``, ``_buffers`` and ``_modules`` of ``nn.Module`` are protected, but half of all code that changes
 modules reads them: they are used as they are, where the tables themselves are meant. So are ``_apply`` and
-``_load_from_state_dict`` where Gates overrides them, since only a method of that name is called. Names of ops
-(``aten._softmax``) are data of the rules in ``lzero.tracing.rules``: an unknown one freezes what it touches.
+``_load_from_state_dict`` where FlatBuffer, the base of Gates, overrides them, since only a method of that name is
+called. Names of ops (``aten._softmax``) are data of the rules in ``lzero.tracing.rules``: an unknown one freezes what
+it touches.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ from lzero.plan.plan import Plan
 from lzero.proving.gated_forward import check_unnoticed
 from lzero.proving.per_example import check_products, check_readers
 from lzero.surgery.attached import gated_leaves
-from lzero.surgery.positions import gate_maps, owners_of
 from lzero.surgery.register import register
 from lzero.surgery.rehearsal import check_purgeable
 from lzero.surgery.remove import without_gates
@@ -87,27 +86,23 @@ def attach_gates(
     estimator = estimator or HardConcrete()
     start = _initial_log_alpha(plan, estimator, open_probability)
 
-    groups = sorted(plan.groups, key=lambda group: group.kind == "input")  # owners come before what they own
-    gates = Gates({group.name: group.size for group in groups}, owners_of(groups), estimator, per_example)
+    inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.detach().clone())  # the batch may be reused
+    gates = Gates(replace(plan, example_inputs=inputs), estimator, per_example, rescale)
     with torch.no_grad():
         for name, value in start.items():
             gates[name].view(len(value), -1).copy_(torch.tensor(value)[:, None])
-    gates.plan = plan
     device, dtype = _placement(model)
     gates.to(device=device, dtype=dtype)
     gates.train(model.training)
-    gates.rescaled = rescale
-    maps = gate_maps(model, groups, gates)
+    maps = gates.plan.maps()
     if per_example:
-        check_readers(model, groups)
+        check_readers(model, plan.flat_groups)
     twin, twin_gates = private_copy(model), copy.deepcopy(gates)
     register(twin, maps, twin_gates, rescale=False)
     check_purgeable(twin, model, without_gates)
     check_unnoticed(twin, twin_gates, model, plan)
     if per_example:
         check_products(twin, twin_gates, plan)
-    inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.detach().clone())  # the batch may be reused
-    gates.plan = replace(plan, example_inputs=inputs)
     register(model, maps, gates, rescale=rescale)
     return gates
 

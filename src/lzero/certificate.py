@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from torch import Tensor
-
-from lzero.constraints import Budgets, Constraint, from_tensor
+from lzero.constraints import KIND, Budgets, Constraint, from_tensor
 from lzero.cost import Cost
 from lzero.gates.gates import Gates
 from lzero.settle import Settled
 
-_FAR = 0.25  # of what was asked, before settling
-_STRONG = 30.0  # a multiplier that high says that gates do not follow it
+_RELATIVE_MISS = 0.25  # of what was asked, before settling
+_STRONG_MULTIPLIER = 30.0  # a multiplier that high says that gates do not follow it
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def certify(
     for names, cost in parts:
         for column, p in zip(columns, sets, strict=True):
             column.update(zip(names, cost.fraction(p).tolist(), strict=True))
-    before = state_of(gates).get("settled")
+    before = gates.ledger.latest.get("settled")
     if gates.held is not None and before is not None and budgets is not None and len(before) == len(budgets.names) + 2:
         columns[1].update(zip(budgets.names, before.tolist(), strict=False))
     doubts = _doubts(gates, budgets, requested, columns, settled.moved) if asked or budgets is not None else []
@@ -103,24 +101,19 @@ def certify(
     )
 
 
-def state_of(gates: Gates) -> Mapping[str, Tensor]:
-    """What the seam of ``gates`` has left: what a state dict brought last, or what the training has written."""
-    return gates.ledger if gates.restored is None else gates.restored
-
-
 def asked_of(gates: Gates) -> tuple[Constraint, ...]:
     """The budgets that ``gates`` have been trained for, also by a Solver of another process; empty without one."""
-    asked = state_of(gates).get("asked")
+    asked = gates.ledger.latest.get("asked")
     return () if asked is None else from_tensor(asked)["constraints"]
 
 
 def _doubts(
     gates: Gates, budgets: Budgets | None, requested: Mapping[str, float], columns: list[dict[str, float]], moved: int
 ) -> list[str]:
-    state = state_of(gates)
+    state = gates.ledger.latest
     asked = state.get("asked")
     found: Mapping[str, Any] = {} if asked is None else from_tensor(asked)
-    kind, steps = found.get("seam", "Solver"), int(state["steps"][0]) if "steps" in state else 0
+    kind, steps = found.get(KIND, "Solver"), int(state["steps"][0]) if "steps" in state else 0
     if budgets is None:
         (name,) = columns[2]
         ships = f"no budget was given, and whatever is open is shipped: {columns[2][name]:.2%} of the parameters"
@@ -129,7 +122,7 @@ def _doubts(
     far = [
         f"{name}: {requested[name]:.2%} asked, {columns[1][name]:.2%} before settling"
         for name in requested
-        if abs(columns[1][name] - requested[name]) > _FAR * requested[name]
+        if abs(columns[1][name] - requested[name]) > _RELATIVE_MISS * requested[name]
         if (moved or columns[2][name] > requested[name]) and not _slack(name, requested, columns)
     ]
     reasons = []
@@ -144,7 +137,7 @@ def _doubts(
             f"training ended after {steps} steps, before the target had come down (which takes {length}): pass the "
             "number of optimizer steps of the training as total_steps"
         )
-    if any(abs(value) > _STRONG for value in multipliers):
+    if any(abs(value) > _STRONG_MULTIPLIER for value in multipliers):
         reasons.append(
             f"the multiplier has risen to {max(map(abs, multipliers)):.0f}, so that gates do not follow it: train "
             "longer, or raise gate_lr"

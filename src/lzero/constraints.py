@@ -16,6 +16,9 @@ from lzero.cost import MEASURES, Cost, Measure, check_paths, layers
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
 
+KIND = "seam"
+"""The entry of a saved description that names the class which trains the gates: a word of every file that was saved."""
+
 
 @dataclass(frozen=True)
 class Constraint:
@@ -121,10 +124,10 @@ class Budgets:
         return bool((self.cost.fraction(open_) <= (self.targets if targets is None else targets)).all())
 
 
-def asked_for(
+def as_constraints(
     who: str, target_density: float | None, measure: Measure, constraints: Sequence[Constraint] | None
 ) -> tuple[Constraint, ...]:
-    """The constraints that a seam called ``who`` was given, ``target_density`` being the shorthand for a single one.
+    """The constraints that ``who`` was given, ``target_density`` being the shorthand for a single one.
 
     Raises:
         BudgetError: both or neither were given, or what was given is no sequence of constraints.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from lzero.surgery.attached import gated_leaves, require_gates
+from lzero.surgery.attached import gated_leaves, gates_on, require_gates, ungated
 
 
 def expected_l2(model: nn.Module) -> Tensor:
@@ -43,11 +41,11 @@ def expected_l2(model: nn.Module) -> Tensor:
     seen: set[int] = set()
     for module in model.modules():
         for leaf in gated_leaves(module):
-            steps: Any = module.parametrizations[leaf]  # type: ignore[index]
-            if id(steps.original) not in seen:
-                seen.add(id(steps.original))
-                square = steps.original**2
-                for gate in steps:
+            weight = ungated(module, leaf)
+            if id(weight) not in seen:
+                seen.add(id(weight))
+                square = weight**2
+                for gate in gates_on(module, leaf):
                     square = square * gate.factor(probability, square)
                 total = total + square.sum().to(total)
     for parameter in model.parameters():

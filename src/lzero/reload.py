@@ -14,6 +14,7 @@ from lzero.errors import StructureError
 from lzero.host.memory_format import like_format
 from lzero.host.snapshot import Snapshot
 from lzero.host.tensors import find_tensor, tensors_of
+from lzero.plan.paths import join
 from lzero.surgery.attached import gated_leaves
 from lzero.surgery.config_numbers import Number, saved_numbers, set_numbers
 from lzero.surgery.layer_sizes import correct_sizes
@@ -96,7 +97,7 @@ def _undone_by_errors(model: nn.Module) -> Iterator[None]:
 
 def _selected(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, nn.Linear]:
     """Name of the saved column selection -> the plain Linear that it belongs to."""
-    linears = {_join(path, _COLUMNS): module for path, module in model.named_modules() if type(module) is nn.Linear}
+    linears = {join(path, _COLUMNS): module for path, module in model.named_modules() if type(module) is nn.Linear}
     return {name: linear for name, linear in linears.items() if name in state}
 
 
@@ -188,7 +189,7 @@ def _take(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     for path, module in model.named_modules():
         for table in (module._parameters, module._buffers):
             for leaf, old in table.items():
-                name = _join(path, leaf)
+                name = join(path, leaf)
                 if old is None or name not in state:
                     continue
                 if old not in replaced:
@@ -202,7 +203,3 @@ def _placed(saved: Tensor, old: Tensor) -> Tensor:
     if old.is_contiguous():
         value = value.contiguous()
     return nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value
-
-
-def _join(path: str, leaf: str) -> str:
-    return f"{path}.{leaf}" if path else leaf

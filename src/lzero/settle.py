@@ -1,4 +1,4 @@
-"""From probabilities to a deployed set that meets every budget, with less than one unit to spare."""
+"""From an order of the gates to a deployed set that meets every budget, with less than one unit to spare."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from lzero.constraints import Budgets
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
+from lzero.gates.masks import Masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,18 +34,12 @@ class Settled:
         """Let ``gates`` hold this set from now on, and keep in their ledger what the certificate will say of it."""
         found = [*budgets.cost.fraction(self.trained).tolist(), self.threshold, float(self.moved)]
         gates.hold(self.open)
-        state = gates.ledger if gates.restored is None else gates.restored  # what was loaded waits for its seam
-        state["settled"] = torch.tensor(found, dtype=torch.float64)
+        gates.ledger.note(settled=torch.tensor(found, dtype=torch.float64))
 
 
 @torch.no_grad()
 def settle(gates: Gates, budgets: Budgets | None, targets: Tensor | None = None) -> Settled:
-    """The largest deployed set that meets every budget, likeliest gates first.
-
-    Gates are opened in the order of P(z != 0), each one that still fits, starting from one gate a group. What results
-    satisfies every budget, and no closed gate could be opened alone without breaking one: a single budget is met with
-    less than one unit to spare. Opening only ever raises a cost and the price of the next gate, so that a gate
-    refused once is refused for good, and runs of gates are accepted by bisection.
+    """The largest deployed set that meets every budget, likeliest gates first: :func:`fill` by P(z != 0).
 
     Args:
         gates: attached gates.
@@ -57,28 +52,54 @@ def settle(gates: Gates, budgets: Budgets | None, targets: Tensor | None = None)
     trained = gates.open_mask()
     if budgets is None:
         return Settled(trained, 0.5, 0, trained)
-    targets = budgets.targets if targets is None else targets
     probability = gates.probability()
-    open_ = gates.floor()
+    open_ = fill(probability, budgets, gates.masks, targets)
+    moved = int((open_ != trained).sum())
+    closed = _with_owner(probability, gates.masks)[~open_]
+    threshold = 0.5 if moved == 0 else float(closed.max()) if len(closed) else 0.0
+    return Settled(open_, threshold, moved, trained)
+
+
+def fill(priority: Tensor, budgets: Budgets, masks: Masks, targets: Tensor | None = None) -> Tensor:
+    """The largest deployable set that meets every budget, by order of priority: bool [G].
+
+    Gates are opened in that order, each one that still fits, starting from the first gate of every group. What results
+    satisfies every budget, and no closed gate could be opened alone without breaking one: a single budget is met with
+    less than one unit to spare. Opening only ever raises a cost and the price of the next gate, so that a gate
+    refused once is refused for good, and runs of gates are accepted by bisection.
+
+    Args:
+        priority: [G], in [0, 1], the highest first; a gate comes no earlier than the one that owns it.
+        budgets: what to meet.
+        masks: which sets can be deployed.
+        targets: other targets than those of ``budgets``, [K].
+
+    Raises:
+        BudgetError: one gate a group already costs more than a budget allows.
+    """
+    targets = budgets.targets if targets is None else targets
+    open_ = masks.with_floor(torch.zeros_like(priority, dtype=torch.bool), priority.double())
     if not budgets.met(open_, targets):
         raise BudgetError("settle: one unit of every layer already exceeds a budget; give the Solver a larger target")
-    owned = gates.owners >= 0
-    rank = probability
-    if gates.owned:
-        rank = torch.where(owned, torch.minimum(probability, probability[gates.owners.clamp_min(0)]), probability)
-    order = torch.argsort(owned.int(), stable=True)
+    rank, order = _with_owner(priority, masks), torch.arange(len(priority), device=priority.device)
+    if masks.owners is not None:
+        order = torch.argsort((masks.owners >= 0).int(), stable=True)
     order = order[torch.argsort(rank[order], descending=True, stable=True)]  # owners first among equals
     order = order[~open_[order]]
     while len(order):
-        order = order[~_hopeless(gates, budgets, targets, open_, order)[order]]
+        order = order[~_hopeless(masks, budgets, targets, open_, order)[order]]
         length = _longest_run(budgets, targets, open_, order)
         open_[order[:length]] = True
         order = order[max(length, 1) :]
-    open_ = gates.alive(open_)  # a feature of a closed channel is closed too
-    moved = int((open_ != trained).sum())
-    closed = rank[~open_]
-    threshold = 0.5 if moved == 0 else float(closed.max()) if len(closed) else 0.0
-    return Settled(open_, threshold, moved, trained)
+    return masks.alive(open_)  # a feature of a closed channel is closed too
+
+
+def _with_owner(priority: Tensor, masks: Masks) -> Tensor:
+    """``priority`` [G], of an owned gate no higher than its owner's."""
+    owners = masks.owners
+    if owners is None:
+        return priority
+    return torch.where(owners >= 0, torch.minimum(priority, priority[owners.clamp_min(0)]), priority)
 
 
 def breaking(budgets: Budgets, open_: Tensor, targets: Tensor | None = None) -> Tensor:
@@ -92,15 +113,15 @@ def breaking(budgets: Budgets, open_: Tensor, targets: Tensor | None = None) -> 
     return out
 
 
-def _hopeless(gates: Gates, budgets: Budgets, targets: Tensor, open_: Tensor, order: Tensor) -> Tensor:
+def _hopeless(masks: Masks, budgets: Budgets, targets: Tensor, open_: Tensor, order: Tensor) -> Tensor:
     """bool [G]: gates that break a budget when opened alone, or whose owner stays closed for good."""
     out = breaking(budgets, open_, targets)
-    if not gates.owned:
+    if masks.owners is None:
         return out
     waiting = torch.zeros_like(open_)
     waiting[order] = True
     possible = open_ | (waiting & ~out)
-    return out | ((gates.owners >= 0) & ~possible[gates.owners])
+    return out | ((masks.owners >= 0) & ~possible[masks.owners])
 
 
 def _longest_run(budgets: Budgets, targets: Tensor, open_: Tensor, order: Tensor) -> int:

@@ -15,7 +15,7 @@ from lzero.errors import DataError
 from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, Mask, StraightThrough
 from lzero.gates.gates import Gates
 from lzero.solver import Elbo, Penalty, Solver
-from lzero.solver.seam import Seam
+from lzero.solver.gate_trainer import GateTrainer
 from lzero_lab.kinds import expected, fits
 from lzero_lab.recipe import Recipe
 
@@ -29,7 +29,7 @@ ESTIMATORS: Mapping[str, Estimator] = {
 }
 
 
-_SEAMS: Mapping[str, type[Seam]] = {"constrained": Solver, "magnitude": Magnitude, "elbo": Elbo}
+_SEAMS: Mapping[str, type[GateTrainer]] = {"constrained": Solver, "magnitude": Magnitude, "elbo": Elbo}
 _OF_THE_RECIPE = {"gates", "target_density", "measure", "constraints", "model", "examples", "gate_lr", "finetune"}
 _NO_PLAIN_VALUES = {"optimizer", "process_group", "fresh", "return"}
 
@@ -70,7 +70,7 @@ def attach(recipe: Recipe, model: nn.Module, example: Tensor) -> Gates:
     )
 
 
-def seam(recipe: Recipe, model: nn.Module, gates: Gates, steps: int, examples: int) -> Seam:
+def seam(recipe: Recipe, model: nn.Module, gates: Gates, steps: int, examples: int) -> GateTrainer:
     """The solver or baseline of ``recipe``, for a training of so many ``steps`` on so many ``examples``."""
     options = dict(recipe.solver)
     rates: dict[str, Any] = {"total_steps": steps, "gate_lr": recipe.gate_lr}

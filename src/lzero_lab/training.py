@@ -23,8 +23,8 @@ from lzero.gates.gates import Gates
 from lzero.purge import PurgeResult, purge
 from lzero.recorder import Recorder
 from lzero.settle import settle
+from lzero.solver.gate_trainer import GateTrainer
 from lzero.solver.schedule import FINETUNE
-from lzero.solver.seam import Seam
 from lzero_lab import methods, models
 from lzero_lab.augment import crop_and_flip
 from lzero_lab.average import Average
@@ -63,7 +63,7 @@ class Training:
         self.steps_per_epoch = -(-len(data.train_x) // recipe.batch_size)
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         self.gates: Gates | None = None
-        self.seam: Seam | None = None
+        self.seam: GateTrainer | None = None
         if recipe.method not in ("dense", "same_size"):
             self.gates = methods.attach(recipe, self.model, data.train_x[:2])
             self.seam = methods.seam(recipe, self.model, self.gates, self.steps, len(data.train_x))

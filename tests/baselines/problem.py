@@ -5,7 +5,7 @@ from plans import mlp
 from torch.nn import functional as F
 
 import lzero
-from lzero.baselines.magnitude import Magnitude
+from lzero.baselines import Magnitude
 from lzero.gates import Mask
 
 
@@ -20,17 +20,17 @@ class Problem:
         self.y = torch.randn(self.model(self.x).shape)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-2, weight_decay=0.1)
 
-    def seam(self, density=None, **options):
+    def trainer(self, density=None, **options):
         return Magnitude(self.gates, density, model=self.model, **({"total_steps": 10} | options))
 
     def backward(self):
         self.optimizer.zero_grad()
         F.mse_loss(self.model(self.x), self.y).backward()
 
-    def train(self, seam, steps):
+    def train(self, trainer, steps):
         for _ in range(steps):
             self.backward()
-            seam.step()
+            trainer.step()
             self.optimizer.step()
 
     def state(self):
@@ -38,8 +38,8 @@ class Problem:
 
 
 def at_once(problem, density=None, **options):
-    """The seam of ``problem`` after a single update, before any optimizer step."""
-    seam = problem.seam(density, schedule="one-shot", begin=0.0, **options)
+    """The trainer of ``problem`` after a single update, before any optimizer step."""
+    trainer = problem.trainer(density, schedule="one-shot", begin=0.0, **options)
     problem.backward()
-    seam.step()
-    return seam
+    trainer.step()
+    return trainer

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lzero.baselines.bisection import bisect_coefficient
+from lzero.baselines import bisect_coefficient
 from lzero.errors import BudgetError, NonFiniteError
 
 
@@ -176,12 +176,12 @@ def test_one_training_is_enough_to_have_a_result():
     [
         ({"target": 0.0}, r"expected a target density in \(0, 1\]"),
         ({"target": math.nan}, "found nan"),
-        ({"method": "secant"}, "expected a method of bisect, brentq, ridder, toms748, found 'secant'"),
-        ({"low": 0.0}, "expected 0 < low < high, found low 0.0"),
+        ({"method": "secant"}, "method: expected one of 'bisect', 'brentq', 'ridder', 'toms748', found 'secant'"),
+        ({"low": 0.0}, "low: expected a finite coefficient > 0, found 0.0"),
         ({"low": 2.0, "high": 1.0}, "found low 2.0 and high 1.0"),
-        ({"high": math.inf}, "high inf"),
+        ({"high": math.inf}, "high: expected a finite coefficient > 0, found inf"),
         ({"tolerance": 0.0}, r"expected a tolerance in \(0, 1\)"),
-        ({"max_trainings": 0}, "expected at least one training, found max_trainings=0"),
+        ({"max_trainings": 0}, "expected at least one training, found 0"),
     ],
 )
 def test_a_search_that_cannot_be_done_is_refused_before_any_training(arguments, message):

@@ -8,7 +8,7 @@ from plans import lenet, mlp, same, snapshot
 from torch import nn
 
 import lzero
-from lzero.baselines.dense import same_size
+from lzero.baselines import same_size
 from lzero.cost import Cost
 from lzero.errors import BudgetError, StructureError
 from lzero.gates import Mask

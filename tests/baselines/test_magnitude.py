@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lzero
-from lzero.baselines.magnitude import Magnitude
+from lzero.baselines import Magnitude
 from lzero.constraints import Budgets, Constraint
 from lzero.errors import BudgetError
 from lzero.gates import Mask
@@ -47,8 +47,8 @@ def test_the_best_gates_that_fit_are_open_and_no_other_fits(case, each_layer, de
     problem = Problem(CASES[case])
     gates = problem.gates
     constraint = Constraint(density, each_layer=each_layer)
-    seam = at_once(problem, constraints=[constraint])
-    scores = seam.scores().numpy()
+    trainer = at_once(problem, constraints=[constraint])
+    scores = trainer.scores().numpy()
     floor = np.zeros(len(gates), bool)
     for where in gates.slices.values():
         floor[where.start + scores[where].argmax()] = True
@@ -65,8 +65,8 @@ def test_the_best_gates_that_fit_are_open_and_no_other_fits(case, each_layer, de
 def test_no_set_of_the_same_order_is_larger():
     """Against all masks: none that keeps the order of the scores costs more and fits."""
     problem = Problem(lambda: mlp(input_gates=False))
-    seam = at_once(problem, 0.6)
-    scores, truth = seam.scores().numpy(), Truth.of(problem.gates.plan, problem.gates)
+    trainer = at_once(problem, 0.6)
+    scores, truth = trainer.scores().numpy(), Truth.of(problem.gates.plan, problem.gates)
     shipped = truth.count(problem.gates.open_mask().numpy()[None])[0]
     full = truth.count(np.ones((1, len(scores)), bool))[0]
     for mask in all_masks(len(scores)):
@@ -76,7 +76,7 @@ def test_no_set_of_the_same_order_is_larger():
             assert truth.count(mask[None])[0] <= shipped
 
 
-@pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")  # a budget of another seam
+@pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")  # a budget of another trainer
 @settings(max_examples=40, deadline=None)
 @given(
     case=st.sampled_from(sorted(CASES)),
@@ -87,14 +87,14 @@ def test_no_set_of_the_same_order_is_larger():
 def test_what_is_masked_is_what_settling_and_purging_ship(case, density, criterion, seed):
     problem = Problem(CASES[case], seed=seed)
     try:
-        seam = at_once(problem, density, criterion=criterion, seed=seed)
+        trainer = at_once(problem, density, criterion=criterion, seed=seed)
     except BudgetError:
         return
     gates = problem.gates
-    settled = settle(gates, seam.budgets)
+    settled = settle(gates, trainer.budgets)
     assert torch.equal(settled.open, gates.open_mask())
     assert (settled.moved, settled.threshold) == (0, 0.5)
-    cost = seam.budgets.cost
+    cost = trainer.budgets.cost
     assert float(cost.fraction(settled.open)) <= density
     price = float(cost.gradient(settled.open, 0).max() / cost.total)
     assert settled.open.all() or density - float(cost.fraction(settled.open)) < price + 1e-12
@@ -114,13 +114,13 @@ def test_several_budgets_hold_at_once():
 def test_seven_steps_and_seven_more_are_fourteen(criterion):
     def build():
         problem = Problem(lenet)
-        return problem, problem.seam(0.6, total_steps=14, end=0.8, every=3, criterion=criterion, seed=5)
+        return problem, problem.trainer(0.6, total_steps=14, end=0.8, every=3, criterion=criterion, seed=5)
 
-    whole, seam = build()
-    whole.train(seam, 7)
+    whole, trainer = build()
+    whole.train(trainer, 7)
     file = io.BytesIO()
     torch.save([whole.model.state_dict(), whole.optimizer.state_dict()], file)
-    whole.train(seam, 7)
+    whole.train(trainer, 7)
     file.seek(0)
     saved = torch.load(file, weights_only=True)
     resumed, second = build()
@@ -130,16 +130,16 @@ def test_seven_steps_and_seven_more_are_fourteen(criterion):
     resumed.train(second, 7)
     one, two = whole.state(), resumed.state()
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert one.keys() == two.keys() and seam.metrics() == second.metrics() and second.steps == 14
+    assert one.keys() == two.keys() and trainer.metrics() == second.metrics() and second.steps == 14
 
 
 def test_many_weights_keep_distinct_ranks():
     model = nn.Sequential(nn.Linear(1000, 500), nn.ReLU(), nn.Linear(500, 10))
     x = torch.randn(2, 1000)
     gates = lzero.attach_gates(model, x, granularity="weight", estimator=Mask())
-    seam = Magnitude(gates, 0.1, model=model, total_steps=10, schedule="one-shot", begin=0.0)
+    trainer = Magnitude(gates, 0.1, model=model, total_steps=10, schedule="one-shot", begin=0.0)
     model(x).sum().backward()
-    seam.step()
+    trainer.step()
     assert len(torch.unique(gates.probability())) == len(gates) == 505_000
     assert int(gates.open_mask().sum()) + 510 == int(505_510 * 0.1)
     weight = torch.cat([model[i].parametrizations.weight.original.flatten() for i in (0, 2)]).abs()
@@ -149,9 +149,9 @@ def test_many_weights_keep_distinct_ranks():
 
 def test_a_budget_of_the_constructor_is_the_one_that_purge_ships():
     problem = Problem(lenet)
-    seam = problem.seam(0.6)
-    assert isinstance(seam.budgets, Budgets) and seam.constraints == (Constraint(0.6),)
-    problem.train(seam, 10)
+    trainer = problem.trainer(0.6)
+    assert isinstance(trainer.budgets, Budgets) and trainer.constraints == (Constraint(0.6),)
+    problem.train(trainer, 10)
     certificate = lzero.purge(problem.model).certificate
     assert certificate.requested == {"params": 0.6} and certificate.deployed == certificate.trained
     assert not certificate.warnings
@@ -167,13 +167,13 @@ def test_magnitude_beats_random_on_digits(granularity):
         model = nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 10))
         gates = lzero.attach_gates(model, x[:2], granularity=granularity, estimator=Mask())
         steps = 25 * len(torch.arange(len(x)).split(128))
-        seam = Magnitude(gates, 0.1, model=model, total_steps=steps, criterion=criterion, every=20)
+        trainer = Magnitude(gates, 0.1, model=model, total_steps=steps, criterion=criterion, every=20)
         optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-        while seam.steps < steps:
+        while trainer.steps < steps:
             for batch in torch.randperm(len(x)).split(128):
                 optimizer.zero_grad()
                 F.cross_entropy(model(x[batch]), y[batch]).backward()
-                seam.step()
+                trainer.step()
                 optimizer.step()
         result = lzero.purge(model)
         assert result.certificate.threshold == 0.5 and result.certificate.moved == 0

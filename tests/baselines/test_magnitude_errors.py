@@ -10,7 +10,7 @@ from plans import mlp
 from torch import nn
 
 import lzero
-from lzero.baselines.magnitude import Magnitude
+from lzero.baselines import Magnitude
 from lzero.constraints import Constraint
 from lzero.errors import BudgetError, SolverError
 
@@ -18,16 +18,16 @@ from lzero.errors import BudgetError, SolverError
 @pytest.mark.parametrize("other", [{"measure": "macs"}, {"criterion": "random"}, {"seed": 3}, {"every": 7}], ids=str)
 def test_gates_that_were_pruned_in_another_way_are_refused_and_nothing_changes(other):
     trained, problem = Problem(), Problem()
-    trained.train(trained.seam(0.5, **other), 6)
-    seam, before = problem.seam(0.5), problem.gates.log_alpha.detach().clone()
+    trained.train(trained.trainer(0.5, **other), 6)
+    trainer, before = problem.trainer(0.5), problem.gates.log_alpha.detach().clone()
     with pytest.raises(SolverError, match=r"the saved gates were trained for .*, these are trained for"):
         problem.model.load_state_dict(trained.model.state_dict())
-    assert seam.steps == 0 and torch.equal(problem.gates.log_alpha, before)
+    assert trainer.steps == 0 and torch.equal(problem.gates.log_alpha, before)
     with pytest.raises(
         SolverError, match=r"trained for 6 steps by a Magnitude \(0\.5 of the .*; this one is a Magnitude"
     ):
-        trained.seam(0.5)
-    assert trained.seam(0.5, fresh=True).steps == 0
+        trained.trainer(0.5)
+    assert trained.trainer(0.5, fresh=True).steps == 0
 
 
 BAD = {
@@ -48,8 +48,8 @@ def test_malformed_arguments_are_refused_and_leave_the_gates_as_they_were(case):
     options, message = BAD[case]
     problem = Problem()
     with pytest.raises(SolverError, match=message):
-        problem.seam(0.5, **options)
-    assert not problem.gates.ledger and problem.gates.holder is None
+        problem.trainer(0.5, **options)
+    assert not problem.gates.ledger and problem.gates.ledger.is_held_by(None)
 
 
 def test_gates_that_are_no_masks_and_other_models_are_refused():
@@ -68,32 +68,32 @@ def test_gates_that_are_no_masks_and_other_models_are_refused():
 def test_budgets_that_cannot_be_met_are_refused():
     problem = Problem()
     with pytest.raises(BudgetError, match="cannot be met: what is not gated, and one unit of every gated layer"):
-        problem.seam(0.01)
+        problem.trainer(0.01)
     with pytest.raises(BudgetError, match="Magnitude: give either target_density or constraints"):
-        problem.seam()
+        problem.trainer()
     with pytest.raises(BudgetError, match="Magnitude: two budgets hold for the same part and measure"):
-        problem.seam(constraints=[Constraint(0.5), Constraint(0.6)])
+        problem.trainer(constraints=[Constraint(0.5), Constraint(0.6)])
 
 
 def test_masks_need_no_gradient_and_mind_none_that_is_not_finite():
     one, two = Problem(), Problem()
-    seam = one.seam(0.5, every=1)
-    one.train(seam, 1)
-    two.train(other := two.seam(0.5, every=1), 1)
+    trainer = one.trainer(0.5, every=1)
+    one.train(trainer, 1)
+    two.train(other := two.trainer(0.5, every=1), 1)
     one.backward()
     one.gates.log_alpha.grad = torch.full_like(one.gates.log_alpha, math.nan)
-    assert bool(seam.step()) and bool(other.step())  # the other without any backward
-    assert one.gates.log_alpha.grad is None and (seam.steps, seam.skipped) == (2, 0)
+    assert bool(trainer.step()) and bool(other.step())  # the other without any backward
+    assert one.gates.log_alpha.grad is None and (trainer.steps, trainer.skipped) == (2, 0)
     assert torch.equal(one.gates.log_alpha, two.gates.log_alpha)
 
 
 def test_an_update_that_cannot_settle_leaves_the_mask():
     problem = Problem()
-    seam = problem.seam(0.5, every=1)
-    problem.train(seam, 5)
-    seam.budgets.targets.fill_(1e-3)
+    trainer = problem.trainer(0.5, every=1)
+    problem.train(trainer, 5)
+    trainer.budgets.targets.fill_(1e-3)
     before = problem.gates.log_alpha.detach().clone()
     problem.backward()
     with pytest.raises(BudgetError, match="settle: one unit of every layer already exceeds a budget"):
-        seam.step()
-    assert torch.equal(problem.gates.log_alpha, before) and seam.steps == 5
+        trainer.step()
+    assert torch.equal(problem.gates.log_alpha, before) and trainer.steps == 5

@@ -11,14 +11,14 @@ from lzero.gates import Mask
 
 def test_a_step_changes_the_mask_and_nothing_else():
     problem = Problem(lenet)
-    seam = problem.seam(0.5, every=1)
+    trainer = problem.trainer(0.5, every=1)
     problem.backward()
     grads = {name: p.grad.clone() for name, p in problem.model.named_parameters()}
-    assert (seam.gates.log_alpha.grad == 0).all()
+    assert (trainer.gates.log_alpha.grad == 0).all()
     before, random = problem.state(), torch.get_rng_state()
-    seam.step(loss=1.0, closure=lambda: 1 / 0)
-    assert seam.gates.log_alpha.grad is None
-    seam.step()
+    trainer.step(loss=1.0, closure=lambda: 1 / 0)
+    assert trainer.gates.log_alpha.grad is None
+    trainer.step()
     after = problem.state()
     changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert {name.rpartition(".")[2] for name in changed} == {"log_alpha", "steps"} and len(changed) == 2
@@ -38,10 +38,10 @@ def test_a_step_changes_the_mask_and_nothing_else():
 def test_no_optimizer_moves_the_mask(build):
     problem = Problem()
     problem.optimizer = build(problem.model.parameters())
-    seam = problem.seam(0.5, total_steps=100, schedule="one-shot", begin=0.01)
-    problem.train(seam, 2)
+    trainer = problem.trainer(0.5, total_steps=100, schedule="one-shot", begin=0.01)
+    problem.train(trainer, 2)
     before = problem.gates.log_alpha.detach().clone()
-    problem.train(seam, 20)
+    problem.train(trainer, 20)
     assert torch.equal(problem.gates.log_alpha, before)
 
 

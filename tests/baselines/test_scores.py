@@ -7,7 +7,7 @@ import torch
 from baselines.problem import Problem, at_once
 from plans import lenet, mlp, weights
 
-from lzero.baselines.scores import lamp_scores, magnitude_scores
+from lzero.baselines import lamp_scores, magnitude_scores
 
 
 def rms(tensor):
@@ -83,8 +83,8 @@ def test_random_masks_are_those_of_their_seed_alone():
 
 def test_random_scores_are_drawn_once():
     problem = Problem(lambda: mlp((20, 30, 20, 3), input_gates=False))
-    seam = problem.seam(0.2, criterion="random", every=1)
-    before = seam.scores().clone()
-    problem.train(seam, 10)
-    assert torch.equal(seam.scores(), before)
+    trainer = problem.trainer(0.2, criterion="random", every=1)
+    before = trainer.scores().clone()
+    problem.train(trainer, 10)
+    assert torch.equal(trainer.scores(), before)
     assert len(torch.unique(before)) == len(problem.gates)

@@ -61,4 +61,4 @@ def by_hand(name, model, z, x):
 
 def z_of(gates):
     """The gates of the last forward, [G] or [B, G]."""
-    return gates.current(None if gates._draw is None else gates._draw.examples).z
+    return gates.current(None if gates.drawing.last is None else gates.drawing.last.examples).z

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from plans import all_masks
+from plans import all_masks, sized
 
 from lzero.errors import StructureError
 from lzero.gates.bernoulli import AR, ARM, StraightThrough
@@ -163,7 +163,7 @@ def test_a_gate_is_one_where_the_noise_is_below_and_its_opposite_where_it_is_abo
 @pytest.mark.parametrize(("link", "scale"), LINKS)
 def test_the_straight_through_gradient_is_that_of_the_mean_at_the_sample(link, scale):
     f, phi = network(), start(link, scale)
-    gates = Gates({"hidden": GATES}, estimator=StraightThrough(scale, link)).double()
+    gates = Gates(sized({"hidden": GATES}), estimator=StraightThrough(scale, link)).double()
     with torch.no_grad():
         gates.log_alpha.copy_(phi)
     torch.manual_seed(3)
@@ -201,7 +201,7 @@ def test_the_evaluation_gate_is_the_mean_or_the_likelier_value(kind, link, scale
 
 
 def test_an_open_gate_below_one_half_is_evaluated_at_its_mean():
-    gates = Gates({"hidden": 3}, estimator=ARM())
+    gates = Gates(sized({"hidden": 3}), estimator=ARM())
     with torch.no_grad():
         gates.log_alpha.copy_(torch.tensor([-3.0, -1.0, -2.0]))
     assert gates.open_mask().tolist() == [False, True, False]  # the likeliest, so that the layer lives
@@ -241,8 +241,8 @@ def test_a_scored_estimator_cannot_draw_for_each_example():
     for kind in (AR, ARM):
         message = rf"per_example: {kind.__name__} gates share one draw.*leave per_example out, or choose another"
         with pytest.raises(StructureError, match=message):
-            Gates({"hidden": 3}, estimator=kind(), per_example=True)
-    Gates({"hidden": 3}, estimator=StraightThrough(), per_example=True)
+            Gates(sized({"hidden": 3}), estimator=kind(), per_example=True)
+    Gates(sized({"hidden": 3}), estimator=StraightThrough(), per_example=True)
 
 
 def test_single_precision_saturates_without_nan():

@@ -267,7 +267,7 @@ def test_a_deep_copy_forgets_the_draw_and_shares_no_history():
     model, gates, x = gated(mlp)
     model(x)
     twin = lzero.gates_of(copy.deepcopy(model))
-    assert twin._draw is None and twin.history is not gates.history and twin.holder is None
+    assert twin.drawing.last is None and twin.history is not gates.history and twin.ledger.is_held_by(None)
 
 
 @pytest.mark.parametrize("saved", [torch.float32, DOUBLE])

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from gates.forwards import by_hand, drawn, gated, z_of
-from plans import CASES, batch_norm, lenet, mlp, reused, tied, weights
+from plans import CASES, batch_norm, lenet, mlp, reused, sized, tied, weights
 
 from lzero.errors import StructureError
 from lzero.gates.gate import Gate
@@ -253,10 +253,10 @@ def test_every_group_keeps_its_likeliest_living_gate():
 
 
 def test_gates_without_groups_are_refused():
-    with pytest.raises(StructureError, match="expected at least one group of at least one gate"):
-        Gates({})
-    with pytest.raises(StructureError, match="expected at least one group of at least one gate"):
-        Gates({"a": 2, "b": 0})
+    with pytest.raises(StructureError, match="expected a Plan of at least one group of at least one gate"):
+        Gates(sized({}))
+    with pytest.raises(StructureError, match="expected a Plan of at least one group of at least one gate"):
+        Gates(sized({"a": 2, "b": 0}))
 
 
 def test_gates_need_no_gradient_of_the_weights_and_weights_none_of_the_gates():

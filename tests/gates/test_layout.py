@@ -3,9 +3,11 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plans import sized
 
 from lzero.gates.gates import Gates
 from lzero.gates.layout import Layout
+from lzero.gates.masks import Masks
 from lzero.gates.segments import Segments
 
 DOUBLE = torch.float64
@@ -110,7 +112,8 @@ def gate_sets(draw):
 
 
 def built(sizes, owners, log_alpha):
-    gates = Gates({str(n): size for n, size in enumerate(sizes)}, torch.tensor(owners))
+    gates = Gates(sized({str(n): size for n, size in enumerate(sizes)}))
+    gates.masks = Masks(gates.sizes, torch.tensor(owners) if max(owners) >= 0 else None)
     with torch.no_grad():
         gates.log_alpha.copy_(torch.tensor(log_alpha))
     return gates

@@ -82,11 +82,11 @@ def test_the_mean_gradient_of_the_loop_is_the_enumerated_one(estimator):
     assert (truth.abs() > 4.5 * error).any()  # the test could tell it from 0
 
 
-@pytest.mark.parametrize("seam", ["solver", "penalty"])
-def test_the_step_takes_the_score_and_then_pulls(seam):
+@pytest.mark.parametrize("trainer", ["solver", "penalty"])
+def test_the_step_takes_the_score_and_then_pulls(trainer):
     problem = Problem(ARM())
     penalty = lzero.Penalty(problem.gates, 0.3, optimizer=problem.kept)
-    built = problem.solver() if seam == "solver" else penalty
+    built = problem.solver() if trainer == "solver" else penalty
     torch.manual_seed(3)
     loss = problem.backward()
     problem.gates.score(loss, problem.loss)
@@ -94,10 +94,9 @@ def test_the_step_takes_the_score_and_then_pulls(seam):
     torch.manual_seed(3)
     loss = problem.backward()
     assert not problem.gates.log_alpha.grad.any()  # binary gates get nothing from backward
-    problem.gates.history.scored = False
     built.step(loss, problem.loss)
     pull = torch.zeros_like(score)
-    if seam == "penalty":
+    if trainer == "penalty":
         cost = 0.3 * Cost(problem.gates).expected(problem.gates.probability()).sum()
         (pull,) = torch.autograd.grad(cost, problem.gates.log_alpha)
     assert score.any() and torch.allclose(problem.kept.gradient, score + pull, rtol=1e-10, atol=1e-15)
@@ -122,7 +121,7 @@ def test_the_closure_runs_once_without_gradients_and_with_the_opposite_gates():
     gates = problem.gates
     solver = problem.solver()
     loss = problem.backward()
-    u, held = gates._draw.noise.clone(), z_of(gates).clone()
+    u, held = gates.drawing.last.noise.clone(), z_of(gates).clone()
     expected = (u > torch.sigmoid(-gates.log_alpha.detach())).double()
     seen = []
 
@@ -153,7 +152,7 @@ def test_losses_may_be_numbers(value):
 
 def contents(problem, solver):
     grads = [p.grad.clone() for p in (problem.gates.log_alpha, *problem.model.parameters())]
-    return grads, [solver.steps, solver.multipliers], problem.gates.history.scored, z_of(problem.gates).clone()
+    return grads, [solver.steps, solver.multipliers], problem.gates.history.scores, z_of(problem.gates).clone()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +222,6 @@ def test_scores_accumulate_over_forwards_and_the_step_comes_at_the_end():
         problem.gates.score(loss, lambda: problem.loss() / 2)
     solver.step()  # lambda is still 0
     assert torch.allclose(problem.kept.gradient, sum(apart), rtol=1e-12, atol=0)
-    assert not problem.gates.history.scored
     problem.backward()
     with pytest.raises(StructureError, match=r"call step\(loss, closure\)"):  # the next step needs its own
         solver.step()
@@ -240,12 +238,12 @@ def test_a_scaled_loss_and_a_closure_that_scales_give_a_scaled_score():
 
 
 @pytest.mark.parametrize("estimator", [HardConcrete(), StraightThrough()])
-@pytest.mark.parametrize("seam", ["solver", "penalty"])
-def test_other_estimators_ignore_the_loss_and_never_call_the_closure(estimator, seam):
+@pytest.mark.parametrize("trainer", ["solver", "penalty"])
+def test_other_estimators_ignore_the_loss_and_never_call_the_closure(estimator, trainer):
     def trained(with_loss):
         problem = Problem(estimator)
         gates = problem.gates
-        built = lzero.Solver(gates, 0.4, total_steps=9) if seam == "solver" else lzero.Penalty(gates, 0.3)
+        built = lzero.Solver(gates, 0.4, total_steps=9) if trainer == "solver" else lzero.Penalty(gates, 0.3)
         optimizer = torch.optim.Adam(problem.model.parameters(), 1e-2)
         for _ in range(5):
             loss = problem.backward()

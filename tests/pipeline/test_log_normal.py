@@ -36,13 +36,13 @@ def gated(per_example=False):
     return model, gates
 
 
-def train(model, seam, x, y):
+def train(model, trainer, x, y):
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     for _ in range(EPOCHS):
         for batch in torch.randperm(TRAIN).split(BATCH):
             optimizer.zero_grad()
             F.cross_entropy(model(x[batch]), y[batch]).backward()
-            seam.step()
+            trainer.step()
             optimizer.step()
 
 

@@ -52,7 +52,7 @@ def loop(rank, wrapped, solver, gates, accumulate=1):
         last = number % accumulate == 0
         with wrapped.no_sync() if not last else nullcontext():
             (F.cross_entropy(wrapped(x), y) / accumulate).backward()
-        drawn = gates._draw.z.clone() if drawn is None else drawn
+        drawn = gates.drawing.last.z.clone() if drawn is None else drawn
         if last:
             solver.step()
             optimizer.step()

@@ -92,7 +92,7 @@ def test_two_gates_on_one_feature_multiply():
     seen = []
     model.mid.register_forward_hook(lambda m, args, out: seen.append(args[0]))
     model(x)
-    z = gates._draw.z
+    z = gates.drawing.last.z
     channels, features = z[:, gates.slices["conv"]], z[:, gates.slices["mid.input"]]
     expected = F.softplus(model.conv(x * z[:, gates.slices["conv.input"]] if "conv.input" in gates.slices else x))
     expected = expected.flatten(1) * channels.repeat_interleave(4, 1) * features
@@ -118,7 +118,7 @@ def test_every_example_and_every_forward_has_its_own_draw():
 def test_binary_gates_for_each_example_are_straight_through():
     model, gates, _, _, x = built("linear", estimator=StraightThrough())
     model(x).sum().backward()
-    z = gates._draw.z
+    z = gates.drawing.last.z
     assert set(z.unique().tolist()) == {0.0, 1.0} and gates.log_alpha.grad.any()
 
 
@@ -305,7 +305,7 @@ def test_layers_may_be_called_with_their_input_by_name():
     x = torch.randn(3, 5, dtype=DOUBLE)
     gates = attach_gates(model, x, per_example=True, open_probability=0.6)
     out = model(x)
-    z = gates._draw.z
+    z = gates.drawing.last.z
     expected = F.linear(F.softplus(model.a(x)) * z, model.b.parametrizations.weight.original, model.b.bias)
     assert torch.allclose(out, expected, rtol=1e-12)
 

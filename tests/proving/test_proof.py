@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from lzero.plan.group import GateGroup, Member
+from lzero.plan.ownership import parameters_left
 from lzero.proving.compare import difference
 from lzero.proving.patterns import closures
 from lzero.proving.proof import Proof
 from lzero.proving.random_weights import randomise
-from lzero.proving.trial import predicted_parameters
 from lzero.surgery.shrink import shrink
 
 
@@ -162,7 +162,7 @@ class TestCounting:
     def test_prediction_equals_the_purged_model(self) -> None:
         model = Model()
         keep = {"a": torch.arange(8) % 3 > 0, "b": torch.arange(10) < 7}
-        expected = predicted_parameters(model, [A, B], keep)
+        expected = parameters_left([A, B], keep, {name: p.shape for name, p in model.named_parameters()})
         assert expected == (4 * 5 + 5) + (5 * 7 + 7) + (7 * 3 + 3)
         shrink(model, [A, B], keep)
         assert sum(p.numel() for p in model.parameters()) == expected

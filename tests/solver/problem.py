@@ -8,7 +8,7 @@ from lzero.attach import attach_gates
 
 
 class Kept(torch.optim.Optimizer):
-    """Moves nothing, and keeps the gradient that it was given: what a seam made of that of the loss."""
+    """Moves nothing, and keeps the gradient that it was given: what a trainer made of that of the loss."""
 
     def __init__(self, parameters):
         super().__init__(parameters, {"lr": 0.0})
@@ -42,21 +42,21 @@ class Problem:
         loss.backward()
         return loss
 
-    def train(self, seam, steps):
+    def train(self, trainer, steps):
         for _ in range(steps):
             loss = self.backward()
-            seam.step(loss, self.loss)
+            trainer.step(loss, self.loss)
             self.optimizer.step()
 
     def state(self):
         """Weights and gates, copied."""
         return [self.gates.log_alpha.detach().clone(), *(p.detach().clone() for p in self.model.parameters())]
 
-    def pull(self, seam):
-        """What ``seam``, built with ``optimizer=problem.kept``, adds to the gradient of a fresh backward."""
+    def pull(self, trainer):
+        """What ``trainer``, built with ``optimizer=problem.kept``, adds to the gradient of a fresh backward."""
         self.backward()
         before = self.gates.log_alpha.grad.clone()
-        seam.step()
+        trainer.step()
         return self.kept.gradient - before, before
 
 

@@ -1,4 +1,4 @@
-"""Trainings that are interrupted: every estimator, dual and seam, and the ways to write their state to a file."""
+"""Trainings that are interrupted: every estimator, dual and trainer, and the ways to write their state to a file."""
 
 import io
 
@@ -9,7 +9,7 @@ from solver.duals import DUALS
 from solver.problem import Problem
 
 import lzero
-from lzero.baselines.magnitude import Magnitude
+from lzero.baselines import Magnitude
 from lzero.constraints import Constraint
 from lzero.gates import AR, ARM, HardConcrete, LogNormal, Mask, StraightThrough
 from lzero.solver import Elbo

@@ -1,4 +1,4 @@
-"""The evidence lower bound behind the seam: against autograd, itself after a restart, and its errors."""
+"""The evidence lower bound behind the trainer: against autograd, itself after a restart, and its errors."""
 
 import math
 

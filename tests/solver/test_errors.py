@@ -1,4 +1,4 @@
-"""What the seams refuse, with which words, and that a refusal changes nothing."""
+"""What the trainers refuse, with which words, and that a refusal changes nothing."""
 
 import math
 
@@ -13,7 +13,7 @@ from lzero.errors import LzeroError, SolverError
 from lzero.gates import LogNormal
 from lzero.solver import Elbo
 
-SEAMS = {
+TRAINERS = {
     "solver": lambda gates, **o: lzero.Solver(gates, 0.4, **{"total_steps": 40, **o}),
     "penalty": lambda gates, **o: lzero.Penalty(gates, 0.1, **o),
     "elbo": lambda gates, **o: Elbo(gates, 10, **o),
@@ -22,7 +22,7 @@ SEAMS = {
 
 def built(name):
     problem = Problem(mlp, estimator=LogNormal() if name == "elbo" else None)
-    return problem, SEAMS[name](problem.gates)
+    return problem, TRAINERS[name](problem.gates)
 
 
 def cleared(problem):
@@ -58,45 +58,45 @@ REASONS = {
 
 
 @pytest.mark.parametrize("reason", REASONS)
-@pytest.mark.parametrize("name", SEAMS)
+@pytest.mark.parametrize("name", TRAINERS)
 def test_a_missing_gradient_says_why_and_the_way_out(name, reason):
-    problem, seam = built(name)
-    problem.train(seam, 2)
+    problem, trainer = built(name)
+    problem.train(trainer, 2)
     prepare, message = REASONS[reason]
     prepare(problem)
-    before, steps = problem.state(), seam.steps
+    before, steps = problem.state(), trainer.steps
     with pytest.raises(SolverError, match=f"^the gates have no gradient: {message}"):
-        seam.step()
-    assert equal(before, problem.state()) and seam.steps == steps
+        trainer.step()
+    assert equal(before, problem.state()) and trainer.steps == steps
     problem.model.train()
-    problem.train(seam, 1)  # and the training goes on
+    problem.train(trainer, 1)  # and the training goes on
 
 
-@pytest.mark.parametrize("name", SEAMS)
+@pytest.mark.parametrize("name", TRAINERS)
 def test_stepping_twice_a_batch_is_noticed(name):
-    problem, seam = built(name)
+    problem, trainer = built(name)
     problem.backward()
-    seam.step()
+    trainer.step()
     with pytest.raises(SolverError, match=r"step\(\) was called twice for one backward"):
-        seam.step()
-    assert seam.steps == 1
+        trainer.step()
+    assert trainer.steps == 1
 
 
-@pytest.mark.parametrize("name", SEAMS)
+@pytest.mark.parametrize("name", TRAINERS)
 def test_frozen_gates_are_noticed(name):
-    problem, seam = built(name)
+    problem, trainer = built(name)
     problem.gates.log_alpha.requires_grad_(False)
     problem.backward()
     with pytest.raises(SolverError, match=r"the gates are frozen .*gates\.log_alpha\.requires_grad_\(True\)"):
-        seam.step()
+        trainer.step()
     problem.gates.log_alpha.requires_grad_(True)
-    problem.train(seam, 1)
+    problem.train(trainer, 1)
 
 
-@pytest.mark.parametrize("name", SEAMS)
-def test_the_second_seam_takes_the_gates_over(name):
+@pytest.mark.parametrize("name", TRAINERS)
+def test_the_second_trainer_takes_the_gates_over(name):
     problem, first = built(name)
-    second = SEAMS[name](problem.gates)
+    second = TRAINERS[name](problem.gates)
     problem.backward()
     with pytest.raises(SolverError, match=r"another one was built on these gates since; step that one, and keep one"):
         first.step()
@@ -106,27 +106,28 @@ def test_the_second_seam_takes_the_gates_over(name):
     assert second.steps == 1
 
 
-@pytest.mark.parametrize("name", SEAMS)
+@pytest.mark.parametrize("name", TRAINERS)
 @pytest.mark.parametrize("attribute", ["steps", "target_density", "constraints", "gates", "coefficient", "new"])
 def test_what_a_training_is_for_cannot_be_set(name, attribute):
-    _, seam = built(name)
-    with pytest.raises(SolverError, match=rf"{type(seam).__name__}\.{attribute}: what a training is for stays"):
-        setattr(seam, attribute, 3)
+    _, trainer = built(name)
+    with pytest.raises(SolverError, match=rf"{type(trainer).__name__}\.{attribute}: what a training is for stays"):
+        setattr(trainer, attribute, 3)
 
 
 def test_the_steps_of_a_copy_of_the_model_are_not_those_of_the_solver():
-    """A deep copy has no seam; the one of the original goes on with the original."""
+    """A deep copy has no trainer; the one of the original goes on with the original."""
     import copy
 
-    problem, seam = built("solver")
-    problem.train(seam, 3)
+    problem, trainer = built("solver")
+    problem.train(trainer, 3)
     twin = copy.deepcopy(problem.model)
     gates = lzero.gates_of(twin)
-    assert gates.holder is None and gates.log_alpha.requires_grad and gates.log_alpha is not problem.gates.log_alpha
+    assert gates.ledger.is_held_by(None)
+    assert gates.log_alpha.requires_grad and gates.log_alpha is not problem.gates.log_alpha
     steps = int(gates.ledger["steps"][0])
-    problem.train(seam, 2)
+    problem.train(trainer, 2)
     assert int(gates.ledger["steps"][0]) == steps == 3
-    other = SEAMS["solver"](gates)
+    other = TRAINERS["solver"](gates)
     assert other.steps == 3
 
 
@@ -165,11 +166,11 @@ BAD = {
 def test_malformed_arguments_are_refused_and_leave_the_gates_to_their_solver(case):
     options, message = BAD[case]
     problem = Problem()
-    first = SEAMS["solver"](problem.gates)
+    first = TRAINERS["solver"](problem.gates)
     problem.train(first, 2)
     before = {key: value.clone() for key, value in problem.model.state_dict().items()}
     with pytest.raises(SolverError, match=message):
-        SEAMS["solver"](problem.gates, **options)
+        TRAINERS["solver"](problem.gates, **options)
     after = problem.model.state_dict()
     assert list(before) == list(after) and all(torch.equal(before[key], after[key]) for key in before)
     problem.train(first, 1)
@@ -179,13 +180,13 @@ FOREIGN = [None, 3, 2.5, "gates", [1], {}, object(), torch.zeros(3), Constraint(
 
 
 @pytest.mark.parametrize("wrong", FOREIGN, ids=lambda value: type(value).__name__)
-@pytest.mark.parametrize("name", SEAMS)
+@pytest.mark.parametrize("name", TRAINERS)
 def test_something_that_is_no_gates_is_refused(name, wrong):
     message = r"expected the Gates that lzero\.attach_gates returned, found"
     with pytest.raises(SolverError, match=message):
-        SEAMS[name](wrong)
+        TRAINERS[name](wrong)
     with pytest.raises(SolverError, match=message):
-        SEAMS[name](Problem().model)
+        TRAINERS[name](Problem().model)
 
 
 ARGUMENTS = {

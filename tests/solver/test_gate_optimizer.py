@@ -27,16 +27,16 @@ def test_the_penalty_by_sgd_is_the_hand_written_update():
 
 
 @pytest.mark.parametrize("total", [100, 1200, 9000])
-@pytest.mark.parametrize("seam", ["solver", "penalty", "elbo"])
-def test_the_first_step_of_adam_is_its_rate(seam, total):
-    problem = Problem(dtype=torch.float64, estimator=LogNormal() if seam == "elbo" else None)
+@pytest.mark.parametrize("trainer", ["solver", "penalty", "elbo"])
+def test_the_first_step_of_adam_is_its_rate(trainer, total):
+    problem = Problem(dtype=torch.float64, estimator=LogNormal() if trainer == "elbo" else None)
     build = {
         "solver": lambda: lzero.Solver(problem.gates, 0.4, total_steps=total),
         "penalty": lambda: lzero.Penalty(problem.gates, 0.4, total_steps=total),
         "elbo": lambda: Elbo(problem.gates, 10, total_steps=total),
     }
     before = problem.gates.log_alpha.detach().clone()
-    problem.train(build[seam](), 1)
+    problem.train(build[trainer](), 1)
     moved = (problem.gates.log_alpha.detach() - before).abs()
     assert float(moved.max()) == pytest.approx(min(max(0.02, 100 / total), 0.2), rel=1e-3)
 
@@ -109,17 +109,17 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-@pytest.mark.parametrize("seam", ["solver", "penalty", "elbo"])
-def test_a_wrong_optimizer_is_refused_and_takes_nothing(seam, case):
+@pytest.mark.parametrize("trainer", ["solver", "penalty", "elbo"])
+def test_a_wrong_optimizer_is_refused_and_takes_nothing(trainer, case):
     make, message = WRONG[case]
-    problem = Problem(mlp, estimator=LogNormal() if seam == "elbo" else None)
+    problem = Problem(mlp, estimator=LogNormal() if trainer == "elbo" else None)
     build = {
         "solver": lambda **o: lzero.Solver(problem.gates, 0.4, anneal_steps=1, **o),
         "penalty": lambda **o: lzero.Penalty(problem.gates, 0.4, **o),
         "elbo": lambda **o: Elbo(problem.gates, 10, **o),
-    }[seam]
+    }[trainer]
     first = build()
-    with pytest.raises(SolverError, match=f"optimizer: .*{message}" if seam != "x" else message):
+    with pytest.raises(SolverError, match=f"optimizer: .*{message}" if trainer != "x" else message):
         build(optimizer=make(problem))
     problem.train(first, 1)  # the gates are still its own
 

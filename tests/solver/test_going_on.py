@@ -1,4 +1,4 @@
-"""Gates that have been trained: which seam may go on with them, and which begins anew."""
+"""Gates that have been trained: which trainer may go on with them, and which begins anew."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_another_training_on_trained_gates_is_refused_unless_fresh(change):
     problem.train(second, 3)
 
 
-def test_another_kind_of_seam_is_refused_unless_fresh():
+def test_another_kind_of_trainer_is_refused_unless_fresh():
     problem = Problem()
     problem.train(solver(problem), 2)
     with pytest.raises(lzero.SolverError, match=r"Penalty: .* 2 steps by a Solver .*; this one is a Penalty \(coeff"):
@@ -66,11 +66,11 @@ def test_a_state_of_other_budgets_is_refused_by_a_running_solver_and_changes_not
 
 def test_the_hold_is_what_the_training_ships(recwarn):
     problem = Problem(lambda: mlp((20, 30, 20, 3)))
-    seam = lzero.Solver(problem.gates, 0.3, total_steps=200, finetune=0.25)
-    problem.train(seam, 150)
+    trainer = lzero.Solver(problem.gates, 0.3, total_steps=200, finetune=0.25)
+    problem.train(trainer, 150)
     assert problem.gates.held is not None
     held, log_alpha = problem.gates.held.clone(), problem.gates.log_alpha.detach().clone()
-    problem.train(seam, 50)
+    problem.train(trainer, 50)
     assert torch.equal(problem.gates.log_alpha, log_alpha) and torch.equal(problem.gates.held, held)
     assert torch.equal(problem.model(problem.x), problem.model(problem.x))  # no noise in train mode
     assert torch.equal(problem.model(problem.x), problem.model.eval()(problem.x))
@@ -96,13 +96,13 @@ def test_a_state_that_lacks_something_is_an_error_of_lzero_and_changes_nothing(n
     else:
         state[name] = torch.zeros(7)
     problem = Problem()
-    seam = None if early else solver(problem)
-    if seam is not None:
-        problem.train(seam, 2)
+    trainer = None if early else solver(problem)
+    if trainer is not None:
+        problem.train(trainer, 2)
     problem.model.load_state_dict(state)
     with pytest.raises(lzero.SolverError, match=f"Solver: {name.removeprefix('lzero.')} of the training's saved state"):
-        solver(problem) if early else problem.train(seam, 1)
-    assert seam is None or seam.steps == 2
+        solver(problem) if early else problem.train(trainer, 1)
+    assert trainer is None or trainer.steps == 2
 
 
 def test_the_state_of_another_optimizer_is_refused_unless_fresh():
@@ -118,15 +118,15 @@ def test_the_state_of_another_optimizer_is_refused_unless_fresh():
 def test_a_model_cast_to_double_in_the_middle_goes_on(dual):
     problem = Problem(kind="sgd")
     problem.optimizer.param_groups[0]["momentum"] = 0.0
-    seam = solver(problem, dual=dual)
-    problem.train(seam, 5)
+    trainer = solver(problem, dual=dual)
+    problem.train(trainer, 5)
     problem.model.double()
     problem.x, problem.y = problem.x.double(), problem.y.double()
-    problem.train(seam, 5)
-    assert problem.gates.log_alpha.dtype == torch.float64 and seam.steps == 10
+    problem.train(trainer, 5)
+    assert problem.gates.log_alpha.dtype == torch.float64 and trainer.steps == 10
     problem.model.bfloat16()
     problem.x, problem.y = problem.x.bfloat16(), problem.y.bfloat16()
-    problem.train(seam, 5)
-    assert torch.isfinite(problem.gates.log_alpha).all() and seam.skipped == 0
-    state, moments = problem.model.state_dict(), seam._gate_optimizer.tensors()
+    problem.train(trainer, 5)
+    assert torch.isfinite(problem.gates.log_alpha).all() and trainer.skipped == 0
+    state, moments = problem.model.state_dict(), trainer._gate_optimizer.tensors()
     assert all(torch.equal(state[f"lzero.{name}"], moments[name]) for name in moments)  # and saves what it has

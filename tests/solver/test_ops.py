@@ -90,8 +90,8 @@ SEVERAL = {
 def test_no_step_waits_for_the_device(name):
     case, build = SEVERAL[name]
     problem = Problem(case)
-    seam = build(problem.gates)
-    for ops in counted(seam.step, problem.backward, steps=30):
+    trainer = build(problem.gates)
+    for ops in counted(trainer.step, problem.backward, steps=30):
         assert ops.waits == []
 
 

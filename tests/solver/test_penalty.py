@@ -121,9 +121,9 @@ def test_coefficients_by_layer_are_recorded_and_resumed_by_name():
     parts.model.load_state_dict(saved)
     assert other.metrics() == penalty.metrics() and other.steps == 5
     parts.optimizer.load_state_dict(copy.deepcopy(whole.optimizer.state_dict()))
-    for problem, seam in ((whole, penalty), (parts, other)):
+    for problem, trainer in ((whole, penalty), (parts, other)):
         torch.manual_seed(2)
-        problem.train(seam, 5)
+        problem.train(trainer, 5)
     assert equal(whole.state(), parts.state()) and other.steps == 10
 
 

@@ -43,8 +43,8 @@ def test_half_and_half_are_the_whole(name, way, early):
 def test_the_states_keys_are_those_of_the_model_and_lzeros():
     problem = Problem()
     plain = list(problem.model.state_dict())
-    seam = solver(problem)
-    problem.train(seam, 3)
+    trainer = solver(problem)
+    problem.train(trainer, 3)
     state = problem.model.state_dict()
     added = [key for key in state if key not in plain]
     assert added and all(key.startswith("lzero.") for key in added)
@@ -55,38 +55,38 @@ def test_the_states_keys_are_those_of_the_model_and_lzeros():
 
 def test_a_saved_state_is_a_copy_that_training_does_not_change():
     problem = Problem()
-    seam = solver(problem)
-    problem.train(seam, 5)
+    trainer = solver(problem)
+    problem.train(trainer, 5)
     state = problem.model.state_dict()
     before = {key: tensor.clone() for key, tensor in state.items() if key.startswith("lzero.")}
-    problem.train(seam, 5)
+    problem.train(trainer, 5)
     assert all(torch.equal(before[key], state[key]) for key in before)
 
 
 def test_going_back_in_the_middle_of_a_training_is_the_same_training_again():
     problem = Problem()
-    seam = solver(problem)
+    trainer = solver(problem)
     torch.manual_seed(1)
-    problem.train(seam, 20)
+    problem.train(trainer, 20)
     saved, optimizer = by_torch(problem.model.state_dict()), by_torch(problem.optimizer.state_dict())
     random = torch.get_rng_state()
-    problem.train(seam, 20)
+    problem.train(trainer, 20)
     end = problem.state()
     problem.model.load_state_dict(saved)
     problem.optimizer.load_state_dict(optimizer)
     torch.set_rng_state(random)
-    assert seam.steps == 40  # until it looks
-    assert seam.metrics() and seam.steps == 20
-    problem.train(seam, 20)
+    assert trainer.steps == 40  # until it looks
+    assert trainer.metrics() and trainer.steps == 20
+    problem.train(trainer, 20)
     assert equal(end, problem.state())
 
 
 def test_loading_a_held_state_into_a_running_training_holds_and_an_earlier_one_releases():
     problem = Problem()
-    seam = solver(problem, total_steps=20, finetune=0.5)
-    problem.train(seam, 9)
+    trainer = solver(problem, total_steps=20, finetune=0.5)
+    problem.train(trainer, 9)
     drawn = by_torch(problem.model.state_dict())
-    problem.train(seam, 2)
+    problem.train(trainer, 2)
     assert problem.gates.held is not None
     held = by_torch(problem.model.state_dict())
     problem.model.load_state_dict(drawn)

@@ -22,7 +22,7 @@ def budgets():
     return [Constraint(0.6), Constraint(0.9, "macs", each_layer=True)]
 
 
-SEAMS = {  # on the device: Adam of its own and plain ascent; on the host: whatever else
+TRAINERS = {  # on the device: Adam of its own and plain ascent; on the host: whatever else
     "device": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=1000)),
     "device, several": (lenet, lambda p: lzero.Solver(p.gates, constraints=budgets(), total_steps=1000)),
     "device, augmented": (mlp, lambda p: lzero.Solver(p.gates, 0.4, total_steps=1000, augmentation=0.5)),
@@ -40,7 +40,7 @@ SEAMS = {  # on the device: Adam of its own and plain ascent; on the host: whate
 
 
 def problem_of(name):
-    case, build = SEAMS[name]
+    case, build = TRAINERS[name]
     problem = Problem(case, estimator=LogNormal() if name == "elbo" else None)
     return problem, build(problem)
 
@@ -52,35 +52,35 @@ def training(problem):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("name", SEAMS)
+@pytest.mark.parametrize("name", TRAINERS)
 def test_one_bad_step_changes_nothing_but_the_counts(name, value):
-    problem, seam = problem_of(name)
-    problem.train(seam, 7)
+    problem, trainer = problem_of(name)
+    problem.train(trainer, 7)
     before = training(problem)
     problem.backward()
     problem.gates.log_alpha.grad.view(-1)[2] = value
-    assert not bool(seam.step())
+    assert not bool(trainer.step())
     after = training(problem)
     assert before.keys() == after.keys()
     for key in before:
         if key not in ("lzero.steps", "lzero.skipped"):
             assert torch.equal(before[key], after[key]), key
-    assert (seam.steps, seam.skipped) == (8, 1)
+    assert (trainer.steps, trainer.skipped) == (8, 1)
     assert problem.gates.log_alpha.grad is None
     problem.backward()
-    assert bool(seam.step()) and seam.skipped == 1
+    assert bool(trainer.step()) and trainer.skipped == 1
 
 
-@pytest.mark.parametrize("name", SEAMS)
+@pytest.mark.parametrize("name", TRAINERS)
 def test_a_bad_first_step_does_not_spoil_what_follows(name):
-    problem, seam = problem_of(name)
+    problem, trainer = problem_of(name)
     problem.backward()
     problem.gates.log_alpha.grad.fill_(math.nan)
-    seam.step()
-    problem.train(seam, 5)
+    trainer.step()
+    problem.train(trainer, 5)
     assert all(torch.isfinite(value).all() for value in training(problem).values())
-    assert all(math.isfinite(value) for value in seam.metrics().values())
-    assert (seam.steps, seam.skipped) == (6, 1)
+    assert all(math.isfinite(value) for value in trainer.metrics().values())
+    assert (trainer.steps, trainer.skipped) == (6, 1)
 
 
 @pytest.mark.parametrize("bad", [None, 20])
@@ -88,53 +88,53 @@ def test_the_device_path_is_the_host_path_also_after_a_skipped_step(bad):
     """With and without a bad batch in the middle: the same gates and multipliers as by torch's Adam on the host."""
     ours, theirs = Problem(), Problem()
     adam = torch.optim.Adam([theirs.gates.log_alpha], lr=0.03, fused=True)
-    seams = [lzero.Solver(ours.gates, 0.4, total_steps=1000, gate_lr=0.03)]
-    seams.append(lzero.Solver(theirs.gates, 0.4, total_steps=1000, optimizer=adam))
+    trainers = [lzero.Solver(ours.gates, 0.4, total_steps=1000, gate_lr=0.03)]
+    trainers.append(lzero.Solver(theirs.gates, 0.4, total_steps=1000, optimizer=adam))
     for step in range(40):
-        for problem, seam in zip((ours, theirs), seams, strict=True):
+        for problem, trainer in zip((ours, theirs), trainers, strict=True):
             torch.manual_seed(step)
             problem.backward()
             if step == bad:
                 problem.gates.log_alpha.grad[1] = math.nan
-            seam.step()
+            trainer.step()
             problem.optimizer.step()
     for one, two in zip(ours.state(), theirs.state(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
-    assert seams[0].multipliers == pytest.approx(seams[1].multipliers, rel=1e-9)
-    assert [seam.skipped for seam in seams] == [bad is not None] * 2
+    assert trainers[0].multipliers == pytest.approx(trainers[1].multipliers, rel=1e-9)
+    assert [trainer.skipped for trainer in trainers] == [bad is not None] * 2
 
 
 @pytest.mark.parametrize("name", ["device", "host, nupi", "penalty", "host, penalty"])
 def test_fifty_bad_steps_in_a_row_are_an_error(name):
-    problem, seam = problem_of(name)
+    problem, trainer = problem_of(name)
     problem.y[0] = math.nan
     taken = 0
     with pytest.raises(NonFiniteError, match=r"not finite in any of the last 50 steps, up to step 50; .* skipped"):
         for _ in range(60):
             problem.backward()
-            seam.step()
+            trainer.step()
             taken += 1
-    assert taken == 49 and seam.skipped == seam.steps == 50
+    assert taken == 49 and trainer.skipped == trainer.steps == 50
     assert issubclass(NonFiniteError, SolverError)
 
 
 def test_forty_nine_bad_steps_and_a_good_one_are_none():
-    problem, seam = problem_of("device")
+    problem, trainer = problem_of("device")
     for _ in range(3):
         for step in range(50):
             problem.backward()
             if step != 30:
                 problem.gates.log_alpha.grad[0] = math.inf
-            seam.step()
-    assert (seam.steps, seam.skipped) == (150, 147)
+            trainer.step()
+    assert (trainer.steps, trainer.skipped) == (150, 147)
 
 
 def test_counts_of_skipped_steps_ride_in_the_state_dict():
-    problem, seam = problem_of("device")
-    problem.train(seam, 3)
+    problem, trainer = problem_of("device")
+    problem.train(trainer, 3)
     problem.backward()
     problem.gates.log_alpha.grad[0] = math.nan
-    seam.step()
+    trainer.step()
     other, second = problem_of("device")
     other.model.load_state_dict(problem.model.state_dict())
     second.metrics()
@@ -165,23 +165,23 @@ def test_a_scaled_loss_with_its_scaler_is_the_unscaled_one(name):
     assert one.metrics() == two.metrics()
 
 
-def test_an_overflow_is_skipped_by_the_scaler_and_by_the_seam():
-    problem, seam = problem_of("device")
+def test_an_overflow_is_skipped_by_the_scaler_and_by_the_trainer():
+    problem, trainer = problem_of("device")
     scaler = Scaler(2.0**10)
     for step in range(4):
         problem.optimizer.zero_grad()
         scaler.scale(problem.loss() * (math.inf if step == 2 else 1.0)).backward()
-        stepped = seam.step(scaler=scaler)
+        stepped = trainer.step(scaler=scaler)
         scaler.step(problem.optimizer)
         scaler.update()
         assert bool(stepped) == (step != 2)
-    assert seam.skipped == 1 and scaler.get_scale() == 2.0**9
+    assert trainer.skipped == 1 and scaler.get_scale() == 2.0**9
 
 
 @pytest.mark.parametrize("wrong", [1024.0, "scaler", True])
 def test_something_that_is_no_scaler_is_refused(wrong):
-    problem, seam = problem_of("device")
+    problem, trainer = problem_of("device")
     problem.backward()
     with pytest.raises(SolverError, match=r"scaler: expected a torch\.amp\.GradScaler, found"):
-        seam.step(scaler=wrong)
-    assert problem.gates.log_alpha.grad is not None and seam.steps == 0
+        trainer.step(scaler=wrong)
+    assert problem.gates.log_alpha.grad is not None and trainer.steps == 0

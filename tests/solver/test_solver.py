@@ -156,12 +156,12 @@ def test_a_schedule_of_ones_own_is_followed():
 @pytest.mark.parametrize("factor", [20.0, 0.05])
 def test_the_losss_scale_does_not_change_the_trajectory(factor):
     one, scaled = (Problem(scale=scale, dtype=DOUBLE) for scale in (1.0, factor))
-    seams = [lzero.Solver(p.gates, 0.4, total_steps=60, dual_lr=0.05) for p in (one, scaled)]
+    trainers = [lzero.Solver(p.gates, 0.4, total_steps=60, dual_lr=0.05) for p in (one, scaled)]
     for step in range(40):
-        for problem, seam in zip((one, scaled), seams, strict=True):
+        for problem, trainer in zip((one, scaled), trainers, strict=True):
             torch.manual_seed(step)
-            problem.train(seam, 1)
-    a, b = seams[0].metrics(), seams[1].metrics()
+            problem.train(trainer, 1)
+    a, b = trainers[0].metrics(), trainers[1].metrics()
     assert a["multiplier"] > 0.01
     assert b["multiplier"] == pytest.approx(a["multiplier"], rel=1e-3)
     assert b["multiplier_loss_units"] == pytest.approx(factor * a["multiplier_loss_units"], rel=1e-2)

@@ -137,8 +137,8 @@ def test_a_name_that_is_no_tensor_is_refused():
 
 def test_groups_of_a_plan_lie_in_gates_in_order_of_their_slices():
     _, plan = lenet()
-    gates = Gates({group.name: group.size for group in plan.groups})
-    assert len(gates) == plan.size
+    gates = Gates(plan)
+    assert len(gates) == plan.size and list(gates.slices) == [group.name for group in plan.flat_groups]
 
 
 class Holder(nn.Module):

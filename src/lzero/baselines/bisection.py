@@ -9,6 +9,7 @@ from typing import Literal
 
 from scipy import optimize
 
+from lzero.checks import choice, real, whole
 from lzero.errors import BudgetError, NonFiniteError
 
 Method = Literal["bisect", "brentq", "ridder", "toms748"]
@@ -72,9 +73,7 @@ def bisect_coefficient(
         BudgetError: a target, bracket, tolerance, method or number of trainings that makes no search.
         NonFiniteError: a training that ships no finite density.
     """
-    _check(target, low, high, tolerance, max_trainings)
-    if method not in _FINDERS:
-        raise BudgetError(f"bisection: expected a method of {', '.join(_FINDERS)}, found {method!r}")
+    _check(target, low, high, tolerance, max_trainings, method)
     search = _Search(train, target, tolerance, max_trainings)
     try:
         left, right = math.log10(low), math.log10(high)
@@ -120,12 +119,14 @@ class _Search:
         return Bisection(coefficient, shipped, tuple(self._seen.items()), converged)
 
 
-def _check(target: float, low: float, high: float, tolerance: float, max_trainings: int) -> None:
-    if not 0 < target <= 1:
-        raise BudgetError(f"bisection: expected a target density in (0, 1], such as 0.1, found {target!r}")
-    if not 0 < low < high < math.inf:
-        raise BudgetError(f"bisection: expected 0 < low < high, found low {low!r} and high {high!r}")
-    if not 0 < tolerance < 1:
-        raise BudgetError(f"bisection: expected a tolerance in (0, 1), such as 0.01, found {tolerance!r}")
-    if max_trainings < 1:
-        raise BudgetError(f"bisection: expected at least one training, found max_trainings={max_trainings!r}")
+def _check(target: float, low: float, high: float, tolerance: float, max_trainings: int, method: str) -> None:
+    density = "a target density in (0, 1], such as 0.1"
+    real("bisection: target", target, above=0, most=1, expected=density, error=BudgetError)
+    for name, end in (("low", low), ("high", high)):
+        real(f"bisection: {name}", end, above=0, expected="a finite coefficient > 0", error=BudgetError)
+    if low >= high:
+        raise BudgetError(f"bisection: expected low < high, found low {low!r} and high {high!r}")
+    close = "a tolerance in (0, 1), such as 0.01"
+    real("bisection: tolerance", tolerance, above=0, below=1, expected=close, error=BudgetError)
+    whole("bisection: max_trainings", max_trainings, least=1, expected="at least one training", error=BudgetError)
+    choice("bisection: method", method, _FINDERS, error=BudgetError)

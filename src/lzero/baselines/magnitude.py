@@ -1,4 +1,4 @@
-"""Pruning by magnitude behind the seam of the solver: gradual or at once, units, inputs or weights."""
+"""Pruning by magnitude behind the step of the solver: gradual or at once, units, inputs or weights."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from lzero._torch import forward_pre_hooks
 from lzero.baselines.scores import lamp_scores, magnitude_scores, random_scores
 from lzero.checks import choice, real, whole
-from lzero.constraints import Budgets, Constraint, asked_for
+from lzero.constraints import Budgets, Constraint, as_constraints
 from lzero.cost import Measure
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.mask import Mask
-from lzero.settle import settle
+from lzero.settle import fill
+from lzero.solver.arguments import checked_gates
+from lzero.solver.gate_trainer import GateTrainer
 from lzero.solver.schedule import cubic, step_count
-from lzero.solver.seam import Seam, checked_gates
+from lzero.surgery.attached import draws
 
 Criterion = Literal["magnitude", "lamp", "random"]
 Schedule = Literal["cubic", "one-shot"]
 _CRITERIA, _SCHEDULES = ("magnitude", "lamp", "random"), ("cubic", "one-shot")
-_OPEN, _CLOSED = (0.95, 0.55), (0.45, 0.05)  # sigmoid(log_alpha) from the best gate to the worst
+_OPEN_RANKS, _CLOSED_RANKS = (0.95, 0.55), (0.45, 0.05)  # sigmoid(log_alpha) from the best gate to the worst
 
 
-class Magnitude(Seam):
+class Magnitude(GateTrainer):
     """Magnitude pruning in the loop of :class:`lzero.Solver`: the gates are masks, ranked and not trained.
 
         gates = lzero.attach_gates(model, x, estimator=lzero.gates.Mask())
-        seam = Magnitude(gates, 0.1, model=model, total_steps=10_000)
+        magnitude = Magnitude(gates, 0.1, model=model, total_steps=10_000)
 
     Every ``every`` steps from ``begin`` to ``end`` of the training all gates are ranked, and the best stay open: the
     largest set, best first, that meets the budget of that moment, with at least one unit left in every layer. With
@@ -52,8 +53,8 @@ class Magnitude(Seam):
         constraints: one or several budgets that hold at once.
         model: the model that the gates were attached to, whose weights are ranked.
         total_steps: optimizer steps of the whole training.
-        criterion: ``"magnitude"`` (:func:`lzero.baselines.scores.magnitude_scores`), ``"lamp"``
-            (:func:`lzero.baselines.scores.lamp_scores`), or ``"random"``: scores drawn once.
+        criterion: ``"magnitude"`` (:func:`lzero.baselines.magnitude_scores`), ``"lamp"``
+            (:func:`lzero.baselines.lamp_scores`), or ``"random"``: scores drawn once.
         schedule: ``"cubic"``, or ``"one-shot"``: a single update, at ``begin``.
         begin: of the updates, as a share of ``total_steps``; by default 0, and 1/2 for ``"one-shot"``.
         end: of the updates, as a share of ``total_steps``; 1/2 by default, none for ``"one-shot"``.
@@ -86,7 +87,7 @@ class Magnitude(Seam):
         fresh: bool = False,
     ) -> None:
         gates = checked_gates("Magnitude", gates)
-        asked = asked_for("Magnitude", target_density, measure, constraints)
+        asked = as_constraints("Magnitude", target_density, measure, constraints)
         _check_gates(gates, model)
         choice("criterion", criterion, _CRITERIA, error=SolverError)
         first, last = _updates(total_steps, schedule, begin, end)
@@ -139,18 +140,14 @@ class Magnitude(Seam):
 
     @torch.no_grad()
     def _update(self) -> None:
-        """The mask of this moment: ranks first, for settle to choose by, then the same ranks on both sides of 1/2."""
+        """The mask of this moment: the best gates that fit, their ranks as log_alpha on both sides of 1/2."""
         log_alpha, order = self.gates.log_alpha, torch.argsort(self.scores(), descending=True, stable=True)
         progress, asked = self._progress(self.steps), self.budgets.targets
         targets = asked.new_tensor([cubic(target, progress) for target in asked.tolist()])
-        before = log_alpha.detach().clone()
-        try:
-            log_alpha[order] = _spread(len(order), (_OPEN[0], _CLOSED[1]), log_alpha)
-            keep = settle(self.gates, self.budgets, targets).open[order]
-        except Exception:
-            log_alpha.copy_(before)
-            raise
-        for side, where in ((_OPEN, keep), (_CLOSED, ~keep)):
+        priority = torch.empty(len(order), dtype=torch.float64, device=order.device)
+        priority[order] = torch.linspace(1, 0, len(order), dtype=torch.float64, device=order.device)
+        keep = fill(priority, self.budgets, self.gates.masks, targets)[order]
+        for side, where in ((_OPEN_RANKS, keep), (_CLOSED_RANKS, ~keep)):
             log_alpha[order[where]] = _spread(int(where.sum()), side, log_alpha)
 
     def _latest(self, step: int) -> int:
@@ -201,8 +198,7 @@ def _check_gates(gates: Gates, model: nn.Module) -> None:
             f"Magnitude: expected gates that are masks, found {type(gates.estimator).__name__}; attach them with "
             "lzero.attach_gates(model, inputs, estimator=lzero.gates.Mask())"
         )
-    hooks = forward_pre_hooks(model).values() if isinstance(model, nn.Module) else ()
-    if not any(getattr(hook, "__self__", None) is gates for hook in hooks):
+    if not isinstance(model, nn.Module) or not draws(model, gates):
         raise SolverError(
             f"Magnitude: the gates are not those of this {type(model).__name__}; pass model= the module that "
             "attach_gates was given"

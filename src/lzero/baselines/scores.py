@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from lzero.gates.gates import Gates
 from lzero.plan.group import GateGroup
+from lzero.surgery.attached import raw_tensor
 
 _TINY = 1e-30
 
@@ -74,21 +72,9 @@ def _mean_squares(group: GateGroup, gates: Gates, model: nn.Module) -> Tensor:
     for member in members:
         square = raw_tensor(model, member.tensor).detach().to(total) ** 2
         if member.dim < 0:
-            total += square.flatten()[member.index.to(total.device)].mean(1)
+            total += member.gather(square.flatten()).mean(1)
             continue
         others = [dim for dim in range(square.dim()) if dim != member.dim]
         positions = square.mean(others) if others else square
-        total += positions[member.index.to(total.device)].mean(1) / square.mean().clamp_min(_TINY)
+        total += member.gather(positions).mean(1) / square.mean().clamp_min(_TINY)
     return total / max(len(members), 1)
-
-
-def raw_tensor(model: nn.Module, name: str) -> Tensor:
-    """The parameter that was called ``name`` before gates were attached, without them."""
-    path, _, leaf = name.rpartition(".")
-    module = model.get_submodule(path)
-    if parametrize.is_parametrized(module, leaf):
-        steps: Any = module.parametrizations
-        tensor: Tensor = steps[leaf].original
-        return tensor
-    found: Tensor = getattr(module, leaf)
-    return found

@@ -3,6 +3,5 @@
 from lzero.cost.cost import MEASURES, Cost, Measure
 from lzero.cost.parts import check_paths, layers
 from lzero.cost.point import Point
-from lzero.plan.paths import covers
 
-__all__ = ["MEASURES", "Cost", "Measure", "Point", "check_paths", "covers", "layers"]
+__all__ = ["MEASURES", "Cost", "Measure", "Point", "check_paths", "layers"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 
 import torch
@@ -120,16 +121,14 @@ def entries_of(plan: Plan, runs: Sequence[Run]) -> list[Entry]:
 
 def _axis(members: Sequence[tuple[str, str, Member]], length: int, by_group: dict[str, list[int]]) -> Axis:
     """The axis of one dim: an input gate takes its positions over from the unit gate that stands there too."""
-    taken = torch.zeros(length, dtype=torch.bool)  # by input gates
-    for _, kind, member in members:
-        if kind == "input":
-            taken[member.index.reshape(-1)] = True
-    gated = taken.clone()
+    masks = [member.owned(length) for _, _, member in members]
+    none = torch.zeros(length, dtype=torch.bool)
+    by_inputs = (mask for mask, (_, kind, _) in zip(masks, members, strict=True) if kind == "input")
+    taken = reduce(torch.logical_or, by_inputs, none)
     amounts: dict[int, float] = {}
-    for name, kind, member in members:
-        index = member.index.reshape(-1)
-        gated[index] = True
-        free = member.width if kind == "input" or not bool(taken[index].any()) else 0
+    for mask, (name, kind, member) in zip(masks, members, strict=True):
+        free = member.width if kind == "input" or not bool((taken & mask).any()) else 0
         for run in by_group[name] if free else ():
             amounts[run] = amounts.get(run, 0.0) + free
+    gated = reduce(torch.logical_or, masks, none)
     return float(length - int(gated.sum())), tuple(sorted(amounts.items()))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lzero.checks import real
 from lzero.errors import StructureError
-from lzero.gates.segments import LONG
+from lzero.gates.segments import MANY_GATES
 
 Evaluation = Literal["mean", "median"]
 
@@ -80,7 +80,7 @@ class Estimator(ABC):
 
 def exact(log_alpha: Tensor) -> Tensor:
     """``log_alpha`` in float64, or as it is where there are so many gates that their sums average rounding out."""
-    return log_alpha.detach() if log_alpha.shape[-1] > LONG else log_alpha.double()
+    return log_alpha.detach() if log_alpha.shape[-1] > MANY_GATES else log_alpha.double()
 
 
 def logit(open_probability: float) -> float:

@@ -57,10 +57,10 @@ class Gate(nn.Module):
         if gates.by_example:
             return weight
         draw = gates.current()
-        factor = self._shaped(self._along(draw.pieces(gates.log_alpha, gates.reached)), weight)
+        factor = self._shaped(self._along(draw.pieces(gates.log_alpha, gates.history.backward)), weight)
         if torch.compiler.is_compiling():
             return weight * factor.to(weight.dtype)
-        gates.check_recomputation()
+        gates.drawing.check_recomputation()
         if factor.dtype is weight.dtype and not saving_is_hooked():
             return weight * factor
         return _Multiply.apply(weight, factor, draw.number)  # type: ignore[no-any-return,no-untyped-call]
@@ -83,10 +83,10 @@ class Gate(nn.Module):
                 f"{type(layer).__name__.removeprefix('Parametrized')}: gates for each example need a batch, found an "
                 f"input {tuple(x.shape)}; attach gates with per_example=False"
             )
-        z = self._along(gates.current(len(x)).pieces(gates.log_alpha, gates.reached))  # [B, n]
+        z = self._along(gates.current(len(x)).pieces(gates.log_alpha, gates.history.backward))  # [B, n]
         channel = x.dim() - 1 if linear else 1
         factor = z.view([len(x), *(-1 if d == channel else 1 for d in range(1, x.dim()))])
-        gates.check_recomputation()
+        gates.drawing.check_recomputation()
         named = {name: value for name, value in named.items() if name != "input"}
         return (x * factor.to(x.dtype), *rest), named
 

@@ -1,27 +1,29 @@
-"""All gates of a model: one flat tensor of parameters, one draw a forward, groups as slices of it."""
+"""All gates of a model: one flat tensor of parameters, their probabilities, and the sets that can be deployed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lzero._torch import version
-from lzero.checks import shown, whole
-from lzero.errors import SolverError, StructureError
+from lzero.checks import shown
+from lzero.errors import StructureError
 from lzero.gates.draw import Draw
+from lzero.gates.drawing import Drawing
 from lzero.gates.estimator import Estimator
+from lzero.gates.flat_buffer import FlatBuffer
 from lzero.gates.hard_concrete import HardConcrete
-from lzero.gates.history import REDRAWN, History
+from lzero.gates.history import History
+from lzero.gates.ledger import Ledger
 from lzero.gates.masks import Masks
-from lzero.gates.saved import check_saved
 from lzero.gates.score import score_gradient
+from lzero.plan.plan import Plan
 
 
-class Gates(nn.Module):
+class Gates(FlatBuffer):
     """The random gates of one model, as one flat ``log_alpha`` with a named slice for each group.
 
     ``log_alpha`` is [G], or [C, G] where the estimator has C parameters a gate. It is a buffer that requires grad, and
@@ -33,65 +35,34 @@ class Gates(nn.Module):
     (E[z]) elsewhere. So that no layer dies, the likeliest gate of a group counts as open even below 1/2.
 
     Args:
-        sizes: group name -> number of gates, in order.
-        owners: long, [G]: for a gate that is only alive where another one is open (a feature of a gated channel),
-            the index of that other gate; -1 elsewhere. Owners' groups come before those of the gates they own, and
-            owners have no owners.
+        plan: what is gated; sizes, slices and owners are its own.
         estimator: the distribution of one gate.
         per_example: draw every gate anew for each example of a batch; gated inputs are then multiplied, not weights.
+        rescaled: whether gated weights are divided by E[z] when the gates are attached.
 
     Attributes:
-        ledger: what a seam keeps with the gates, by name: it rides in the model's state dict, and copies have a copy.
-        restored: what a state dict brought for the seam that trains these gates, until that takes it up.
-        loaded: whether a state dict has been loaded since the processes of a training last agreed on theirs.
-        held: the gates [G] of a training that has settled already; None while they are drawn.
-        holder: what the seam that trains these gates is known by; None on a copy.
+        slices: group name -> the numbers of its gates.
+        sizes: gates of every group, in that order.
+        masks: which sets of gates can be deployed.
+        drawing: which gates the forwards see.
+        ledger: what the training of these gates keeps with them.
     """
 
-    log_alpha: Tensor  # [G] or [C, G]
-    plan: Any  # the structure.Plan that the gates were attached by
-    rescaled: bool  # whether gated weights were divided by E[z]
-
     def __init__(
-        self,
-        sizes: Mapping[str, int],
-        owners: Tensor | None = None,
-        estimator: Estimator | None = None,
-        per_example: bool = False,
+        self, plan: Plan, estimator: Estimator | None = None, per_example: bool = False, rescaled: bool = False
     ) -> None:
-        super().__init__()
-        expected = "Gates: expected at least one group of at least one gate"
-        if not isinstance(sizes, Mapping) or not sizes:
-            raise StructureError(f"{expected}, found {shown(sizes)}")
-        for name, size in sizes.items():
-            whole(f"{expected}: {shown(name)}", size, least=1, expected="a number of gates", error=StructureError)
-        self.estimator = estimator or HardConcrete()
-        if per_example and self.estimator.losses:
-            raise StructureError(
-                f"per_example: {type(self.estimator).__name__} gates share one draw, which their score belongs to; "
-                "leave per_example out, or choose another estimator"
-            )
-        self.slices: dict[str, slice] = {}
-        start = 0
-        for name, size in sizes.items():
-            self.slices[name] = slice(start, start + size)
-            start += size
-        self.sizes = tuple(sizes.values())
-        coordinates = self.estimator.coordinates
-        log_alpha = torch.zeros((coordinates, start) if coordinates > 1 else start)
-        self.register_buffer("log_alpha", log_alpha.requires_grad_())
-        owned = owners is not None and bool((owners >= 0).any())
-        self._masks = Masks(self.sizes, owners if owned else None)
-        self.plan, self.rescaled = None, False
-        self.per_example = per_example
-        self.ledger: dict[str, Tensor] = {}
-        self.restored: dict[str, Tensor] | None = None
-        self.loaded = False
-        self.held: Tensor | None = None
-        self.holder: object | None = None
-        self.history = History()
-        self._draw: Draw | None = None
-        self._fixed: Draw | None = None
+        sizes = tuple(group.size for group in plan.flat_groups) if isinstance(plan, Plan) else ()
+        if not sizes or min(sizes) < 1:
+            found = f"sizes {list(sizes)}" if isinstance(plan, Plan) else shown(plan)
+            raise StructureError(f"Gates: expected a Plan of at least one group of at least one gate, found {found}")
+        estimator = estimator or HardConcrete()
+        drawing = Drawing(estimator, sizes, per_example)
+        coordinates = estimator.coordinates
+        super().__init__(torch.zeros((coordinates, plan.size) if coordinates > 1 else plan.size))
+        self.plan: Plan = plan
+        self.slices, self.sizes = dict(plan.slices), sizes
+        self.estimator, self.per_example, self.rescaled = estimator, per_example, rescaled
+        self.masks, self.drawing, self.ledger = Masks(sizes, plan.owners), drawing, Ledger()
 
     def __len__(self) -> int:
         return self.log_alpha.shape[-1]
@@ -111,22 +82,17 @@ class Gates(nn.Module):
     @property
     def owners(self) -> Tensor:
         """For each gate the index of the gate that owns it, -1 where none does; long [G]."""
-        owners = self._masks.owners
+        owners = self.masks.owners
         return self.log_alpha.new_full((1,), -1, dtype=torch.long).expand(len(self)) if owners is None else owners
 
     @property
     def owned(self) -> bool:
         """Whether any gate is owned by another."""
-        return self._masks.owners is not None
+        return self.masks.owners is not None
 
     def probability(self) -> Tensor:
         """P(z != 0) of every gate, [G], differentiable."""
         return self.estimator.probability(self.log_alpha)
-
-    @torch.no_grad()
-    def probability_slope(self) -> Tensor:
-        """dP(z != 0) / d log_alpha of every gate, shaped as ``log_alpha``, without a graph."""
-        return self.estimator.probability_slope(self.log_alpha)
 
     @torch.no_grad()
     def means(self) -> Tensor:
@@ -139,18 +105,19 @@ class Gates(nn.Module):
 
         Of a training that has settled, those that it holds open.
         """
-        if self.held is not None:
-            return self.held != 0
+        held = self.held
+        if held is not None:
+            return held != 0
         return self.alive(self.with_floor(self.probability() > 0.5))
 
     def alive(self, open_: Tensor) -> Tensor:
         """``open_`` [G] without the gates whose owner is closed."""
-        return self._masks.alive(open_)
+        return self.masks.alive(open_)
 
     @torch.no_grad()
     def with_floor(self, open_: Tensor) -> Tensor:
         """``open_`` [G] with the likeliest gate opened in every group that has none alive."""
-        return self._masks.with_floor(open_, self.probability().double())
+        return self.masks.with_floor(open_, self.probability().double())
 
     def floor(self) -> Tensor:
         """The smallest deployable set, bool [G]: the likeliest gate of every group alone."""
@@ -163,127 +130,67 @@ class Gates(nn.Module):
         The mean stands in where a gate is open against its median (settling, the last gate of a group): it is what
         the network has seen of that gate in training, on average.
         """
-        if self.held is not None and torch.equal(open_, self.held != 0):
-            return self.held
+        held = self.held
+        if held is not None and torch.equal(open_, held != 0):
+            return held
         z = self.estimator.evaluation(self.log_alpha)[0]
         return torch.where(z == 0, self.estimator.mean(self.log_alpha), z) * open_
+
+    def _deployed(self) -> tuple[Tensor, Tensor]:
+        """The evaluation gates of the deployed set, [G], and their slope, shaped as ``log_alpha``."""
+        open_ = self.open_mask()
+        return self.evaluate(open_), self.estimator.evaluation(self.log_alpha)[1] * open_
+
+    @property
+    def held(self) -> Tensor | None:
+        """The gates [G] of a training that has settled already; None while they are drawn."""
+        return self.drawing.held
 
     @torch.no_grad()
     def hold(self, open_: Tensor | None) -> None:
         """From now on every forward, in train mode too, has the evaluation gates of ``open_`` [G]; None draws again."""
-        self.held = None
-        self.held = None if open_ is None else self.evaluate(open_).clone()
-        self._draw = None
+        self.drawing.hold(None)
+        if open_ is not None:
+            self.drawing.hold(self.evaluate(open_).clone())
 
     def draw(self, model: nn.Module | None = None, *_: Any) -> None:
         """Gates for the next forward: a new draw in training mode, the evaluation gates in eval mode.
 
-        As a pre-hook it follows the mode of ``model``, whichever of its layers the user has frozen. Draws for each
-        example wait for the first gated layer, which knows how many examples there are. Evaluation gates, and
-        those of a set that is held, stay as long as nothing has changed.
+        As a pre-hook it follows the mode of ``model``, whichever of its layers the user has frozen.
         """
         if model is not None and self.training is not model.training:
             self.training = model.training
-        if self._fixed is not None:
-            return
-        if torch.compiler.is_compiling():
-            self._draw = self._sampled(None)
-            return
-        self.history.forward(self.training)
-        if (self.training and self.held is None) or not self._is_current():
-            if self.by_example:
-                self._draw = None
-            else:
-                self._make(None)
+        self.drawing.begin(self.log_alpha, self.training, self._deployed)
 
     def current(self, examples: int | None = None) -> Draw:
-        """The draw of the current forward, for a number of ``examples`` where each has gates of its own.
-
-        The model's forward draws; where its layers are called by another method, the last draw holds until log_alpha
-        has changed or the model is in another mode.
-
-        Raises:
-            StructureError: a gated layer sees another number of examples than the draw was made for.
-        """
-        draw = self._fixed
-        if draw is None:
-            draw = self._draw
-            if draw is None or not (torch.compiler.is_compiling() or self._is_current()):
-                draw = self._make(examples)
-        if examples is not None and draw.examples != examples:
-            raise StructureError(
-                f"Gates: a gated layer reads {examples} examples, the last draw has gates for {draw.examples}: the "
-                "batch must be the first dim of the model's inputs and of what every gated layer reads, and only the "
-                "model's forward draws for another batch; attach gates with per_example=False, or pass the layer to "
-                "ignore="
-            )
-        return draw
-
-    def _is_current(self) -> bool:
-        draw, log_alpha = self._draw, self.log_alpha
-        if draw is None or draw.key != (self.training, version(log_alpha)):
-            return False
-        return draw.z.device == log_alpha.device
-
-    def _make(self, examples: int | None) -> Draw:
-        if torch.is_inference_mode_enabled():
-            with torch.inference_mode(False):  # what is held must serve a later forward with gradients
-                draw = self._sampled(examples)
-        else:
-            draw = self._sampled(examples)
-        draw.key = (self.training, version(self.log_alpha))
-        self._draw = draw
-        return draw
-
-    def _sampled(self, examples: int | None) -> Draw:
-        estimator, log_alpha = self.estimator, self.log_alpha
-        with torch.no_grad():
-            noise = None
-            if self.held is not None:
-                z, slope = self.held if examples is None else self.held.expand(examples, -1), None
-            elif self.training:
-                like = log_alpha if log_alpha.dim() == 1 else log_alpha[0]
-                noise = estimator.noise(like if examples is None else like.expand(examples, -1))
-                z, slope = estimator.sample(log_alpha, noise)
-            else:
-                open_ = self.open_mask()
-                z, slope = self.evaluate(open_), estimator.evaluation(log_alpha)[1] * open_
-            return Draw(z, slope, self.sizes, noise if estimator.losses else None)
+        """The draw of the current forward, for a number of ``examples`` where each has gates of its own."""
+        return self.drawing.current(self.log_alpha, self.training, self._deployed, examples)
 
     @property
     def by_example(self) -> bool:
         """Whether the current forward has gates for each example, which multiply inputs instead of weights."""
-        if self._fixed is not None:
-            return self._fixed.examples is not None
-        return self.per_example and self.training and self.held is None
+        return self.drawing.by_example(self.training)
 
-    def reached(self) -> None:
-        """Take note that a backward has come to the gates."""
-        self.history.backward()
+    @property
+    def history(self) -> History:
+        """What has happened to the gates since the last step."""
+        return self.drawing.history
 
-    def check_recomputation(self) -> None:
-        """Raise where activation checkpointing runs a layer again, and the draw of its forward is gone.
+    def fixed(self, z: Tensor) -> AbstractContextManager[None]:
+        """Within the context every forward uses ``z``, [G], or [B, G] where gates are drawn for each example.
 
         Raises:
-            SolverError: another forward has come between a checkpointed one and its backward.
+            StructureError: another shape, or no floats.
         """
-        if self._fixed is None and self.held is None and self.history.recomputes_another_draw():
-            raise SolverError(REDRAWN)
+        return self.drawing.fix(z, self.log_alpha)
 
-    @contextmanager
-    def opposite(self) -> Iterator[None]:
+    def opposite(self) -> AbstractContextManager[None]:
         """Within the context every forward uses the gates of the opposite noise of the forward before.
 
         Raises:
             StructureError: nothing was drawn yet, or the last forward was in eval mode.
         """
-        noise = None if self._draw is None else self._draw.noise
-        if noise is None or not self.training:
-            raise StructureError("Gates: no draw to take the opposite of; run the model's forward in train mode first")
-        with torch.no_grad():
-            z, _ = self.estimator.sample(self.log_alpha, self.estimator.opposite(noise))
-        with self.fixed(z):
-            yield
+        return self.drawing.opposite(self.log_alpha, self.training)
 
     @torch.no_grad()
     def score(self, loss: Tensor | float | None = None, closure: Callable[[], Tensor | float] | None = None) -> None:
@@ -308,90 +215,33 @@ class Gates(nn.Module):
         """
         if not self.estimator.losses or self.held is not None:
             return
-        noise = None if self._draw is None else self._draw.noise
-        gradient = score_gradient(self.estimator, self.log_alpha, noise, loss, closure, self.opposite)
+        gradient = score_gradient(self.estimator, self.log_alpha, self.drawing.noise, loss, closure, self.opposite)
         self.log_alpha.grad = gradient if self.log_alpha.grad is None else self.log_alpha.grad + gradient
-        self.history.scored = True
-
-    @contextmanager
-    def fixed(self, z: Tensor) -> Iterator[None]:
-        """Within the context every forward uses the gates ``z``; afterwards all is as before.
-
-        Args:
-            z: [G]; or [B, G], where the gates are drawn for each example.
-
-        Raises:
-            StructureError: another shape, or no floats.
-        """
-        if not isinstance(z, Tensor) or z.dtype.is_complex or z.is_meta:
-            raise StructureError(f"Gates: expected a tensor of gates [{len(self)}], found {shown(z)}")
-        if z.shape[-1:] != (len(self),) or z.dim() > 1 + self.per_example:
-            raise StructureError(
-                f"Gates: expected [{len(self)}], found {tuple(z.shape)}; attach gates with per_example=True to give "
-                "them for each example"
-            )
-        before = self._fixed
-        self._fixed = Draw(z.detach().to(self.log_alpha), None, self.sizes)
-        try:
-            yield
-        finally:
-            self._fixed = before
+        self.history.score()
 
     def training_state(self) -> dict[str, Tensor]:
         """What a state dict has of the training of these gates, beside ``log_alpha``, by name."""
-        state = dict(self.ledger if self.restored is None else self.restored)
+        state = dict(self.ledger.latest)
         return state if self.held is None else {**state, "held": self.held}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take in what :meth:`training_state` returned, for the seam to go on with.
+        """Take in what :meth:`training_state` returned, for the trainer to go on with.
 
         Raises:
             SolverError: the gates are being trained for something else; nothing is changed then.
         """
-        check_saved(state, len(self), None if self.holder is None else self.ledger.get("asked"))
+        self.ledger.check(state, len(self))
         held = state.get("held")
-        self.held = None if held is None else held.to(self.log_alpha).clone()
-        self._draw = None
-        rest = {name: value.detach().clone() for name, value in state.items() if name != "held"}
-        self.restored = rest or self.restored
-        self.loaded = True
+        self.drawing.hold(None if held is None else held.to(self.log_alpha).clone())
+        self.ledger.bring({name: value for name, value in state.items() if name != "held"})
 
-    def _load_from_state_dict(self, *args: Any, **named: Any) -> None:
-        """Load as any module, but keep ``log_alpha`` the tensor that its optimizer knows, also with ``assign=True``."""
-        log_alpha = self.log_alpha
-        super()._load_from_state_dict(*args, **named)
-        if self.log_alpha is not log_alpha:
-            with torch.no_grad():
-                log_alpha.data = self.log_alpha.detach().to(torch.promote_types(self.log_alpha.dtype, torch.float32))
-            self._buffers["log_alpha"] = log_alpha
-        self._draw = None
+    def _replaced(self) -> None:
+        self.drawing.forget()
 
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Gates:
-        """Move or cast as any module, but keep ``log_alpha`` one tensor, in at least single precision."""
-        log_alpha = self._buffers.pop("log_alpha")
-        try:
-            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        finally:
-            self._buffers["log_alpha"] = log_alpha
-        if log_alpha is None:
-            return self
-        with torch.no_grad():
-            exact, grad = log_alpha.detach(), log_alpha.grad
-            moved = fn(exact)
-            if moved.dtype in (torch.bfloat16, torch.float16):
-                moved = exact.to(moved.device)
-            log_alpha.grad = None
-            log_alpha.data = moved
-            log_alpha.grad = None if grad is None else grad.to(moved)
-            self._masks.to(moved.device)
-            self.held = None if self.held is None else self.held.to(moved)
-            self._draw = None
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The state of a copy or a pickle: without the last draw, which may have a graph."""
-        return {**self.__dict__, "_draw": None, "_fixed": None, "holder": None, "history": History()}
+    def _moved(self, like: Tensor) -> None:
+        self.masks.to(like.device)
+        self.drawing.to(like)
 
     def extra_repr(self) -> str:
         """Groups with their sizes, for ``print(model)``."""

@@ -10,8 +10,8 @@ import torch
 from lzero._torch import in_backward
 from lzero.errors import SolverError
 
-_WATCHED = 3  # first forwards whose callers are looked at, and how far up
-_DEPTH = 60
+_FORWARDS_WATCHED = 3  # the first, whose callers are looked at
+_FRAMES_WATCHED = 60  # how far up
 
 REDRAWN = (
     "activation checkpointing runs a gated layer again within backward, after the gates have been drawn for another "
@@ -24,11 +24,11 @@ class History:
     """Forwards and backwards since the last optimizer step.
 
     Attributes:
-        scored: whether an estimator's score has been added since.
+        scores: how many times an estimator's score has been added, ever.
     """
 
     def __init__(self) -> None:
-        self.scored = False
+        self.scores = 0
         self._trained = self._evaluated = self._without_grad = 0
         self._backwards = 0
         self._alive = 0  # draws that a backward may still ask for
@@ -41,7 +41,8 @@ class History:
         Raises:
             SolverError: it runs inside of an optimizer that compares losses, which noise makes meaningless.
         """
-        if training and (self._watched < _WATCHED or self._trained == 1):  # a second forward, and no step between
+        second = self._trained == 1  # and no step between
+        if training and (self._watched < _FORWARDS_WATCHED or second):
             self._watched += 1
             _check_caller()
         if self._refused:
@@ -60,9 +61,12 @@ class History:
         self._backwards += 1
         self._alive = 0
 
+    def score(self) -> None:
+        """Note that a score has been added to the gradient of the gates."""
+        self.scores += 1
+
     def step(self) -> None:
         """Begin anew, after an optimizer step."""
-        self.scored = False
         self._trained = self._evaluated = self._without_grad = self._backwards = 0
 
     def recomputes_another_draw(self) -> bool:
@@ -94,7 +98,7 @@ class History:
 
 def _check_caller() -> None:
     frame: FrameType | None = sys._getframe(2)
-    for _ in range(_DEPTH):
+    for _ in range(_FRAMES_WATCHED):
         if frame is None:
             return
         if frame.f_code.co_name == "step" and isinstance(frame.f_locals.get("self"), torch.optim.LBFGS):

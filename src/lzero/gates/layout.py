@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_MOST_SPANS = 64  # beyond, one look-up is cheaper than to join so many pieces
+_SPANS_MAX = 64  # beyond, one look-up is cheaper than to join so many pieces
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Layout:
 
     def __init__(self, index: Tensor, sizes: Sequence[int]) -> None:
         spans = _spans(index.cpu().numpy(), np.asarray(sizes))
-        self.spans: tuple[Span, ...] | None = tuple(spans) if len(spans) <= _MOST_SPANS else None
+        self.spans: tuple[Span, ...] | None = tuple(spans) if len(spans) <= _SPANS_MAX else None
         self._index = index.cpu() if self.spans is None else index.new_empty(0)  # what no few spans describe
         self._sizes = tuple(int(size) for size in sizes)
 
@@ -85,6 +85,6 @@ def _spans(
         else:
             offset = int(ends[group])
             made.append(Span(group, int(gates[first]) - offset, int(gates[last]) - offset + 1, int(lengths[first])))
-        if len(made) > _MOST_SPANS:
+        if len(made) > _SPANS_MAX:
             break
     return made

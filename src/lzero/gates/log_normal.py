@@ -19,12 +19,10 @@ from torch import Tensor
 from lzero.checks import real
 from lzero.errors import StructureError
 from lzero.gates.estimator import Estimator, logit
-from lzero.gates.truncated_normal import Moments, moments, upper_quantile
+from lzero.gates.truncated_log_normal import SIGMA_MAX, SIGMA_MIN, TruncatedLogNormal
+from lzero.gates.truncated_normal import upper_quantile
 
-# sigma over the length of the interval: below, theta is a constant in any precision; above, log theta is uniform
-_NARROWEST, _WIDEST = 1e-10, 1e3
 _RAREST = 1e-12  # noise is held this far from 0 and 1, where the quantiles of an untruncated normal are infinite
-_CONCENTRATED = 1e-7  # variance of t below which that of theta / E[theta] is equal to it
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class LogNormal(Estimator):
 
         By the inverse distribution function of uniform ``noise`` in [0, 1], [G] or [B, G], in which theta increases.
         """
-        frame = _Frame(self, log_alpha)
+        frame = TruncatedLogNormal(log_alpha, self.low, self.high)
         p, w, step = frame.p, frame.w, frame.step
         level = noise.double().clamp(_RAREST, 1 - _RAREST)
         above = torch.where(step > 0, 1 - level, level)  # P(U > u), with u the distance from the nearer end
@@ -90,14 +88,14 @@ class LogNormal(Estimator):
     def second_moment(self, log_alpha: Tensor) -> Tensor:
         """E[theta^2], [G], differentiable."""
         with torch.no_grad():
-            log_mean, mean_slope, surplus, slope = _Frame(self, log_alpha).cumulants()
+            log_mean, mean_slope, surplus, slope = TruncatedLogNormal(log_alpha, self.low, self.high).cumulants()
             value = torch.exp(2 * log_mean + surplus)
         return _known(log_alpha, value, value * (2 * mean_slope + slope))
 
     @torch.no_grad()
     def snr(self, log_alpha: Tensor) -> Tensor:
         """Signal-to-noise ratio E[theta] / sqrt(Var theta), [G], without a graph; units are kept where it exceeds 1."""
-        _, _, surplus, _ = _Frame(self, log_alpha).cumulants()
+        _, _, surplus, _ = TruncatedLogNormal(log_alpha, self.low, self.high).cumulants()
         return torch.expm1(surplus).rsqrt().to(log_alpha.dtype)
 
     def divergence(self, log_alpha: Tensor) -> Tensor:
@@ -108,7 +106,7 @@ class LogNormal(Estimator):
             log((high - low) / sigma) - log(2 pi e) / 2 - log Z - (alpha phi(alpha) - beta phi(beta)) / (2 Z)
         """
         with torch.no_grad():
-            value, slope = _Frame(self, log_alpha).divergence()
+            value, slope = TruncatedLogNormal(log_alpha, self.low, self.high).divergence()
         return _known(log_alpha, value, slope)
 
     def probability(self, log_alpha: Tensor) -> Tensor:
@@ -122,7 +120,7 @@ class LogNormal(Estimator):
     @torch.no_grad()
     def evaluation(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
         """E[theta], [G], and its derivative, [2, G], without a graph."""
-        log_mean, slope, _, _ = _Frame(self, log_alpha).cumulants()
+        log_mean, slope, _, _ = TruncatedLogNormal(log_alpha, self.low, self.high).cumulants()
         value = log_mean.exp()
         return value.to(log_alpha.dtype), (value * slope).to(log_alpha.dtype)
 
@@ -137,7 +135,7 @@ class LogNormal(Estimator):
         """
         logit(open_probability)
         length = self.high - self.low
-        first, last = math.log(_NARROWEST * length), math.log(_WIDEST * length)
+        first, last = math.log(SIGMA_MIN * length), math.log(SIGMA_MAX * length)
         for _ in range(6):  # to a 512th each time; the probability falls with sigma
             grid = torch.linspace(first, last, 513, dtype=torch.float64)
             fits = self.probability(torch.stack([torch.full_like(grid, self.high), grid])) >= open_probability
@@ -153,81 +151,9 @@ class LogNormal(Estimator):
 
     @torch.no_grad()
     def _probability(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
-        _, _, surplus, slope = _Frame(self, log_alpha).cumulants()
+        _, _, surplus, slope = TruncatedLogNormal(log_alpha, self.low, self.high).cumulants()
         value = torch.exp(-surplus)
         return value, -slope * value
-
-
-class _Frame:
-    """The distribution of t = base + step u, with u in [0, w] the distance, in sigmas, from the end nearer to mu."""
-
-    def __init__(self, estimator: LogNormal, log_alpha: Tensor) -> None:
-        self.mu, log_sigma = log_alpha.detach().double().unbind(0)
-        low, high = estimator.low, estimator.high
-        self.sigma = log_sigma.exp().clamp(_NARROWEST * (high - low), _WIDEST * (high - low))
-        self.w = (high - low) / self.sigma
-        from_low = self.mu < (low + high) / 2
-        self.p = torch.where(from_low, self.mu - low, high - self.mu) / self.sigma
-        self.step = torch.where(from_low, self.sigma, -self.sigma)
-        self.base = torch.where(from_low, self.mu.new_tensor(low), self.mu.new_tensor(high))  # two floats give float32
-        self.inside = self.p > 0
-
-    def cumulants(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """log E[theta], its slope, log(E[theta^2] / E[theta]^2) and its slope; slopes are [2, G].
-
-        E[theta^m] = exp(m base) I(p + m step) / I(p): weighting by theta^m moves the location.
-        """
-        tilted = moments(torch.stack([self.p, self.p + self.step, self.p + 2 * self.step]), self.w)
-        zero, one, two = (Moments(*row) for row in zip(*vars(tilted).values(), strict=True))
-        variance = self.sigma**2
-        log_mean = torch.where(
-            self.inside,
-            self.mu + variance / 2 + (one.centred - zero.centred),
-            self.base + (one.log_mass - zero.log_mass),
-        )
-        surplus = torch.where(
-            self.inside,
-            variance + (two.centred - one.centred) - (one.centred - zero.centred),
-            (two.log_mass - one.log_mass) - (one.log_mass - zero.log_mass),
-        )
-        narrow = variance * one.variance
-        surplus = torch.where(narrow < _CONCENTRATED, narrow, surplus)
-        slope = self._slope(1, one, zero)
-        return log_mean, slope, surplus, self._slope(2, two, zero) - 2 * slope
-
-    def _slope(self, m: int, tilted: Moments, zero: Moments) -> Tensor:
-        """d log E[theta^m] / d(mu, log sigma), [2, G]."""
-        p, moved = self.p, m * self.step
-        location = torch.where(
-            self.inside,
-            m + (tilted.excess - zero.excess) / self.step,
-            (tilted.mean - zero.mean) / self.step,
-        )
-        scale = torch.where(
-            self.inside,
-            moved**2 + (moved - p) * tilted.excess + p * zero.excess,
-            (moved - p) * tilted.mean + p * zero.mean,
-        )
-        return torch.stack([location, scale - self.w * (tilted.far - zero.far)])
-
-    def divergence(self) -> tuple[Tensor, Tensor]:
-        """KL from the uniform distribution, log w less the entropy of u, and its slope [2, G]."""
-        p, w, m = self.p, self.w, moments(self.p, self.w)
-        rest = w - m.mean
-        entropy = torch.where(
-            self.inside,
-            m.centred + 0.5 - (p * m.near + (w - p) * m.far) / 2,
-            m.log_mass + 0.5 - (p * m.mean + w * m.far) / 2,
-        )
-        by_p = torch.where(
-            self.inside,
-            m.near - m.far + p * m.near * m.mean - (w - p) * m.far * rest,
-            m.mean - p * m.variance - w * m.far * rest,
-        )
-        by_p = by_p / 2
-        by_w = m.far * (1 - p * rest + (w**2 - m.variance - m.mean**2) / 2)
-        slope = torch.stack([-by_p / self.step, p * by_p + w * by_w - 1])
-        return (w.log() - entropy).clamp_min(0), slope
 
 
 class _Known(torch.autograd.Function):

@@ -12,7 +12,7 @@ from lzero.gates.estimator import Estimator, logit
 
 @dataclass(frozen=True)
 class Mask(Estimator):
-    """Gates without noise or gradient, for :class:`lzero.baselines.magnitude.Magnitude` to open and close:
+    """Gates without noise or gradient, for :class:`lzero.baselines.Magnitude` to open and close:
 
         z = 1[sigmoid(log_alpha) > 1/2]
 

@@ -31,7 +31,10 @@ class Masks:
         return open_ if self.owners is None else open_ & ((self.owners < 0) | open_[self.owners])
 
     def with_floor(self, open_: Tensor, score: Tensor) -> Tensor:
-        """``open_`` [G] with the gate of the highest ``score`` [G] opened in every group that has none alive."""
+        """``open_`` [G] with the gate of the highest ``score`` [G] opened in every group that has none alive.
+
+        Scores lie in [0, 1]: a gate whose owner is open comes before all whose owner is closed.
+        """
         if self.owners is None:
             return self._floored(open_, score, open_)
         owned = self.owners >= 0  # owners first: what they own depends on them

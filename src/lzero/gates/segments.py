@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-LONG = 1 << 14  # gates beyond which memory sets the pace, and no longer the number of operations
-_FEW = 16  # stretches that are summed one by one
-_SHORT, _SMALL = 1 << 12, 1 << 16  # gates and entries of a table that is read faster than stretches are looked up
+MANY_GATES = 1 << 14  # gates beyond which memory sets the pace, and no longer the number of operations
+_FEW_STRETCHES = 16  # stretches that are summed one by one
+_TABLE_GATES, _TABLE_ENTRIES = 1 << 12, 1 << 16  # of a table that is read faster than stretches are looked up
 
 
 class Segments:
@@ -25,8 +25,8 @@ class Segments:
         self.offsets = torch.cat([self.lengths.new_zeros(1), self.lengths.cumsum(0)])
         self._sizes = [int(size) for size in sizes]
         self._total = sum(self._sizes)
-        self._one_by_one = self._total > LONG and len(self._sizes) <= _FEW
-        small = self._total <= _SHORT and self._total * len(self._sizes) <= _SMALL
+        self._one_by_one = self._total > MANY_GATES and len(self._sizes) <= _FEW_STRETCHES
+        small = self._total <= _TABLE_GATES and self._total * len(self._sizes) <= _TABLE_ENTRIES
         table = torch.eye(len(self._sizes), dtype=torch.float64).repeat_interleave(self.lengths, 0) if small else None
         self._table = table  # [G, n], 1 where a gate is of a stretch
         self._columns = None if table is None else table.t()

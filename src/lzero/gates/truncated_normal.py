@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 _HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
-_FAR = 40.0  # standard deviations beyond which the asymptotic series are more accurate than differences
+_FAR_SIGMAS = 40.0  # standard deviations beyond which the asymptotic series are more accurate than differences
 # 1 / M(x) - x and the variance beyond x, as x^-1 and x^-2 times polynomials in x^-2
 _OVERSHOOT = (1.0, -2.0, 10.0, -74.0, 706.0, -8162.0)
 _SPREAD = (1.0, -6.0, 50.0, -518.0, 6354.0, -89782.0)
@@ -75,10 +75,10 @@ def moments(p: Tensor, w: Tensor) -> Moments:
 def upper_quantile(p: Tensor, w: Tensor, above: Tensor) -> Tensor:
     """The u in [0, w] with P(U > u) = ``above``, for p <= w / 2; shaped as ``above``."""
     x = -p
-    close = x.clamp_max(_FAR / 2)
+    close = x.clamp_max(_FAR_SIGMAS / 2)
     u = -torch.special.ndtri(above * _upper(close) + (1 - above) * _upper(close + w)) - close
-    if bool((x > _FAR / 2).any()):
-        u = torch.where(x > _FAR / 2, _far_quantile(x.clamp_min(_FAR / 2), w, above), u)
+    if bool((x > _FAR_SIGMAS / 2).any()):
+        u = torch.where(x > _FAR_SIGMAS / 2, _far_quantile(x.clamp_min(_FAR_SIGMAS / 2), w, above), u)
     return torch.minimum(u.clamp_min(0), w)
 
 
@@ -118,9 +118,9 @@ def _inside(p: Tensor, w: Tensor) -> Moments:
 
 def _one_sided(x: Tensor, mills: Tensor) -> tuple[Tensor, Tensor]:
     """Mean of y - x and variance of y for a standard normal y > x >= 0."""
-    above = x.clamp_min(_FAR)
-    overshoot = torch.where(x > _FAR, _series(_OVERSHOOT, above) / above, 1 / mills - x)
-    spread = torch.where(x > _FAR, _series(_SPREAD, above) / above**2, 1 - (x + overshoot) * overshoot)
+    above = x.clamp_min(_FAR_SIGMAS)
+    overshoot = torch.where(x > _FAR_SIGMAS, _series(_OVERSHOOT, above) / above, 1 / mills - x)
+    spread = torch.where(x > _FAR_SIGMAS, _series(_SPREAD, above) / above**2, 1 - (x + overshoot) * overshoot)
     return overshoot, spread
 
 

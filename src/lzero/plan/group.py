@@ -34,6 +34,26 @@ class Member:
         """Positions per gate, r."""
         return int(self.index.shape[1])
 
+    def expand(self, values: Tensor, length: int, fill: float) -> Tensor:
+        """``values`` [k] of the gates at their positions of a vector [length], ``fill`` at all others.
+
+        Example:
+            >>> member = Member("fc.weight", 1, torch.tensor([[0, 1], [4, 5]]), "consumer")
+            >>> member.expand(torch.tensor([7, 8]), 6, fill=0).tolist()
+            [7, 7, 0, 0, 8, 8]
+        """
+        spread = values.new_full((length,), fill)
+        spread[self.index.to(values.device)] = values[:, None].expand(-1, self.width)
+        return spread
+
+    def gather(self, values: Tensor) -> Tensor:
+        """``values`` [length] at the positions of every gate, [k, r]: what :meth:`expand` spreads, brought back."""
+        return values[self.index.to(values.device)]
+
+    def owned(self, length: int) -> Tensor:
+        """The positions of a vector [length] that any of the gates owns, bool."""
+        return self.expand(torch.ones(len(self.index), dtype=torch.bool), length, fill=False)
+
 
 @dataclass(frozen=True, eq=False)
 class GateGroup:
@@ -55,10 +75,3 @@ class GateGroup:
     def consumers(self) -> tuple[Member, ...]:
         """The members that read the unit, where the gates multiply."""
         return tuple(m for m in self.members if m.role == "consumer")
-
-
-def kept_positions(member: Member, keep: Tensor, length: int) -> Tensor:
-    """Positions of ``member.dim`` that survive, as a bool mask [length], where ``keep`` [k] marks open gates."""
-    alive = torch.ones(length, dtype=torch.bool)
-    alive[member.index[~keep].reshape(-1)] = False
-    return alive

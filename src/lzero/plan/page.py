@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lzero.plan.group import GateGroup, Member
-from lzero.plan.reach import reach
+from lzero.plan.ownership import reach
 from lzero.plan.refusal import Refusal
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from os import PathLike
 from types import MappingProxyType
 from typing import Any
 
+from torch import Tensor
+
 from lzero.errors import StructureError
 from lzero.plan.group import GateGroup
+from lzero.plan.ownership import Maps, flat_order, maps_of, owners_of, reach, slices_of
 from lzero.plan.page import page
-from lzero.plan.reach import reach
 from lzero.plan.record import record, unrecorded
 from lzero.plan.refusal import Refusal
 from lzero.plan.storage import read, write
@@ -40,7 +43,7 @@ class Plan:
     shapes: Mapping[str, tuple[int, ...]]
     positions: Mapping[str, float]
     granularity: Mapping[str, str] = field(default_factory=lambda: {"": "unit"})
-    example_inputs: Any = field(default=None, repr=False)
+    example_inputs: object = field(default=None, repr=False)
 
     @property
     def size(self) -> int:
@@ -56,6 +59,29 @@ class Plan:
     def reachable(self) -> int:
         """Parameters that at least one gate can remove."""
         return self.reach(self.groups)
+
+    @cached_property
+    def flat_groups(self) -> tuple[GateGroup, ...]:
+        """The groups in the order in which their G gates are numbered: input groups behind the units that own them."""
+        return flat_order(self.groups)
+
+    @cached_property
+    def slices(self) -> Mapping[str, slice]:
+        """Group name -> the numbers of its gates."""
+        return MappingProxyType(slices_of(self.flat_groups))
+
+    @cached_property
+    def owners(self) -> Tensor | None:
+        """For every gate the gate that owns it, -1 where none does, long [G]; None where no gate is owned."""
+        owners = owners_of(self.flat_groups, self.shapes)
+        return owners if owners is not None and bool((owners >= 0).any()) else None
+
+    def maps(self) -> Maps:
+        """The gate of each position, G for an ungated one, of every (tensor, dim) that gates multiply.
+
+        Made anew each time: with a gate for each weight they are as long as the weights.
+        """
+        return maps_of(self.flat_groups, self.shapes)
 
     def __post_init__(self) -> None:
         for name in _TABLES:

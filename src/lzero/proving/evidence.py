@@ -63,7 +63,7 @@ def _share_with_slope(slopes: Mapping[str, Tensor], group: GateGroup) -> float:
             moving = slope != 0
             if member.dim >= 0:
                 moving = moving.transpose(0, member.dim).reshape(slope.shape[member.dim], -1).any(1)
-            found |= moving.reshape(-1).cpu()[member.index].any(1)
+            found |= member.gather(moving.reshape(-1).cpu()).any(1)
     return float(found.double().mean())
 
 

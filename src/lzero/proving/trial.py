@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
-
-from torch import Tensor, nn
 
 from lzero.host.copies import linked_copy
 from lzero.host.run import ForwardError
-from lzero.plan.group import GateGroup, kept_positions
+from lzero.plan.group import GateGroup
+from lzero.plan.ownership import parameters_left
 from lzero.plan.refusal import Reason
 from lzero.proving.compare import difference
 from lzero.proving.patterns import Closure, closures
@@ -41,7 +39,8 @@ def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure) 
         expected = model.outputs(gated)
     except ForwardError as error:
         return Reason(f"the gated model fails in {error}", "")
-    counted = predicted_parameters(gated, groups, keep)
+    shapes = {name: parameter.shape for name, parameter in gated.named_parameters()}
+    counted = parameters_left(groups, keep, shapes)
     del gated  # what is cut away is free again
     shrink(cut, groups, keep)
     try:
@@ -60,25 +59,3 @@ def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure) 
     if not gap < model.tolerance:
         return Reason(f"purged and gated outputs differ by {gap:.0e}", _LITERAL)
     return None
-
-
-def predicted_parameters(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]) -> int:
-    """How many parameters ``model`` has left once the closed units of ``groups`` leave; ``keep`` [k] marks the open.
-
-    Closed weights of a ``"weight"`` group become zeros and stay.
-    """
-    alive: dict[str, dict[int, Tensor]] = {}
-    parameters = dict(model.named_parameters())
-    for group in groups:
-        for member in group.members:
-            if member.dim >= 0 and member.tensor in parameters:
-                mask = kept_positions(member, keep[group.name], parameters[member.tensor].shape[member.dim])
-                dims = alive.setdefault(member.tensor, {})
-                dims[member.dim] = dims[member.dim] & mask if member.dim in dims else mask
-    total = 0
-    for name, parameter in parameters.items():
-        sizes = list(parameter.shape)
-        for dim, mask in alive.get(name, {}).items():
-            sizes[dim] = int(mask.sum())
-        total += math.prod(sizes)
-    return total

@@ -1,4 +1,4 @@
-"""The seam to a training loop: one line between ``backward()`` and ``optimizer.step()``."""
+"""What trains the gates of a model: one line, ``step()``, between ``backward()`` and the next forward."""
 
 from lzero.solver.elbo import Elbo
 from lzero.solver.penalty import Penalty

@@ -12,7 +12,7 @@ from torch import Tensor
 from lzero.checks import choice, real, shown
 from lzero.errors import SolverError
 
-_SMALLEST_RATE, _LARGEST_RATE, _SUM_OF_RATES = 0.01, 0.15, 20.0
+DUAL_LR_MIN, DUAL_LR_MAX, DUAL_LR_SUM = 0.01, 0.15, 20.0
 DUALS = ("sgd", "nupi")
 
 
@@ -21,7 +21,7 @@ def default_dual_lr(anneal_steps: int) -> float:
 
     A short training has as little time to raise lambda as it has to close gates. ``figures/defaults.py`` measures it.
     """
-    return min(max(_SMALLEST_RATE, _SUM_OF_RATES / anneal_steps), _LARGEST_RATE)
+    return min(max(DUAL_LR_MIN, DUAL_LR_SUM / anneal_steps), DUAL_LR_MAX)
 
 
 class Multipliers:

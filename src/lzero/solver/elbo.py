@@ -11,8 +11,9 @@ from lzero.checks import choice, whole
 from lzero.cost import MEASURES, Measure
 from lzero.errors import BudgetError, SolverError
 from lzero.gates.gates import Gates
+from lzero.solver.arguments import checked_gates
 from lzero.solver.gate_optimizer import checked_gate_lr
-from lzero.solver.seam import Seam, checked_gates
+from lzero.solver.gate_trainer import GateTrainer
 
 
 @runtime_checkable
@@ -20,8 +21,8 @@ class _HasPrior(Protocol):
     def divergence(self, log_alpha: Tensor) -> Tensor: ...
 
 
-class Elbo(Seam):
-    """The variational objective behind the same seam: loss + w * KL(gates || prior) / examples, no target.
+class Elbo(GateTrainer):
+    """The variational objective behind the same ``step()``: loss + w * KL(gates || prior) / examples, no target.
 
     Adds w * d(sum of divergences / N) / d log_alpha to the gates' gradient. Where the loss is the mean negative
     log-likelihood of a batch, the whole is -ELBO / N; w rises linearly from 0 to 1 over ``warm_up_steps`` (KL warm-up).

@@ -13,7 +13,7 @@ from lzero.checks import real, shown
 from lzero.errors import SolverError
 from lzero.solver.schedule import step_count
 
-_SLOWEST, _FASTEST, _TRAVEL = 2e-2, 0.2, 100.0
+GATE_LR_MIN, GATE_LR_MAX, GATE_TRAVEL = 2e-2, 0.2, 100.0
 
 
 def default_gate_lr(total_steps: int) -> float:
@@ -23,7 +23,7 @@ def default_gate_lr(total_steps: int) -> float:
     the threshold) to below it, and back where the loss wants the gate after all, within the training.
     ``figures/gate_rate.py`` measures it.
     """
-    return min(max(_SLOWEST, _TRAVEL / total_steps), _FASTEST)
+    return min(max(GATE_LR_MIN, GATE_TRAVEL / total_steps), GATE_LR_MAX)
 
 
 def checked_gate_lr(gate_lr: object, total_steps: object) -> float:
@@ -32,7 +32,7 @@ def checked_gate_lr(gate_lr: object, total_steps: object) -> float:
     Raises:
         SolverError: no positive number, or no number of steps.
     """
-    default = _SLOWEST if total_steps is None else default_gate_lr(step_count("total_steps", total_steps))
+    default = GATE_LR_MIN if total_steps is None else default_gate_lr(step_count("total_steps", total_steps))
     rate = default if gate_lr is None else gate_lr
     return real("gate_lr", rate, above=0, expected="a positive number", error=SolverError)
 

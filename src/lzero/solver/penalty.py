@@ -11,12 +11,13 @@ from lzero.checks import choice, real, shown
 from lzero.cost import MEASURES, Cost, Measure, check_paths
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
+from lzero.solver.arguments import checked_gates
 from lzero.solver.gate_optimizer import checked_gate_lr
-from lzero.solver.seam import Seam, checked_gates
+from lzero.solver.gate_trainer import GateTrainer
 
 
-class Penalty(Seam):
-    """The penalized baseline behind the same seam: loss + coefficient * expected cost fraction, no target.
+class Penalty(GateTrainer):
+    """The penalized baseline behind the same ``step()``: loss + coefficient * expected cost fraction, no target.
 
     Adds sum_k lambda_k * d c_k(p) / d log_alpha to the gates' gradient, with c_k the expected cost of part k as a
     fraction of its cost with every gate open: the lambda of Louizos et al. (arXiv 1712.01312, eq. 4), counted on what

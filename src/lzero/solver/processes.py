@@ -20,7 +20,7 @@ class Processes:
 
     def __init__(self, group: Any = None) -> None:
         self._group = group
-        self._agreed = False
+        self._agreed: int | None = None  # how many state dicts had been loaded then
 
     def __len__(self) -> int:
         several = distributed.is_available() and distributed.is_initialized()
@@ -40,9 +40,9 @@ class Processes:
         leaves out the state of the training.
 
         Returns:
-            Whether ``gates`` have been given another state, which waits in ``gates.restored``.
+            Whether ``gates`` have been given another state, which waits in their ledger.
         """
-        if (self._agreed and not gates.loaded) or len(self) < 2:
+        if self._agreed == gates.ledger.loads or len(self) < 2:
             return False
         first = 0 if self._group is None else distributed.get_global_rank(self._group, 0)
         distributed.broadcast(gates.log_alpha.data, first, group=self._group)
@@ -52,7 +52,7 @@ class Processes:
         other = not _alike(sent[0], state)
         if other:
             gates.restore(sent[0])
-        self._agreed, gates.loaded = True, False
+        self._agreed = gates.ledger.loads
         return other
 
 

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from lzero.checks import flag, real
-from lzero.constraints import Budgets, Constraint, asked_for
+from lzero.checks import flag
+from lzero.constraints import Budgets, Constraint, as_constraints
 from lzero.cost import Measure, Point
-from lzero.errors import LzeroWarning, SolverError
+from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.settle import settle
+from lzero.solver.arguments import checked_gates
 from lzero.solver.dual import Multipliers, default_dual_lr
 from lzero.solver.gate_optimizer import checked_gate_lr
-from lzero.solver.schedule import FINETUNE, Schedule, anneal_length, cubic, schedule_of
-from lzero.solver.seam import Seam, checked_gates
+from lzero.solver.gate_trainer import GateTrainer
+from lzero.solver.schedule import Schedule, cubic, schedule_of, timetable, warn_of_few
 
-_MEMORY = 0.99  # of the running mean of the loss gradient's norm
+_NORM_MEMORY = 0.99  # of the running mean of the loss gradient's norm
 _TINY = 1e-30
-SHORTEST = 150
-"""Optimizer steps below which a Solver warns.
-
-Trainings of 100 steps end up to three points below their target before settling, of 200 within 1.3 points, of 350 and
-more within one (``figures/robustness.py``); of 60 and 80 they are up to a quarter off (``figures/gate_rate.py``).
-"""
 
 
-class Solver(Seam):
+class Solver(GateTrainer):
     """The constrained solver: adds lambda u d(cost)/d(gates) to the gates' gradient, moves them, ascends on lambda.
 
     For a part of the model with expected cost fraction c(p), deployed fraction c(open gates) and target e_t:
@@ -72,7 +66,7 @@ class Solver(Seam):
         SolverError: arguments that do not fit together, or gates that have been trained for another budget or length.
 
     Warns:
-        LzeroWarning: fewer ``total_steps`` than :data:`SHORTEST`, which are too few for gates to follow.
+        LzeroWarning: fewer ``total_steps`` than :data:`lzero.solver.schedule.SHORTEST`, too few for gates to follow.
     """
 
     def __init__(
@@ -99,44 +93,30 @@ class Solver(Seam):
         process_group: Any = None,
     ) -> None:
         gates = checked_gates("Solver", gates)
-        asked = asked_for("Solver", target_density, measure, constraints)
+        asked = as_constraints("Solver", target_density, measure, constraints)
         budgets = Budgets(asked, gates, "Solver")
-        length = anneal_length(total_steps, anneal_steps)
-        total_steps = None if total_steps is None else int(total_steps)
-        total = 2 * length if total_steps is None else total_steps
-        default = 0.0 if total_steps is None else FINETUNE
-        share = default if finetune is None else finetune
-        share = real("finetune", share, least=0, below=1, expected="a share in [0, 1)", error=SolverError)
-        if share and total_steps is None:
-            raise SolverError("finetune: is a share of total_steps; give total_steps too")
-        if total_steps is not None and total < SHORTEST:
-            warnings.warn(
-                f"total_steps: {total} optimizer steps are few for gates to reach a density; below about {SHORTEST}, "
-                "expect settling, and not the training, to choose a part of what is shipped (the certificate says how "
-                "far it was); count optimizer steps, such as epochs * len(loader), and not epochs",
-                LzeroWarning,
-                stacklevel=2,
-            )
+        times = timetable(total_steps, anneal_steps, finetune)
+        warn_of_few(times.total, stacklevel=2)
         parts = len(budgets.names)
         super().__init__(
             gates,
             asked[0].measure,
             constraints=asked,
-            asked={"total_steps": total_steps, "anneal_steps": length, "finetune": share},
-            gate_lr=checked_gate_lr(gate_lr, total),
+            asked={"total_steps": times.total, "anneal_steps": times.annealed, "finetune": times.finetune},
+            gate_lr=checked_gate_lr(gate_lr, times.length),
             optimizer=optimizer,
             fresh=fresh,
             process_group=process_group,
         )
         self.constraints, self.budgets = asked, budgets
-        self._anneal_steps, self._settles_at = length, total - round(share * total) if share else None
+        self._times = times
         self._schedule = schedule_of(schedule)
         self._scale = flag("scale", scale, error=SolverError)
         self._dual = Multipliers(
             parts,
             self._device,
             dual=dual,
-            lr=default_dual_lr(length) if dual_lr is None else dual_lr,
+            lr=default_dual_lr(times.annealed) if dual_lr is None else dual_lr,
             options={} if dual_options is None else dual_options,
             restarts=dual == "sgd" if restarts is None else flag("restarts", restarts, error=SolverError),
             two_sided=parts == 1 if two_sided is None else flag("two_sided", two_sided, error=SolverError),
@@ -145,7 +125,7 @@ class Solver(Seam):
         self._norms = torch.zeros(parts, dtype=torch.float64, device=self._device)  # running means, not yet unbiased
         # of what they have seen, up to 1
         self._weight = torch.full((), _TINY, dtype=torch.float64, device=self._device)
-        self._share = torch.full_like(self._weight, 1 - _MEMORY)
+        self._share = torch.full_like(self._weight, 1 - _NORM_MEMORY)
         self._all, self._none = torch.ones_like(self._weight), torch.zeros_like(self._weight)
         self._full, self._asked_values = budgets.cost.total, budgets.cost.total * budgets.targets
         self._begin()
@@ -182,7 +162,7 @@ class Solver(Seam):
 
     def _annealed(self, asked: Tensor) -> Tensor:
         """``asked`` [K], cost values, as they hold at this step: they fall from the whole cost."""
-        progress = min(self.steps / self._anneal_steps, 1.0)
+        progress = min(self.steps / self._times.annealed, 1.0)
         if self._schedule is cubic:
             return torch.lerp(asked, self._full, (1 - progress) ** 3) if progress < 1 else asked
         targets = [self._schedule(target, progress) for target in self.budgets.targets.tolist()]
@@ -228,7 +208,7 @@ class Solver(Seam):
 
     def _after(self) -> None:
         super()._after()
-        if self.steps == self._settles_at and self.gates.held is None:
+        if self.steps == self._times.settles_at and self.gates.held is None:
             settle(self.gates, self.budgets).hold(self.gates, self.budgets)
 
     @property
@@ -236,9 +216,10 @@ class Solver(Seam):
         return super()._on_device and self._dual.immediate
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {"norms": self._norms, "weight": self._weight, **self._dual.tensors()}
+        return {**super()._tensors(), "norms": self._norms, "weight": self._weight, **self._dual.tensors()}
 
     def _take(self, tensors: Mapping[str, Tensor]) -> None:
+        super()._take(tensors)
         self._norms.copy_(tensors["norms"])
         self._weight.copy_(tensors["weight"])
         self._dual.restore(tensors)

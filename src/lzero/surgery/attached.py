@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lzero._torch import forward_pre_hooks
 from lzero.checks import shown
 from lzero.errors import StructureError
 from lzero.gates.gate import Gate
@@ -36,6 +37,31 @@ def require_gates(model: nn.Module) -> Gates:
     return gates
 
 
+def root_gates(model: nn.Module) -> Gates:
+    """The gates attached to ``model`` itself, and to no part or whole of it.
+
+    Raises:
+        StructureError: there are none, or they were attached to another module; the message says which.
+    """
+    gates = require_gates(model)
+    root = next((path for path, module in model.named_modules() if draws(module, gates)), None)
+    if root is None:
+        raise StructureError(
+            f"{type(model).__name__}: is a part of the model that its gates were attached to; purge the module that "
+            "attach_gates was given"
+        )
+    if root:
+        raise StructureError(
+            f"{type(model).__name__}: its gates belong to a part of it, {root!r}; purge that: lzero.purge(model.{root})"
+        )
+    return gates
+
+
+def draws(module: nn.Module, gates: Gates) -> bool:
+    """Whether the forward of ``module`` draws ``gates``: whether they were attached to it."""
+    return any(getattr(hook, "__self__", None) is gates for hook in forward_pre_hooks(module).values())
+
+
 def gated_leaves(module: nn.Module) -> list[str]:
     """Names of the parameters of ``module`` itself that gates multiply."""
     lists: Any = module._modules.get("parametrizations")  # its own: wrappers pass what they lack on to a module in them
@@ -48,6 +74,16 @@ def gates_on(module: nn.Module, leaf: str) -> list[Gate]:
     """The gates that multiply the parameter ``leaf`` of ``module``, in order."""
     steps: Any = module.parametrizations
     return [step for step in steps[leaf] if isinstance(step, Gate)]
+
+
+def raw_tensor(model: nn.Module, name: str) -> Tensor:
+    """The parameter that was called ``name`` before gates were attached to ``model``, without them."""
+    path, _, leaf = name.rpartition(".")
+    module = model.get_submodule(path)
+    if leaf in gated_leaves(module):
+        return ungated(module, leaf)
+    found: Tensor = getattr(module, leaf)
+    return found
 
 
 def ungated(module: nn.Module, leaf: str) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lzero.gates.gates import Gates
+from lzero.plan.paths import join
 from lzero.surgery.attached import gated_leaves, gates_on, ungated
 
 _NAME = "lzero"
@@ -62,17 +63,17 @@ def load_training(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any)
     found = _named_gates(model)
     if found is None:
         return
-    path, gates = found
+    place, gates = found
     here = f"{prefix}{PREFIX}"
     entries = {name: state.pop(name) for name in [name for name in state if name.startswith(here)]}
-    if f"{prefix}{path}.log_alpha" in state:
+    if f"{prefix}{place}.log_alpha" in state:
         gates.restore({name.removeprefix(here): value for name, value in entries.items()})
         return
-    state[f"{prefix}{path}.log_alpha"] = gates.log_alpha.detach().clone()
+    state[f"{prefix}{place}.log_alpha"] = gates.log_alpha.detach().clone()
     means = gates.means() if gates.rescaled else None
-    for owner, module in model.named_modules():
+    for path, module in model.named_modules():
         for leaf in gated_leaves(module):
-            plain = f"{prefix}{owner}.{leaf}" if owner else f"{prefix}{leaf}"
+            plain = prefix + join(path, leaf)
             if plain not in state:
                 continue
             weight = state.pop(plain)

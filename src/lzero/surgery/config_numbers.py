@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from lzero.checks import shown
 from lzero.errors import StructureError
-from lzero.plan.group import GateGroup, Member, kept_positions
+from lzero.host.tensors import find_tensor
+from lzero.plan.group import GateGroup, Member
+from lzero.plan.ownership import alive_positions
 from lzero.plan.paths import owner
 from lzero.surgery.layer_sizes import has_rule
 from lzero.surgery.numbers.registry import Role, roles_of
@@ -138,17 +140,18 @@ def _heads(value: int, head: int, near: _Near, keep: Mapping[str, Tensor]) -> in
 
 def _size(model: nn.Module, value: int, near: _Near, keep: Mapping[str, Tensor]) -> int | None:
     """What is left of the dims of size ``value``, where all of them belong to the same groups."""
-    alive: dict[tuple[str, int], tuple[set[tuple[str, int]], Tensor]] = {}
+    claims: dict[tuple[str, int], set[tuple[str, int]]] = {}
+    shapes: dict[str, torch.Size] = {}
     for group, member in near.gated:
-        path, _, leaf = member.tensor.rpartition(".")
-        length = getattr(model.get_submodule(path), leaf).shape[member.dim]
-        if length == value:
-            claims, mask = alive.setdefault((member.tensor, member.dim), (set(), torch.ones(length, dtype=torch.bool)))
-            claims.add((group.name, member.width))
-            mask &= kept_positions(member, keep[group.name].cpu(), length)
-    if len({frozenset(claims) for claims, _ in alive.values()}) != 1:
+        shape = find_tensor(model, member.tensor).shape
+        if shape[member.dim] == value:
+            claims.setdefault((member.tensor, member.dim), set()).add((group.name, member.width))
+            shapes[member.tensor] = shape
+    if len({frozenset(found) for found in claims.values()}) != 1:
         return None
-    return int(next(iter(alive.values()))[1].sum())
+    tensor, dim = next(iter(claims))
+    groups = [group for group, member in near.gated if member.tensor == tensor]
+    return int(alive_positions(groups, keep, {tensor: shapes[tensor]})[tensor][dim].sum())
 
 
 def _numbers(module: nn.Module) -> list[tuple[str, int]]:

@@ -13,9 +13,9 @@ from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 from lzero.host.snapshot import Snapshot
 from lzero.host.tensors import find_tensor
+from lzero.plan.ownership import Maps
 from lzero.surgery.attached import factors, gated_leaves, gates_on
 from lzero.surgery.checkpoint import load_training, save_training, show_place
-from lzero.surgery.positions import Maps
 from lzero.surgery.recurrent import follow_gates
 
 Place = tuple[nn.Module, str, int, Sequence[Tensor]]  # module, parameter name, dim, gates of each position

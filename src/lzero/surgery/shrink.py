@@ -11,7 +11,8 @@ from lzero._torch import save_buffer
 from lzero.errors import StructureError
 from lzero.host.memory_format import like_format
 from lzero.host.tensors import find_tensor, tensors_of
-from lzero.plan.group import GateGroup, kept_positions
+from lzero.plan.group import GateGroup, Member
+from lzero.plan.ownership import alive_positions, length_of
 from lzero.surgery.config_numbers import following_numbers, set_numbers
 from lzero.surgery.layer_sizes import correct_sizes
 from lzero.surgery.selected_linear import SelectedLinear
@@ -24,12 +25,8 @@ def scale_consumers(model: nn.Module, groups: Sequence[GateGroup], values: Mappi
         z = values[group.name]  # [k]
         for member in group.consumers:
             tensor = find_tensor(model, member.tensor)
-            if group.kind == "weight":
-                tensor.mul_(z.to(tensor).view_as(tensor))
-                continue
-            factor = torch.ones(tensor.shape[member.dim], dtype=tensor.dtype, device=tensor.device)
-            factor[member.index.to(tensor.device)] = z.to(tensor)[:, None].expand(-1, member.width)
-            tensor.mul_(along(factor, member.dim, tensor.dim()))
+            factor = member.expand(z.to(tensor), length_of(member, tensor.shape), fill=1.0)
+            tensor.mul_(factor.view_as(tensor) if member.dim < 0 else along(factor, member.dim, tensor.dim()))
 
 
 def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]) -> None:
@@ -38,22 +35,14 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
     Units leave every tensor that they live on; an input group leaves a :class:`SelectedLinear`; closed weights become
     zeros. Sizes that modules cache (``in_features``, ``num_heads``, ...) follow.
     """
-    units: dict[str, dict[int, Tensor]] = {}
-    inputs: dict[str, Tensor] = {}
-    for group in groups:
-        mask = keep[group.name].cpu()
+    shapes = {member.tensor: find_tensor(model, member.tensor).shape for group in groups for member in group.members}
+    kinds = {kind: [group for group in groups if group.kind == kind] for kind in ("unit", "input", "weight")}
+    for group in kinds["weight"]:
         for member in group.members:
-            if group.kind == "weight":
-                _zero_closed(find_tensor(model, member.tensor), mask)
-                continue
-            alive = kept_positions(member, mask, find_tensor(model, member.tensor).shape[member.dim])
-            if group.kind == "input":
-                inputs[member.tensor] = alive
-            else:
-                dims = units.setdefault(member.tensor, {})
-                dims[member.dim] = dims[member.dim] & alive if member.dim in dims else alive
-    for name, alive in inputs.items():
-        _select_inputs(model, name, units.setdefault(name, {}), alive)
+            _zero_closed(find_tensor(model, member.tensor), member, keep[group.name])
+    units = alive_positions(kinds["unit"], keep, shapes)
+    for name, dims in alive_positions(kinds["input"], keep, shapes).items():
+        _select_inputs(model, name, units.setdefault(name, {}), dims[1])
     before, numbers = tensors_of(model), following_numbers(model, groups, keep)
     _replace(model, {find_tensor(model, name): dims for name, dims in units.items()})
     correct_sizes(model, before)
@@ -66,8 +55,9 @@ def along(vector: Tensor, dim: int, dims: int) -> Tensor:
 
 
 @torch.no_grad()
-def _zero_closed(tensor: Tensor, keep: Tensor) -> None:
-    tensor.masked_fill_(~keep.to(tensor.device).view_as(tensor), 0.0)
+def _zero_closed(tensor: Tensor, member: Member, keep: Tensor) -> None:
+    closed = ~member.expand(keep.to(tensor.device), tensor.numel(), fill=True)
+    tensor.masked_fill_(closed.view_as(tensor), 0.0)
 
 
 def _select_inputs(model: nn.Module, name: str, dims: dict[int, Tensor], alive: Tensor) -> None:

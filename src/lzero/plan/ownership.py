@@ -1,0 +1,132 @@
+"""Which gate stands on which position of which tensor: one bookkeeping for gating, counting and cutting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from lzero.plan.group import GateGroup, Member
+
+Shapes = Mapping[str, Sequence[int]]
+Maps = Mapping[tuple[str, int], Sequence[Tensor]]
+"""(tensor, dim) -> index maps, long [length of the dim]."""
+
+
+def flat_order(groups: Iterable[GateGroup]) -> tuple[GateGroup, ...]:
+    """``groups`` in the order in which their gates are numbered: input groups last, behind the units that own them."""
+    return tuple(sorted(groups, key=lambda group: group.kind == "input"))
+
+
+def slices_of(ordered: Iterable[GateGroup]) -> dict[str, slice]:
+    """Group name -> the numbers of its gates."""
+    found: dict[str, slice] = {}
+    start = 0
+    for group in ordered:
+        found[group.name] = slice(start, start + group.size)
+        start += group.size
+    return found
+
+
+def length_of(member: Member, shape: Sequence[int]) -> int:
+    """How many positions the dim of ``member`` has in a tensor of ``shape``; all elements where it is flattened."""
+    return math.prod(shape) if member.dim < 0 else shape[member.dim]
+
+
+def owners_of(ordered: Sequence[GateGroup], shapes: Shapes) -> Tensor | None:
+    """For each input gate the number of the unit gate that owns the same feature, -1 for all others; long [G].
+
+    None where there are no input gates.
+    """
+    if all(group.kind != "input" for group in ordered):
+        return None
+    slices, owners = slices_of(ordered), torch.full((sum(group.size for group in ordered),), -1)
+    unit_at: dict[str, Tensor] = {}  # tensor -> the unit gate of each feature that it reads, -1 where there is none
+    for group in ordered:
+        where = slices[group.name]
+        for member in group.consumers:
+            if member.dim != 1 or member.tensor not in shapes:
+                continue
+            length = length_of(member, shapes[member.tensor])
+            table = unit_at.setdefault(member.tensor, torch.full((length,), -1))
+            if group.kind == "input":
+                owners[where] = member.gather(table)[:, 0]
+            elif group.kind == "unit":
+                mine = member.expand(torch.arange(where.start, where.stop), length, fill=-1)
+                unit_at[member.tensor] = torch.where(mine < 0, table, mine)
+    return owners
+
+
+def maps_of(ordered: Sequence[GateGroup], shapes: Shapes) -> Maps:
+    """For every (tensor, dim) that gates multiply the gate of each position, G where there is none.
+
+    Several maps on one dim multiply (an input gate on a flattened channel).
+    """
+    gates, slices = sum(group.size for group in ordered), slices_of(ordered)
+    maps: dict[tuple[str, int], list[Tensor]] = {}
+    for group in ordered:
+        numbers = torch.arange(slices[group.name].start, slices[group.name].stop)
+        for member in group.consumers:
+            if member.tensor not in shapes:
+                continue
+            mine = member.expand(numbers, length_of(member, shapes[member.tensor]), fill=gates)
+            stack = maps.setdefault((member.tensor, member.dim), [])
+            free = next((i for i, other in enumerate(stack) if bool((member.gather(other) == gates).all())), None)
+            if free is None:
+                stack.append(mine)
+            else:
+                stack[free] = torch.minimum(stack[free], mine)
+    return maps
+
+
+def alive_positions(
+    groups: Iterable[GateGroup], keep: Mapping[str, Tensor], shapes: Shapes
+) -> dict[str, dict[int, Tensor]]:
+    """Tensor -> dim -> the positions that stay, bool, once the closed units of ``groups`` have left.
+
+    Closed weights of a ``"weight"`` group become zeros, which leave nothing.
+
+    Args:
+        groups: of gates.
+        keep: group name -> bool mask of its open gates, [k].
+        shapes: of the tensors that are asked for; members on others are passed over.
+    """
+    alive: dict[str, dict[int, Tensor]] = {}
+    for group in groups:
+        mask = keep[group.name].cpu()
+        for member in group.members:
+            if member.dim >= 0 and member.tensor in shapes:
+                stay = member.expand(mask, length_of(member, shapes[member.tensor]), fill=True)
+                dims = alive.setdefault(member.tensor, {})
+                dims[member.dim] = dims[member.dim] & stay if member.dim in dims else stay
+    return alive
+
+
+def reach(groups: Iterable[GateGroup], shapes: Shapes) -> int:
+    """Parameters, of those with ``shapes``, that at least one gate of ``groups`` can remove; buffers cost nothing."""
+    free: dict[str, dict[int, Tensor]] = {}  # tensor -> dim -> positions that no gate owns
+    total = 0
+    for group in groups:
+        for member in group.members:
+            if member.tensor in shapes:
+                dims = free.setdefault(member.tensor, {})
+                length = 0 if member.dim < 0 else shapes[member.tensor][member.dim]
+                left = ~member.owned(length) if length else torch.ones(0, dtype=torch.bool)
+                dims[member.dim] = dims[member.dim] & left if member.dim in dims else left
+    for name, dims in free.items():
+        kept = 0 if -1 in dims else math.prod(_left(shapes[name], dims))
+        total += math.prod(shapes[name]) - kept
+    return total
+
+
+def _left(shape: Sequence[int], masks: Mapping[int, Tensor]) -> list[int]:
+    """``shape`` with as many positions on every dim as its mask leaves."""
+    return [int(masks[dim].sum()) if dim in masks else size for dim, size in enumerate(shape)]
+
+
+def parameters_left(groups: Iterable[GateGroup], keep: Mapping[str, Tensor], shapes: Shapes) -> int:
+    """Parameters, of those with ``shapes``, once the closed units of ``groups`` have left."""
+    alive = alive_positions(groups, keep, shapes)
+    return sum(math.prod(_left(shape, alive.get(name, {}))) for name, shape in shapes.items())
