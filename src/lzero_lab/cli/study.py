@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lzero.errors import DataError
 from lzero.recorder import Recorder, Row
 from lzero_lab import datasets
-from lzero_lab.cells import run_cells
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console, show_files
-from lzero_lab.report import CELLS, write_report
-from lzero_lab.study import Study, names
+from lzero_lab.errors import DataError
+from lzero_lab.studies.cells import run_cells
+from lzero_lab.studies.report import CELLS, write_report
+from lzero_lab.studies.study import Study, names
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
             device=options.device or opt.best_device(),
             folder=folder,
             hours=options.hours,
-            progress=_say,
+            progress=_show_row,
         )
     files = write_report(folder, study)
     keys = {cell.key for cell in cells}
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
     show_files(files[1:], folder)
 
 
-def _say(row: Row) -> None:
+def _show_row(row: Row) -> None:
     if "problem" in row:
         console().print(f"{_name(row)}: {row['problem']}")
         return
