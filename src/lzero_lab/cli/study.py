@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
     keys = {cell.key for cell in cells}
     rows = _rows(keys, folder)
     if not files:
-        raise _nothing(folder, rows, options.report)
+        raise _nothing_finished(folder, rows, options.report)
     counts = Counter("failed" if "problem" in row else "finished" for row in rows)
     console().print(f"{counts['finished']} of {len(keys)} trainings finished, {counts['failed']} failed")
     console().print(files[0].read_text(encoding="utf-8"))
@@ -92,7 +92,7 @@ def _rows(keys: set[str], folder: Path) -> list[Row]:
     return [row for row in Recorder.from_csv(path) if row["cell"] in keys] if path.exists() else []
 
 
-def _nothing(folder: Path, failed: Sequence[Row], report: bool) -> DataError:
+def _nothing_finished(folder: Path, failed: Sequence[Row], report: bool) -> DataError:
     """Why there is nothing to draw, and what helps."""
     if failed:
         first = f"{_name(failed[0])}: {failed[0]['problem']}"

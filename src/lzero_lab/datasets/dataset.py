@@ -52,7 +52,7 @@ def without_validation(path: str | os.PathLike[str], images: int) -> int:
     """How many of the ``images`` in the training file at ``path`` are left without those for validation.
 
     Raises:
-        DataError: none.
+        DataError: none are left.
     """
     if images <= VALIDATION_IMAGES:
         expected = f"more than {VALIDATION_IMAGES:,} training images (the last are for validation)"

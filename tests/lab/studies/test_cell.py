@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lzero_lab.studies.cell import Cell, run_cell
+from lzero_lab.studies.cell import Cell, file_name, run_cell, train
 from lzero_lab.training.recipe import Recipe
 
 TINY = Cell("digits", Recipe(target=0.5, steps=12, batch_size=64))
@@ -40,3 +40,26 @@ def test_a_network_without_gates_ships_its_share_of_the_whole_one(recipe, share,
     row = run_cell(Cell("digits", replace(recipe, steps=3)))
     assert 0.85 * share < row["shipped_params"] == row["shipped"] <= share
     assert 0.8 * share < row["shipped_macs"] <= 1.05 * share
+
+
+def test_a_training_stops_at_its_deadline_and_goes_on_from_its_checkpoint(data, tmp_path):
+    recipe, path = Recipe(target=0.5, epochs=3, batch_size=64), tmp_path / "a.pt"
+    seen = []
+
+    def stop_after_the_first(training, row):
+        seen.append((training.epoch, row["epoch"], path.exists()))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, data, path, on_epoch=stop_after_the_first)
+    assert seen == [(1, 1, True)]
+    assert train(recipe, data, path, deadline=0.0) is None
+    again = train(recipe, data, path, on_epoch=lambda training, row: seen.append(row["epoch"]))
+    assert seen[1:] == [2, 3] and again.step == again.steps
+    rows = [[row | {"seconds": 0} for row in one.recorder.rows] for one in (again, train(recipe, data))]
+    assert rows[0] == rows[1]
+
+
+def test_files_of_a_cell_are_named_by_its_key_alone():
+    assert TINY.file_name == file_name(TINY.key) == Cell("digits", TINY.recipe, "/else", (("a", "b"),)).file_name
+    assert len({TINY.file_name, Cell("mnist", TINY.recipe).file_name}) == 2 and TINY.file_name.isalnum()

@@ -8,13 +8,13 @@ import pytest
 import torch
 from inline import Inline
 
-from lzero.errors import BudgetError
+from lzero.errors import BudgetError, RecordError
 from lzero.recorder import Recorder
 from lzero_lab.datasets import load
 from lzero_lab.studies import cell as cell_module
 from lzero_lab.studies import workers
 from lzero_lab.studies.cell import Cell, run_cell
-from lzero_lab.studies.cells import EPOCHS, run_cells
+from lzero_lab.studies.cells import EPOCHS, CellTable, run_cells
 from lzero_lab.training.recipe import Recipe
 from lzero_lab.training.training import Training
 
@@ -131,3 +131,25 @@ def test_a_study_that_was_killed_goes_on_from_its_last_epoch(tmp_path, monkeypat
     epochs = Recorder.from_csv(tmp_path / EPOCHS).rows
     assert [row["epoch"] for row in epochs] == [1, 2, 3, 4, 5] and {row["cell"] for row in epochs} == {cell.key}
     assert "p_00" not in epochs[0] and 0 < epochs[-1]["deployed"] <= 1
+
+
+def test_a_table_keeps_one_row_a_cell_and_says_what_is_unfinished(tmp_path):
+    other = Cell("digits", Recipe(target=0.5, seed=1))
+    table = CellTable(tmp_path / "cells.csv", tmp_path)
+    assert table.unfinished([TINY, other, TINY]) == [TINY, other]
+    checkpoint = tmp_path / f"{TINY.file_name}.pt"
+    checkpoint.touch()
+    table.keep({"cell": TINY.key, "problem": "not today"}, [{"epoch": 1, "loss": 0.5, "p_00": 3}])
+    assert table.unfinished([TINY, other]) == [TINY, other] and checkpoint.exists()
+    table.keep({"cell": other.key, "shipped": 0.5})
+    table.keep({"cell": TINY.key, "shipped": 0.4}, [{"epoch": 1, "loss": 0.25, "p_00": 3}])
+    assert table.unfinished([TINY, other]) == [] and not checkpoint.exists()
+    rows = [{"cell": other.key, "shipped": 0.5}, {"cell": TINY.key, "shipped": 0.4}]
+    assert table.rows.rows == rows == CellTable(tmp_path / "cells.csv").rows.rows
+    assert Recorder.from_csv(tmp_path / EPOCHS).rows == [{"cell": TINY.key, "epoch": 1, "loss": 0.25}]
+
+
+def test_a_file_that_is_no_table_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / "cells.csv").write_text("a,b\n1\n")
+    with pytest.raises(RecordError, match="expected 2 cells as in the header, found 1"):
+        run_cells([TINY], tmp_path / "cells.csv")

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -104,3 +105,35 @@ def wait_for(condition, seconds=120):
             return
         time.sleep(0.1)
     raise AssertionError("it did not happen in time")
+
+
+def test_every_task_is_called_with_its_arguments_and_its_result_kept(monkeypatch):
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
+    kept = []
+    workers.run_tasks(pow, [(2, 3), (3, 2), (5, 0)], kept.append, 2)
+    assert sorted(kept) == [1, 8, 9]
+
+
+def test_what_a_task_raises_is_raised_and_the_others_are_kept(monkeypatch):
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
+    kept = []
+    with pytest.raises(ZeroDivisionError):
+        workers.run_tasks(divmod, [(7, 2), (1, 0), (9, 2)], kept.append, 1)
+    assert sorted(kept) == [(3, 1), (4, 1)]
+
+
+def test_a_process_that_is_no_worker_never_stops(monkeypatch):
+    assert not workers.stopping()
+    event = threading.Event()
+    monkeypatch.setattr(workers, "_stop", event)
+    assert not workers.stopping()
+    event.set()
+    assert workers.stopping()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="masks of POSIX")
+def test_processes_that_begin_do_not_hear_ctrl_c_and_this_one_does_again():
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with workers._interrupts_blocked():
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
