@@ -7,15 +7,13 @@ the length of the training, the budget held from both sides. A cell shows the de
 validation error of the purged model, in per cent; choices were made on these, never on test data.
 """
 
-import argparse
-import os
-from pathlib import Path
+from script import HERE, head, line, outcome, parser
 
-from lzero.recorder import replacing
-from lzero_lab.cells import Cell, run_cells
-from lzero_lab.recipe import Recipe
+from lzero_lab.files import write_text
+from lzero_lab.studies.cell import Cell
+from lzero_lab.studies.cells import run_cells
+from lzero_lab.training.recipe import Recipe
 
-HERE = Path(__file__).parent
 SETTINGS = {
     "defaults": {},
     "open 0.7": {"open_probability": 0.7},
@@ -39,12 +37,9 @@ PROBLEMS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", default=os.environ.get("LZERO_DATA", "data"))
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     cells = {
-        (setting, problem): Cell(data, Recipe(**{**recipe, **change}), None if data == "digits" else options.data_dir)
+        (setting, problem): Cell(data, Recipe(**{**recipe, **change}), options.data_dir)
         for setting, change in SETTINGS.items()
         for problem, (data, recipe) in PROBLEMS.items()
     }
@@ -56,21 +51,11 @@ def main() -> None:
         "Made by `python figures/defaults.py`. Each cell: deployed density before settling / validation error of the "
         "purged model, in per cent; one seed. The first row is the defaults, every other one changes one thing.",
         "",
-        "| setting | " + " | ".join(PROBLEMS) + " |",
-        "|---" * (len(PROBLEMS) + 1) + "|",
+        *head(["setting", *PROBLEMS]),
     ]
     for setting in SETTINGS:
-        texts = [cell_text(found[cells[setting, problem].key]) for problem in PROBLEMS]
-        lines.append(f"| {setting} | " + " | ".join(texts) + " |")
-    with replacing(HERE / "defaults.md") as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def cell_text(row: dict) -> str:
-    """``deployed / error`` of one training."""
-    if "trained" not in row:
-        return "failed"
-    return f"{100 * row['trained']:.1f} / {100 * row['validation_error']:.2f}"
+        lines.append(line([setting, *(outcome(found[cells[setting, problem].key]) for problem in PROBLEMS)]))
+    write_text(HERE / "defaults.md", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,24 +7,22 @@ defaults of `lzero train`. Shipped must lie at or below the target and within on
 that no closed unit could be opened without breaking some layer's.
 """
 
-import argparse
 import itertools
-from pathlib import Path
+
+from script import HERE, parser
 
 from lzero.plots import control, save
-from lzero_lab.cells import Cell, run_cells
-from lzero_lab.recipe import Recipe
+from lzero_lab.studies.cell import Cell
+from lzero_lab.studies.cells import run_cells
+from lzero_lab.training.recipe import Recipe
 
-HERE = Path(__file__).parent
 TARGETS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
 # Shipped by the official constrained code on MNIST's MLP, one training each (arXiv 2208.04425, its own tables).
 PUBLISHED = ((0.2, 0.128), (0.35, 0.301), (0.5, 0.497), (0.65, 0.656), (0.8, 0.771))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
+    options = parser(__doc__, data_dir=False).parse_args()
     points = itertools.product(("model", "layer"), ("params", "macs"), TARGETS, range(3))
     cells = [
         Cell("digits", Recipe(target=target, measure=measure, scope=scope, seed=seed, epochs=200))

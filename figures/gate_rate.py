@@ -8,20 +8,17 @@ on these, never on test data. Further rows have the default alone, over batches 
 1e3.
 """
 
-import argparse
-import os
-from pathlib import Path
-
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from script import HERE, head, line, outcome, parser
 
 from lzero.plots import save
-from lzero.recorder import replacing
 from lzero.solver.gate_optimizer import default_gate_lr
-from lzero_lab.cells import Cell, run_cells
-from lzero_lab.recipe import Recipe
+from lzero_lab.files import write_text
+from lzero_lab.studies.cell import Cell
+from lzero_lab.studies.cells import run_cells
+from lzero_lab.training.recipe import Recipe
 
-HERE = Path(__file__).parent
 RATES = {
     "0.02": lambda steps: 0.02,
     "a quarter": lambda steps: default_gate_lr(steps) / 4,
@@ -35,16 +32,13 @@ MNIST = {"granularity": "input", "batch_size": 128}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", default=os.environ.get("LZERO_DATA", "data"))
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
 
     def cell(data, steps, target, rate, **changes):
         recipe = Recipe(
             **{**(DIGITS if data == "digits" else MNIST), **changes}, steps=steps, target=target, gate_lr=rate
         )
-        return Cell(data, recipe, None if data == "digits" else options.data_dir)
+        return Cell(data, recipe, options.data_dir)
 
     grid = {
         (data, steps, target, name): cell(data, steps, target, rate(steps))
@@ -69,24 +63,18 @@ def main() -> None:
         "Made by `python figures/gate_rate.py`. Each cell: deployed density before settling / validation error of the "
         "purged model, in per cent; one seed.",
         "",
-        "| data, steps, target | " + " | ".join(RATES) + " |",
-        "|---" * (len(RATES) + 1) + "|",
+        *head(["data, steps, target", *RATES]),
     ]
     for data, lengths in LENGTHS.items():
         for steps in lengths:
             for target in TARGETS:
-                found = [shown(rows[grid[data, steps, target, name].key]) for name in RATES]
-                lines.append(f"| {data}, {steps:,}, {target:.0%} | " + " | ".join(found) + " |")
+                found = [outcome(rows[grid[data, steps, target, name].key]) for name in RATES]
+                lines.append(line([f"{data}, {steps:,}, {target:.0%}", *found]))
     lines += ["", "The default in other loops, at 10 %:", "", "| data, steps | loop | |", "|---|---|---|"]
     for (data, steps, words), made in loops.items():
-        lines.append(f"| {data}, {steps:,} | {words} | {shown(rows[made.key])} |")
-    with replacing(HERE / "gate_rate.md") as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        lines.append(line([f"{data}, {steps:,}", words, outcome(rows[made.key])]))
+    write_text(HERE / "gate_rate.md", "\n".join(lines) + "\n")
     plot({key: rows[made.key] for key, made in grid.items()})
-
-
-def shown(row) -> str:
-    return f"{100 * row['trained']:.1f} / {100 * row['validation_error']:.2f}"
 
 
 def plot(rows) -> None:

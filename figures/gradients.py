@@ -8,7 +8,6 @@ and log-normal gates optimise an expectation of their own, over gates between 0 
 differences of a quasi-Monte Carlo mean with common numbers, which uses no estimator.
 """
 
-import argparse
 import itertools
 import math
 from collections.abc import Callable
@@ -17,15 +16,16 @@ from pathlib import Path
 
 import torch
 from gradients_page import plot, report
+from script import HERE, parser
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional as F
 
 from lzero.errors import StructureError
 from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, StraightThrough
-from lzero.recorder import Recorder, replacing
+from lzero.recorder import Recorder
+from lzero_lab.files import write_text
 
-HERE = Path(__file__).parent
 ESTIMATORS: dict[str, Estimator] = {
     "ARM": ARM(),
     "AR": AR(),
@@ -250,19 +250,18 @@ def measure(scale: int, steps: int) -> Recorder:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=int, default=8192, help="points of an expectation, and half the draws")
-    parser.add_argument("--steps", type=int, default=600, help="of the training")
-    parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--redraw", action="store_true", help="from the rows in gradients.csv")
-    options = parser.parse_args(arguments)
+    accepted = parser(__doc__, data_dir=False, workers=False)
+    accepted.add_argument("--scale", type=int, default=8192, help="points of an expectation, and half the draws")
+    accepted.add_argument("--steps", type=int, default=600, help="of the training")
+    accepted.add_argument("--out", type=Path, default=HERE)
+    accepted.add_argument("--redraw", action="store_true", help="from the rows in gradients.csv")
+    options = accepted.parse_args(arguments)
     table = options.out / "gradients.csv"
     if not options.redraw:
         measure(options.scale, options.steps).to_csv(table)
     rows = Recorder.from_csv(table).rows
     plot(rows, options.out / "gradients.png")
-    with replacing(options.out / "gradients.md") as temporary:
-        temporary.write_text(report(rows), encoding="utf-8")
+    write_text(options.out / "gradients.md", report(rows))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from script import head, line
 
 from lzero.plots import save
 from lzero.plots.style import CARD, GRID, MUTED, colour, marker, new_figure, styled
@@ -121,8 +122,7 @@ def report(rows: list[dict]) -> str:
         f"{span(standard, 'deviation')} of hard concrete (β = 2/3) and {span(of['AR'], 'deviation')} of AR. Draws for "
         f"each example leave the mean as it is and divide the noise by {gains[0]:.1f} to {gains[-1]:.1f}."
     )
-    head = ["P(open)", "estimator", "drawn", "bias, binary", "bias, own", "cosine of the mean", "noise"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    lines = head(["P(open)", "estimator", "drawn", "bias, binary", "bias, own", "cosine of the mean", "noise"])
     for row in rows:
         bias = [
             f"{100 * row[f'bias_{name}']:.1f} ± {100 * row[f'error_{name}']:.1f} %" if f"bias_{name}" in row else ""
@@ -130,7 +130,7 @@ def report(rows: list[dict]) -> str:
         ]
         cosine = f"{row['direction_binary']:.3f}" if "direction_binary" in row else ""
         cells = [f"{row['open']:g}", row["estimator"], row["drawn"], *bias, cosine, f"{row['deviation']:.3g}"]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(line(cells))
     return TEXT.format(reading=reading) + "\n".join(lines) + "\n"
 
 

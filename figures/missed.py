@@ -5,14 +5,13 @@
 Its best three methods, seed 0, from the rows of the study; the error is that of the validation set.
 """
 
-from pathlib import Path
+from script import HERE
 
 from lzero import plots
 from lzero.recorder import Recorder
-from lzero_lab.report import finished
-from lzero_lab.study import Study
+from lzero_lab.studies.report import finished
+from lzero_lab.studies.study import Study
 
-HERE = Path(__file__).parent
 BUDGET, TARGET = "mlp 7.6 % params", 0.076
 METHODS = ("hard concrete, constrained, each example", "SBP, constrained", "magnitude, gradual")
 

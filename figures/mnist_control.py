@@ -8,17 +8,16 @@ is the density, not the error. Beside ours the tables of the official constraine
 published. Trainings that the CSV holds are skipped.
 """
 
-import argparse
 import itertools
-import os
-from pathlib import Path
+
+from script import HERE, parser
 
 from lzero.plots import control, save
-from lzero.recorder import replacing
-from lzero_lab.cells import Cell, run_cells
-from lzero_lab.recipe import Recipe
+from lzero_lab.files import write_text
+from lzero_lab.studies.cell import Cell
+from lzero_lab.studies.cells import run_cells
+from lzero_lab.training.recipe import Recipe
 
-HERE = Path(__file__).parent
 EPOCHS = {"mlp": 8, "lenet5": 3}
 TARGETS = (0.2, 0.35, 0.5, 0.65, 0.8)
 COEFFICIENTS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
@@ -32,10 +31,7 @@ PUBLISHED = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", default=os.environ.get("LZERO_DATA", "data"))
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     cells = [
         Cell("mnist", Recipe(model, granularity="input", epochs=EPOCHS[model], **values), options.data_dir)
         for model in EPOCHS
@@ -45,8 +41,7 @@ def main() -> None:
         )
     ]
     rows = run_cells(cells, HERE / "mnist_control.csv", workers=options.workers, progress=report).rows
-    with replacing(HERE / "mnist_control.md") as temporary:
-        temporary.write_text(table(rows), encoding="utf-8")
+    write_text(HERE / "mnist_control.md", table(rows))
     save(control(points(rows))[0], HERE / "mnist_control.png")
 
 

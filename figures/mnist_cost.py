@@ -7,28 +7,27 @@ two targets). The trainings are short (`EPOCHS`): every way has the same, and th
 Trainings that `--runs` holds are skipped.
 """
 
-import argparse
-import os
 from pathlib import Path
 
-from lzero.recorder import Recorder, replacing
-from lzero_lab.compare import ROWS, compare
-from lzero_lab.datasets import load
-from lzero_lab.recipe import Recipe
-from lzero_lab.training import quicken
+from script import HERE, parser
 
-HERE = Path(__file__).parent
+from lzero.recorder import Recorder
+from lzero_lab.datasets import load
+from lzero_lab.files import write_text
+from lzero_lab.runs.compare import ROWS, compare
+from lzero_lab.training.recipe import Recipe
+from lzero_lab.training.runtime import configure_cpu
+
 EPOCHS = {"mlp": 6, "lenet5": 2}
 TARGETS = {"mlp": (0.266, 0.076), "lenet5": (0.077,)}
 WAYS = ("constrained", "bisection", "grid search")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", default=os.environ.get("LZERO_DATA", "data"))
-    parser.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "mnist-cost")
-    options = parser.parse_args()
-    quicken()
+    accepted = parser(__doc__, workers=False)
+    accepted.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "mnist-cost")
+    options = accepted.parse_args()
+    configure_cpu()
     data = load("mnist", options.data_dir)
     rows = Recorder()
     for model, targets in TARGETS.items():
@@ -40,8 +39,7 @@ def main() -> None:
                 if row["method"] in WAYS:
                     rows.append(model=model, epochs=recipe.epochs, **{k: v for k, v in row.items() if k != "folder"})
             rows.to_csv(HERE / "mnist_cost.csv")
-            with replacing(HERE / "mnist_cost.md") as temporary:
-                temporary.write_text(table(rows.rows), encoding="utf-8")
+            write_text(HERE / "mnist_cost.md", table(rows.rows))
     print(table(rows.rows))
 
 

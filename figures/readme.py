@@ -4,19 +4,19 @@ python figures/readme.py            # rewrite it
 python figures/readme.py --check    # only say whether it is up to date
 """
 
-import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import mean, stdev
 
-from lzero.plots.table import grouped
-from lzero.recorder import Recorder, Row, replacing
-from lzero_lab.report import budgets, finished, published
-from lzero_lab.study import Study
+from script import HERE, head, parser
 
-HERE = Path(__file__).parent
+from lzero.plots.table import grouped
+from lzero.recorder import Recorder, Row
+from lzero_lab.files import write_text
+from lzero_lab.studies.report import budgets, finished, published
+from lzero_lab.studies.study import Study
+
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- measured: figures/readme.py -->", "<!-- end of measured -->"
 OURS = "hard concrete, constrained"
@@ -32,8 +32,7 @@ def comparison() -> str:
     lines = [
         "**One training instead of many** (digits, MLP 64-300-100-10; `make demo`; two-core x86 machine):",
         "",
-        "| method | λ | trainings | asked | shipped | test error |",
-        "|---|---|---|---|---|---|",
+        *head(["method", "λ", "trainings", "asked", "shipped", "test error"]),
     ]
     for row in Recorder.from_csv(HERE / "comparison.csv"):
         coefficient = f"{row['coefficient']:.3g}" if "coefficient" in row else "–"
@@ -167,16 +166,15 @@ def near(rows: Sequence[Row]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true")
-    options = parser.parse_args()
+    accepted = parser(__doc__, data_dir=False, workers=False)
+    accepted.add_argument("--check", action="store_true")
+    options = accepted.parse_args()
     text = README.read_text(encoding="utf-8")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     new = before + measured() + after
     if options.check:
         return 0 if new == text else 1
-    with replacing(README) as temporary:
-        temporary.write_text(new, encoding="utf-8")
+    write_text(README, new)
     return 0
 
 

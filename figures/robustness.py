@@ -8,20 +8,18 @@ lengths, scales of the loss, optimizers of the weights and batch sizes; then ano
 the loss from 1e-3 to 1e3. Cells that robustness.csv holds are skipped.
 """
 
-import argparse
 import itertools
-import os
 import random
-from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from script import HERE, parser
 
 from lzero.plots import save
-from lzero_lab.cells import Cell, run_cells
-from lzero_lab.recipe import Recipe
+from lzero_lab.studies.cell import Cell
+from lzero_lab.studies.cells import run_cells
+from lzero_lab.training.recipe import Recipe
 
-HERE = Path(__file__).parent
 DATA = ("digits", "mnist")
 TARGETS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.8)
 MEASURES = ("params", "macs")
@@ -40,14 +38,11 @@ def cell(data_dir, data, target, measure, steps=3_000, scale=1.0, optimizer="ada
         target=target, measure=measure, granularity="input", steps=steps, loss_scale=scale,
         optimizer=optimizer, lr=lr, batch_size=batch,
     )  # fmt: skip
-    return Cell(data, recipe, None if data == "digits" else data_dir)
+    return Cell(data, recipe, data_dir)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", default=os.environ.get("LZERO_DATA", "data"))
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     grid = [cell(options.data_dir, *point) for point in itertools.product(DATA, TARGETS, MEASURES)]
     product = list(itertools.product(DATA, TARGETS, MEASURES, STEPS, SCALES, OPTIMIZERS, BATCHES))
     grid += [cell(options.data_dir, *point) for point in random.Random(0).sample(product, SAMPLE)]

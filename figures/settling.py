@@ -9,25 +9,25 @@ Rows that the CSV has are not trained again; ``--part i/n`` trains every n-th ce
 each.
 """
 
-import argparse
 import itertools
-import os
 import statistics
 import warnings
-from pathlib import Path
 
 import torch
+from script import HERE, head, line, parser
 from torch import nn
 from torch.nn import functional as F
 
 import lzero
-from lzero.recorder import Recorder, replacing
+from lzero.recorder import Recorder
 from lzero_lab.datasets import load
+from lzero_lab.files import write_text
 from lzero_lab.models import MLP, LeNet5, ResNet
-from lzero_lab.training import error, quicken
+from lzero_lab.training.evaluation import error
+from lzero_lab.training.runtime import configure_cpu
 
-HERE = Path(__file__).parent
 FINETUNE = (0.0, 0.1, 0.2, 0.3)
+OPEN = (0.9, 0.97, 0.99, 0.999, 0.9999)
 
 
 class Rows(nn.Module):
@@ -121,13 +121,11 @@ def cell(problem, data, start, steps, finetune, evaluate, seed, open_probability
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", default=os.environ.get("LZERO_DATA", "data"))
-    parser.add_argument("--part", default="0/1")
-    parser.add_argument("--seeds", type=int, default=2)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    quicken()
+    accepted = parser(__doc__, workers=False)
+    accepted.add_argument("--part", default="0/1")
+    accepted.add_argument("--seeds", type=int, default=2)
+    options = accepted.parse_args()
+    configure_cpu(threads=1)
     mine, parts = map(int, options.part.split("/"))
     path = HERE / "settling.csv"
     own = path if parts == 1 else HERE / f"settling-{mine}.csv"
@@ -150,7 +148,7 @@ def main() -> None:
         for finetune in (0.0, 0.2)
         for p in (0.9, 0.99, 0.999, 0.9999)
     ]
-    data = {name: load(name, None if name == "digits" else options.data_dir) for name in ("digits", "mnist")}
+    data = {name: load(name, options.data_dir) for name in ("digits", "mnist")}
     cells.sort(key=lambda point: (point[5], point[0] in ("MLP", "LeNet-5"), point[2]))  # the telling ones first
     for point in cells[mine::parts]:
         problem, start, steps, finetune, evaluate, seed, p = point
@@ -172,18 +170,14 @@ def main() -> None:
 def table(rows) -> None:
     """Means over seeds of validation errors: settling.md."""
     text = ["# When gates settle, and what an open gate is", "", "Made by `python figures/settling.py`.", ""]
-    with replacing(HERE / "settling.md") as temporary:
-        temporary.write_text("\n".join([*text, *tables(rows)]) + "\n", encoding="utf-8")
+    write_text(HERE / "settling.md", "\n".join([*text, *tables(rows)]) + "\n")
 
 
 def tables(rows) -> list[str]:
     lines = [
         "Validation error of the purged model, per cent, mean over seeds; in brackets with fresh BatchNorm statistics.",
         "",
-        "| network, start, steps | "
-        + " | ".join(f"mean, finetune {f:g}" for f in FINETUNE)
-        + " | median | median, 0.2 |",
-        "|---" * (len(FINETUNE) + 3) + "|",
+        *head(["network, start, steps", *(f"mean, finetune {f:g}" for f in FINETUNE), "median", "median, 0.2"]),
     ]
     settings = dict.fromkeys((r["problem"], r["start"], r["steps"]) for r in rows if r["open_probability"] == 0.97)
     for setting in settings:
@@ -197,18 +191,17 @@ def tables(rows) -> list[str]:
                 and r["open_probability"] == 0.97
             ]
             cells.append(shown(found))
-        lines.append(f"| {setting[0]}, {setting[1]}, {setting[2]:,} | " + " | ".join(cells) + " |")
+        lines.append(line([f"{setting[0]}, {setting[1]}, {setting[2]:,}", *cells]))
     lines += [
         "",
         "From a trained network, by the probability that a gate is open at the start: train-mode loss of the first "
         "step / validation error (finetune 0) / validation error (finetune 0.2).",
         "",
-        "| network, steps | " + " | ".join(f"{p:g}" for p in (0.9, 0.97, 0.99, 0.999, 0.9999)) + " |",
-        "|---|---|---|---|---|---|",
+        *head(["network, steps", *(f"{p:g}" for p in OPEN)]),
     ]
     for problem, steps in itertools.product(("ResNet", "transformer"), (300, 1000)):
         cells = []
-        for p in (0.9, 0.97, 0.99, 0.999, 0.9999):
+        for p in OPEN:
             chosen = [
                 r
                 for r in rows
@@ -218,7 +211,7 @@ def tables(rows) -> list[str]:
             first = statistics.fmean(r["first_loss"] for r in chosen) if chosen else float("nan")
             by_share = [shown([r for r in chosen if r["finetune"] == f]) for f in (0.0, 0.2)]
             cells.append(f"{first:.3f} / {' / '.join(by_share)}")
-        lines.append(f"| {problem}, {steps:,} | " + " | ".join(cells) + " |")
+        lines.append(line([f"{problem}, {steps:,}", *cells]))
     return lines
 
 

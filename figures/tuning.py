@@ -17,14 +17,12 @@ What it taught, seed 0 (the validation set has 5,000 images: 0.2 points are with
 - ARM needs fast gates, and fine-tuning: its gates are still undecided when the constraint settles them.
 """
 
-import argparse
-import os
-from pathlib import Path
+from script import HERE, parser
 
-from lzero_lab.cells import Cell, run_cells
-from lzero_lab.recipe import Recipe
+from lzero_lab.studies.cell import Cell
+from lzero_lab.studies.cells import run_cells
+from lzero_lab.training.recipe import Recipe
 
-HERE = Path(__file__).parent
 MLP = {"model": "mlp", "granularity": "input", "target": 0.266, "epochs": 40, "gate_lr": 5e-3, "finetune": 0.0}
 SGD = MLP | {"optimizer": "sgd", "lr": 0.1}
 SMALL = SGD | {"target": 0.076}
@@ -82,10 +80,7 @@ RECIPES = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", default=os.environ.get("LZERO_DATA", "data"))
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     cells = [Cell("mnist", Recipe(**recipe), options.data_dir) for recipe in RECIPES]
     rows = run_cells(cells, HERE / "tuning.csv", workers=options.workers).rows
     by_cell = {row["cell"]: row for row in rows}

@@ -7,27 +7,26 @@ skipped. wide_resnet.md says what is trained, and what a published lambda means 
 """
 
 import argparse
-import hashlib
 import math
-import os
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from script import HERE, parser
 
 from lzero.errors import LzeroError
-from lzero.recorder import Recorder
-from lzero_lab import datasets, models
-from lzero_lab.cells import Cell
+from lzero_lab import datasets
 from lzero_lab.files import write_tensors
-from lzero_lab.recipe import Recipe
-from lzero_lab.summary import ship, summarise
-from lzero_lab.training import Training, quicken
-from lzero_lab.wide_resnet import WideResNet
+from lzero_lab.models import WideResNet
+from lzero_lab.studies.cell import Cell, train
+from lzero_lab.studies.cells import CellTable
+from lzero_lab.training.evaluation import operations, whole_network
+from lzero_lab.training.recipe import Recipe
+from lzero_lab.training.runtime import configure_cpu
+from lzero_lab.training.summary import ship, summarise
+from lzero_lab.training.training import Training
 
-HERE = Path(__file__).parent
 PUBLISHED_EXAMPLES = 50_000  # the N of a published lambda / N
 
 REPORTED = ("trained", "parameters", "parameters_share", "macs_share", "test_error", "seconds")
@@ -50,55 +49,59 @@ METHODS = {
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    quicken()
+    configure_cpu()
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = False  # what is not bfloat16, validation and the check of purging, is exact
     try:
         data = datasets.load("cifar10", options.data_dir).to(options.device)
     except LzeroError as problem:
         raise SystemExit(str(problem)) from problem
-    rows = Recorder.from_csv(options.out) if options.out.exists() else Recorder()
+    table = CellTable(options.out)
+    cells = [cell(options, method, seed) for method in options.methods for seed in options.seeds]
     deadline = time.time() + 3600 * options.hours
-    for method in options.methods:
-        for seed in options.seeds:
-            cell = Cell("cifar10", recipe(options, method, seed))
-            if cell.key in {row["cell"] for row in rows}:
-                continue
-            try:
-                training = train(cell, data, options, f"{method}, seed {seed}", deadline)
-                if training is None:
-                    print("out of time; run it again to go on", flush=True)
-                    return
-                row = shipped(training, options.folder / f"{name(cell)}-purged.pt")
-            except LzeroError as problem:
-                print(f"{method}, seed {seed}: {problem}", flush=True)
-                continue
-            rows.append(cell=cell.key, method=method, **row)
-            rows.to_csv(options.out)
-            checkpoint(cell, options).unlink(missing_ok=True)
-            print(f"{method}, seed {seed}: " + ", ".join(f"{key} {row[key]}" for key in REPORTED))
+    for one in table.unfinished(cells):
+        label = f"{dict(one.labels)['method']}, seed {one.recipe.seed}"
+        saved, files = options.folder / f"{one.file_name}.pt", options.folder / one.file_name
+        try:
+            training = train(
+                one.recipe, data, saved, deadline=deadline, on_epoch=partial(report, label, f"{files}-epochs.csv")
+            )
+            if training is None:
+                print("out of time; run it again to go on", flush=True)
+                return
+            row = shipped(training, f"{files}-purged.pt")
+        except LzeroError as problem:
+            print(f"{label}: {problem}", flush=True)
+            continue
+        table.keep({"cell": one.key, **dict(one.labels), **row})
+        saved.unlink(missing_ok=True)
+        print(f"{label}: " + ", ".join(f"{key} {row[key]}" for key in REPORTED))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", default=os.environ.get("LZERO_DATA", "data"))
-    parser.add_argument("--depth", type=int, default=28)
-    parser.add_argument("--width", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--steps", type=int, help="optimizer steps, instead of epochs; to try the script")
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--schedule", choices=("cosine", "drops"), default="cosine", help="drops: the papers'")
-    parser.add_argument(
+    accepted = parser(__doc__, workers=False)
+    accepted.add_argument("--depth", type=int, default=28)
+    accepted.add_argument("--width", type=int, default=10)
+    accepted.add_argument("--epochs", type=int, default=200)
+    accepted.add_argument("--steps", type=int, help="optimizer steps, instead of epochs; to try the script")
+    accepted.add_argument("--batch-size", type=int, default=128)
+    accepted.add_argument("--schedule", choices=("cosine", "drops"), default="cosine", help="drops: the papers'")
+    accepted.add_argument(
         "--gate-lr", type=float, default=Recipe().gate_lr, help="of the gates' Adam (default: by the steps)"
     )
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=[m for m in METHODS if m != "streams-0.2"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the network")
-    parser.add_argument("--hours", type=float, default=math.inf, help="begin no epoch after so many hours")
-    parser.add_argument("--out", type=Path, default=HERE / "wide_resnet.csv")
-    parser.add_argument("--folder", type=Path, default=Path("runs/wide_resnet"), help="checkpoints, epochs, networks")
-    return parser.parse_args(arguments)
+    accepted.add_argument("--methods", nargs="+", choices=METHODS, default=[m for m in METHODS if m != "streams-0.2"])
+    accepted.add_argument("--seeds", type=int, nargs="+", default=[0])
+    accepted.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    accepted.add_argument("--compile", action="store_true", help="torch.compile the network")
+    accepted.add_argument("--hours", type=float, default=math.inf, help="begin no epoch after so many hours")
+    accepted.add_argument("--out", type=Path, default=HERE / "wide_resnet.csv")
+    accepted.add_argument("--folder", type=Path, default=Path("runs/wide_resnet"), help="checkpoints, epochs, networks")
+    return accepted.parse_args(arguments)
+
+
+def cell(options: argparse.Namespace, method: str, seed: int) -> Cell:
+    """The training of a method with a seed."""
+    return Cell("cifar10", recipe(options, method, seed), options.data_dir, (("method", method),))
 
 
 def recipe(options: argparse.Namespace, method: str, seed: int) -> Recipe:
@@ -133,31 +136,19 @@ def coefficient(depth: int, width: int, published: float) -> float:
     return published * parameters / PUBLISHED_EXAMPLES
 
 
-def train(cell: Cell, data: datasets.Dataset, options: argparse.Namespace, label: str, deadline: float):
-    """The finished training, resumed where it was; None where the deadline came first."""
-    training = Training(cell.recipe, data)
-    saved = checkpoint(cell, options)
-    if saved.exists():
-        training.load(saved)
-    while training.step < training.steps:
-        if time.time() > deadline:
-            return None
-        row = training.run_epoch()
-        training.save(saved)
-        training.recorder.to_csv(options.folder / f"{name(cell)}-epochs.csv")
-        said = (f"{key} {row[key]:.4f}" for key in ("loss", "error", "expected", "deployed") if key in row)
-        print(f"{label}, epoch {row['epoch']}: {', '.join(said)}, {row['seconds']:.0f} s", flush=True)
-    return training
+def report(label: str, path: str, training: Training, row: dict) -> None:
+    """Write the epochs so far and say how the last one went."""
+    training.recorder.to_csv(path)
+    said = (f"{key} {row[key]:.4f}" for key in ("loss", "error", "expected", "deployed") if key in row)
+    print(f"{label}, epoch {row['epoch']}: {', '.join(said)}, {row['seconds']:.0f} s", flush=True)
 
 
-def shipped(training: Training, weights: Path) -> dict:
+def shipped(training: Training, weights: str | Path) -> dict:
     """The row of a finished training, of the purged model, whose weights are written too."""
     result = ship(training)
     write_tensors(weights, result.model.state_dict())
     summary, chosen, x = summarise(training, result), training.recipe, training.data.test_x[:1]
-    with torch.device("meta"):
-        whole = models.build(chosen.model, training.data)
-    macs, whole_macs = count_macs(result.model, x), count_macs(whole, x)
+    macs, whole_macs = (operations(net, x) // 2 for net in (result.model, whole_network(chosen.model, training.data)))
     return {
         "model": chosen.model,
         "seed": chosen.seed,
@@ -178,21 +169,6 @@ def shipped(training: Training, weights: Path) -> dict:
         "test_error": summary.test_error,
         "seconds": summary.seconds,
     }
-
-
-def count_macs(model: nn.Module, x: torch.Tensor) -> int:
-    """Multiplications of one image, counted by PyTorch."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(x.to(next(model.parameters()).device))
-    return counter.get_total_flops() // 2
-
-
-def checkpoint(cell: Cell, options: argparse.Namespace) -> Path:
-    return options.folder / f"{name(cell)}.pt"
-
-
-def name(cell: Cell) -> str:
-    return hashlib.sha256(cell.key.encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

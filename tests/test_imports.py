@@ -1,6 +1,7 @@
-"""Imports go down only; matplotlib, cooper and torch stay where they belong."""
+"""Imports go down only, in the library and in the lab; third-party packages stay where they belong."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,13 +9,15 @@ from pathlib import Path
 import pytest
 
 import lzero.errors
+import lzero_lab.errors
 
 ROOT = Path(lzero.errors.__file__).parent
+LAB = Path(lzero_lab.errors.__file__).parent
 
 # Lowest first. Modules of one layer may import each other.
 LAYERS = [
     {"errors"},
-    {"checks", "_torch"},
+    {"checks", "_torch", "files"},
     {"recorder"},
     {"plan"},
     {"host"},
@@ -35,12 +38,26 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
+# The lab uses the whole library, and its parts use each other in this order, lowest first.
+LAB_LAYERS = [
+    {"__init__"},
+    {"errors"},
+    {"files"},
+    {"datasets"},
+    {"models"},
+    {"training"},
+    {"runs", "studies"},
+    {"cli"},
+]
+LAB_RANK = {name: rank for rank, names in enumerate(LAB_LAYERS) for name in names}
+LAB_HOMES = {"rich": "cli", "PIL": "datasets", "sklearn": "datasets"}  # the packages of the extra
+
 # Where a third-party package may be imported; what is not listed may be imported anywhere.
 HOMES = {
     "matplotlib": {"plots"},
     "cooper": {"constraints", "solver"},
 }
-WITHOUT_TORCH = {"errors", "checks", "recorder", "plots"}
+WITHOUT_TORCH = {"errors", "checks", "files", "recorder", "plots"}
 
 
 def imported(source, package):
@@ -97,7 +114,7 @@ def test_imports_go_down_only(path):
         ("plots", "import torch.nn"),
         ("plots", "from lzero.gates.gates import Gates"),
         ("recorder", "from torch import Tensor"),
-        ("experiments", "from lzero_lab.cli import main"),
+        ("purge", "from lzero_lab.cli import main"),
         ("errors", "from lzero.recorder import Recorder"),
         ("gates", "from lzero import Solver"),
         ("baselines", "import lzero"),
@@ -129,3 +146,91 @@ def test_importing_the_library_loads_neither_a_compiler_nor_a_plotting_library()
     code = f"import sys, lzero; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def lab_imports(source, package):
+    """The modules of the lab that ``source``, in ``package``, imports: ``training.recipe``, or a package as a whole."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        names = [alias.name for alias in getattr(node, "names", [])] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        found |= {name.removeprefix("lzero_lab.") for name in names if name.startswith("lzero_lab.")}
+    return {MODULES.get(name) or MODULES.get(name.rpartition(".")[0]) or name for name in found}
+
+
+def lab_modules():
+    """Dotted name below the lab -> the same, packages by their __init__."""
+    paths = [path.relative_to(LAB).with_suffix("") for path in LAB.rglob("*.py")]
+    return {".".join(path.parts).removesuffix(".__init__"): ".".join(path.parts) for path in paths}
+
+
+MODULES = lab_modules()
+
+
+def lab_violations(place, source, package="lzero_lab"):
+    """What a module of the lab's part ``place`` imports and must not, in words."""
+    found = []
+    for name in sorted(lab_imports(source, package)):
+        part = name.partition(".")[0]
+        if LAB_RANK.get(part, len(LAB_LAYERS)) > LAB_RANK[place]:
+            found.append(f"{place} imports {name}, which lies above it")
+        if part != place and LAB_RANK.get(part) == LAB_RANK[place]:
+            found.append(f"{place} imports {name}, which lies beside it")
+    for name in sorted(imported(source, package)):
+        top = name.partition(".")[0]
+        if LAB_HOMES.get(top, place) != place:
+            found.append(f"{place} imports {top}, which belongs to {LAB_HOMES[top]}")
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(LAB.rglob("*.py")), ids=lambda path: str(path.relative_to(LAB)))
+def test_imports_of_the_lab_go_down_only(path):
+    place = path.relative_to(LAB).parts[0].removesuffix(".py")
+    assert place in LAB_RANK, f"{path.name} is on no layer yet: add {place!r} to LAB_LAYERS in this test"
+    package = ".".join(["lzero_lab", *path.relative_to(LAB).parent.parts])
+    assert lab_violations(place, path.read_text(encoding="utf-8"), package) == []
+
+
+def test_no_module_of_the_lab_imports_itself_by_way_of_others():
+    graph = {}
+    for path in LAB.rglob("*.py"):
+        parts = path.relative_to(LAB).with_suffix("").parts
+        package = ".".join(["lzero_lab", *parts[:-1]])
+        graph[".".join(parts)] = lab_imports(path.read_text(encoding="utf-8"), package)
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError with the circle
+    assert order.index("training.recipe") < order.index("training.training") < order.index("cli.main")
+    assert {"cli.console", "studies.cells"} <= graph["cli.study"] and graph["errors"] == set()
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("datasets", "from lzero_lab.models import build"),
+        ("training", "def late():\n    from lzero_lab import runs"),
+        ("training", "from lzero_lab.studies.cell import Cell"),
+        ("studies", "import lzero_lab.runs.run"),
+        ("files", "from .cli import main"),
+        ("errors", "from lzero_lab import files"),
+        ("training", "from lzero_lab import nothing_of_that_name"),
+        ("studies", "from rich.console import Console"),
+        ("training", "import sklearn.datasets"),
+        ("cli", "from PIL import Image"),
+    ],
+)
+def test_an_import_of_the_lab_that_goes_up_is_noticed(place, source):
+    assert lab_violations(place, source)
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("training", "import lzero\nfrom lzero_lab import models\nfrom lzero_lab.datasets import Dataset"),
+        ("cli", "import rich\nfrom lzero_lab.studies.cells import run_cells\nfrom lzero_lab import datasets"),
+        ("datasets", "def late():\n    from PIL import Image\n    from sklearn.datasets import load_digits"),
+    ],
+)
+def test_an_import_of_the_lab_that_goes_down_is_allowed(place, source):
+    assert lab_violations(place, source) == []

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from lzero import plots
-from lzero.errors import DataError
+from lzero.errors import RecordError
 from lzero.plots import style
 from lzero.recorder import Recorder
 
@@ -211,7 +211,7 @@ def test_gate_histogram_shows_shares_by_epoch_and_the_opening_line():
     ],
 )
 def test_rows_that_cannot_be_drawn_are_refused(draw, message):
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(RecordError, match=message) as caught:
         draw()
     assert isinstance(caught.value, ValueError)
 
@@ -290,7 +290,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         plots.save(figure, path)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["figure.png"]
-    with pytest.raises(DataError, match=r"ends in '\.gif'; use one of \.png, \.svg, \.pdf"):
+    with pytest.raises(RecordError, match=r"ends in '\.gif'; use one of \.png, \.svg, \.pdf"):
         plots.save(figure, tmp_path / "figure.gif")
 
 

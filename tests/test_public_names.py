@@ -86,6 +86,6 @@ def test_the_warning_is_a_users_warning_and_no_error():
     assert issubclass(lzero.LzeroWarning, UserWarning) and not issubclass(lzero.LzeroWarning, lzero.LzeroError)
 
 
-@pytest.mark.parametrize("error", ["StructureError", "BudgetError", "SolverError", "DataError", "NonFiniteError"])
+@pytest.mark.parametrize("error", ["StructureError", "BudgetError", "SolverError", "RecordError", "NonFiniteError"])
 def test_every_error_is_an_lzero_error(error):
     assert issubclass(getattr(lzero, error), lzero.LzeroError)

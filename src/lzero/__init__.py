@@ -18,10 +18,10 @@ from lzero.detach import detach_gates
 from lzero.discover import discover
 from lzero.errors import (
     BudgetError,
-    DataError,
     LzeroError,
     LzeroWarning,
     NonFiniteError,
+    RecordError,
     SolverError,
     StructureError,
 )
@@ -42,7 +42,6 @@ __version__ = "0.1.0"
 __all__ = [
     "BudgetError",
     "Constraint",
-    "DataError",
     "Gates",
     "HardConcrete",
     "LzeroError",
@@ -51,6 +50,7 @@ __all__ = [
     "Penalty",
     "Plan",
     "PurgeResult",
+    "RecordError",
     "Recorder",
     "Solver",
     "SolverError",

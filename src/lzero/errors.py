@@ -23,8 +23,8 @@ class NonFiniteError(SolverError):
     """Loss gradients on the gates that are NaN or infinite, many times in a row."""
 
 
-class DataError(LzeroError, ValueError):
-    """A file that is missing, truncated or not what its name says."""
+class RecordError(LzeroError, ValueError):
+    """Rows that cannot be recorded, read or drawn: values that are no numbers, a damaged CSV, missing columns."""
 
 
 class LzeroWarning(UserWarning):

@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import numbers
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeAlias
 
 from lzero.checks import file_path, shown
-from lzero.errors import DataError
+from lzero.errors import RecordError
+from lzero.files import replacing
 
 Value: TypeAlias = float | int | str
 Row: TypeAlias = dict[str, Value]
@@ -43,11 +41,13 @@ class Recorder:
         """Adds one row; numpy scalars and zero-dimensional tensors become floats, None is a missing cell.
 
         Raises:
-            DataError: a value that is no single number and no label, or a row without any value.
+            RecordError: a value that is no single number and no label, or a row without any value.
         """
         row = {_checked_name(name): _plain(name, value) for name, value in values.items() if value is not None}
         if not row:
-            raise DataError("Recorder.append: a row without values; give at least one, e.g. append(epoch=1, loss=0.5)")
+            raise RecordError(
+                "Recorder.append: a row without values; give at least one, e.g. append(epoch=1, loss=0.5)"
+            )
         self._rows.append(row)
         self._columns.update(dict.fromkeys(row))
 
@@ -65,10 +65,10 @@ class Recorder:
         """One value a row, None where the row leaves it out.
 
         Raises:
-            DataError: no row has a column of that name.
+            RecordError: no row has a column of that name.
         """
         if not isinstance(name, str) or name not in self._columns:
-            raise DataError(
+            raise RecordError(
                 f"Recorder.column: no column {shown(name)}; there are: {', '.join(self._columns) or 'none yet'}"
             )
         return [row.get(name) for row in self._rows]
@@ -86,67 +86,55 @@ class Recorder:
         """Writes the table at `path`, whole or not at all: a reader never meets half a file.
 
         Raises:
-            DataError: `path` is no name of a file, or cannot be written.
+            RecordError: `path` is no name of a file, or cannot be written.
         """
-        target = file_path("Recorder.to_csv", path, error=DataError)
+        target = file_path("Recorder.to_csv", path, error=RecordError)
         try:
-            with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            with (
+                replacing(target, parents=True) as temporary,
+                temporary.open("w", newline="", encoding="utf-8") as file,
+            ):
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(self._columns)
                 for row in self._rows:
                     writer.writerow([_cell(row[name]) if name in row else "" for name in self._columns])
         except (OSError, ValueError) as error:  # ValueError: no name at all, by its characters
-            raise DataError(f"{target}: cannot be written ({error}); name a file in a folder of yours") from error
+            raise RecordError(f"{target}: cannot be written ({error}); name a file in a folder of yours") from error
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str]) -> Recorder:
         """The recorder that :meth:`to_csv` wrote at `path`.
 
         Raises:
-            DataError: the file is missing, is not UTF-8, or has a row that does not fit its header.
+            RecordError: the file is missing, is not UTF-8, or has a row that does not fit its header.
         """
-        path = file_path("Recorder.from_csv", path, error=DataError)
+        path = file_path("Recorder.from_csv", path, error=RecordError)
         try:
             with open(path, newline="", encoding="utf-8") as file:
                 lines = [(number, cells) for number, cells in enumerate(csv.reader(file, strict=True), 1) if cells]
         except (OSError, ValueError, csv.Error) as error:
-            raise DataError(f"{path}: not readable as a CSV of rows: {error}") from error
+            raise RecordError(f"{path}: not readable as a CSV of rows: {error}") from error
 
         recorder = cls()
         header = lines[0][1] if lines else []
         if len(set(header)) < len(header):
-            raise DataError(f"{path}: a column name appears twice in the header: {', '.join(header)}")
+            raise RecordError(f"{path}: a column name appears twice in the header: {', '.join(header)}")
         for number, cells in lines[1:]:
             if len(cells) != len(header):
-                raise DataError(
+                raise RecordError(
                     f"{path}, line {number}: expected {len(header)} cells as in the header, found {len(cells)}"
                 )
             row = {name: _parsed(cell) for name, cell in zip(header, cells, strict=True) if cell}
             try:
                 recorder.append(**row)
-            except DataError as error:
-                raise DataError(f"{path}, line {number}: {error}") from error
+            except RecordError as error:
+                raise RecordError(f"{path}, line {number}: {error}") from error
         return recorder
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path`, with the same suffix, that takes its place when the block ends well.
-
-    Missing parent folders are made. If the block raises, `path` stays as it was and nothing is left behind.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Same folder, hence same file system: os.replace is atomic only there.
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-        temporary = Path(folder) / target.name
-        yield temporary
-        os.replace(temporary, target)
 
 
 def _checked_name(name: str) -> str:
     if not name or not name.isprintable():
-        raise DataError(f"Recorder: a column is named {name!r}; use a word of printable characters")
+        raise RecordError(f"Recorder: a column is named {name!r}; use a word of printable characters")
     return name
 
 
@@ -158,17 +146,21 @@ def _plain(name: str, value: object) -> Value:
         return int(value)
     shape = tuple(getattr(value, "shape", ()))
     if shape:
-        raise DataError(f"Recorder: {name} has shape {shape}, expected one number; reduce it first, e.g. {name}.mean()")
+        raise RecordError(
+            f"Recorder: {name} has shape {shape}, expected one number; reduce it first, e.g. {name}.mean()"
+        )
     value = value.detach() if hasattr(value, "detach") else value  # a tensor in an autograd graph
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"Recorder: {name} is a {type(value).__name__}, expected a number or a short label") from error
+        raise RecordError(
+            f"Recorder: {name} is a {type(value).__name__}, expected a number or a short label"
+        ) from error
 
 
 def _label(name: str, text: str) -> str:
     if not text or not text.isprintable():
-        raise DataError(f"Recorder: {name}={text!r}; a label is printable text on one line (leave it out if missing)")
+        raise RecordError(f"Recorder: {name}={text!r}; a label is printable text on one line (leave it out if missing)")
     return text
 
 

@@ -1,1 +1,1 @@
-"""Experiments, studies and the command line: what uses the library. It needs the extra `lab`."""
+"""Experiments, studies and the command line: what uses the library. Its packages are those of the extra ``lab``."""

@@ -1,4 +1,4 @@
-"""Files of plain values and tensors: replaced as a whole, and read without running code from them."""
+"""Files of text, plain values and tensors: replaced as a whole, and read without running code from them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import Any
 
 import torch
 
-from lzero.errors import DataError
-from lzero.recorder import replacing
+from lzero.files import replacing
+from lzero_lab.errors import DataError
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes ``text`` at ``path`` in UTF-8, whole or not at all; missing folders are made."""
+    with replacing(path, parents=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
-    """Writes ``values`` at ``path``, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    """Writes ``values`` at ``path``, whole or not at all; missing folders are made."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
 
 
 def read_json(path: str | os.PathLike[str], entries: Set[str], advice: str) -> dict[str, Any]:
@@ -34,8 +39,8 @@ def read_json(path: str | os.PathLike[str], entries: Set[str], advice: str) -> d
 
 
 def write_tensors(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
-    """Writes tensors and plain values at ``path``, whole or not at all."""
-    with replacing(path) as temporary:
+    """Writes tensors and plain values at ``path``, whole or not at all; missing folders are made."""
+    with replacing(path, parents=True) as temporary:
         torch.save(dict(values), temporary)
 
 

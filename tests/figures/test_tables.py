@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lzero.recorder import Recorder
-from lzero_lab.report import finished, table
-from lzero_lab.study import Study
+from lzero_lab.studies.report import finished, table
+from lzero_lab.studies.study import Study
 
 FIGURES = Path(__file__).parents[2] / "figures"
 

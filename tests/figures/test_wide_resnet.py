@@ -11,9 +11,9 @@ from cifar import write_archive
 import lzero
 from lzero.recorder import Recorder
 from lzero_lab import datasets
-from lzero_lab.cells import Cell
-from lzero_lab.cifar10 import ARCHIVE
-from lzero_lab.wide_resnet import WideResNet
+from lzero_lab.datasets import dataset
+from lzero_lab.datasets.cifar10 import ARCHIVE
+from lzero_lab.models.wide_resnet import WideResNet
 
 SCRIPT = Path(__file__).parents[2] / "figures" / "wide_resnet.py"
 STEPS = 8  # of batches of 8 of 44 images: an epoch of 6 and a part of one
@@ -29,7 +29,7 @@ def study():
 
 @pytest.fixture
 def arguments(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "VALIDATION_IMAGES", 16)
+    monkeypatch.setattr(dataset, "VALIDATION_IMAGES", 16)
     write_archive(tmp_path / ARCHIVE)
     small = ["--depth", "10", "--width", "1", "--batch-size", "8", "--device", "cpu", "--gate-lr", "0.1"]
 
@@ -80,9 +80,7 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_numbers(study, arguments, 
 def test_what_is_shipped_is_the_gated_network(study, arguments, tmp_path):
     options = study.parse(arguments("constrained-0.5"))
     data = datasets.load("cifar10", tmp_path)
-    training = study.train(
-        Cell("cifar10", study.recipe(options, "constrained-0.5", 0)), data, options, "", float("inf")
-    )
+    training = study.train(study.recipe(options, "constrained-0.5", 0), data)
     row = study.shipped(training, tmp_path / "purged.pt")
     result = lzero.purge(training.model)
     assert set(result.kept) == {f"stages.{stage}.0.conv1" for stage in range(3)}  # no residual stream

@@ -43,7 +43,7 @@ def test_a_write_that_fails_leaves_the_older_file(tmp_path: Path, monkeypatch: p
 
     for step in ("fsync", "replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"lzero.plan.storage.os.{step}", fails)
+            patch.setattr(f"lzero.files.os.{step}", fails)
             with pytest.raises(StructureError, match="disk full"):
                 simple(2).save(tmp_path / "plan")
         assert Plan.load(tmp_path / "plan").example_inputs == 1

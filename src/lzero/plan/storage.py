@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import secrets
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from lzero.checks import file_path, shown
 from lzero.errors import StructureError
+from lzero.files import replacing
 
 _DIGEST = 64  # characters of SHA-256 in hex
 
@@ -28,19 +25,11 @@ def write(path: object, heading: str, content: Any) -> None:
     packed = io.BytesIO()
     torch.save(content, packed)
     data = packed.getvalue()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")  # of the same folder, hence renamed at once
     try:
-        with open(temporary, "xb") as file:
-            file.write(_head(heading, data) + data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        _settle(target.parent)
+        with replacing(target) as temporary:
+            temporary.write_bytes(_head(heading, data) + data)
     except (OSError, ValueError) as error:  # ValueError: no name at all, by its characters
         raise StructureError(f"{target}: cannot be written ({error}); name a file in a folder that exists") from error
-    finally:
-        with suppress(OSError, ValueError):
-            temporary.unlink()
 
 
 def read(path: object, heading: str) -> Any:
@@ -68,13 +57,3 @@ def read(path: object, heading: str) -> Any:
 
 def _head(heading: str, data: bytes) -> bytes:
     return f"{heading}\n{hashlib.sha256(data).hexdigest():<{_DIGEST}}\n".encode()
-
-
-def _settle(folder: Path) -> None:
-    """Make the new name of the file survive a crash, where folders can be synced."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -27,7 +27,7 @@ def control(rows: Rows, *, log: bool = False, ax: Axes | None = None) -> tuple[F
         ax: axes of the caller's.
 
     Raises:
-        DataError: no rows, or a row that lacks one of the three columns.
+        RecordError: no rows, or a row that lacks one of the three columns.
     """
     table = checked(rows, "control", ("method", "asked", "shipped"))
     figure, axes = canvas(ax, height=6.2)
@@ -73,7 +73,7 @@ def trade_off(rows: Rows, *, log_x: bool = False, ax: Axes | None = None) -> tup
         ax: axes of the caller's.
 
     Raises:
-        DataError: no rows, or a row that lacks one of the three columns.
+        RecordError: no rows, or a row that lacks one of the three columns.
     """
     table = checked(rows, "trade_off", ("method", "shipped", "error"))
     figure, axes = canvas(ax, height=5.0)

@@ -9,8 +9,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from lzero.errors import DataError
-from lzero.recorder import replacing
+from lzero.errors import RecordError
+from lzero.files import replacing
 
 # No dates and no version strings: the same rows give the same bytes.
 _METADATA: dict[str, dict[str, None]] = {
@@ -24,18 +24,18 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 200) -> P
     """The path of the PNG, SVG or PDF that was written, whole or not at all, on the figure's own background.
 
     Raises:
-        DataError: another suffix.
+        RecordError: another suffix.
     """
     target = Path(path)
     suffix = target.suffix.lower()
     if suffix not in _METADATA:
-        raise DataError(f"plots.save: {target} ends in {suffix!r}; use one of {', '.join(_METADATA)}")
+        raise RecordError(f"plots.save: {target} ends in {suffix!r}; use one of {', '.join(_METADATA)}")
     settings: dict[Any, Any] = {
         "svg.hashsalt": "lzero",
         "pdf.fonttype": 42,
         "savefig.transparent": False,
         "savefig.facecolor": "auto",
     }
-    with replacing(target) as temporary, matplotlib.rc_context(settings):
+    with replacing(target, parents=True) as temporary, matplotlib.rc_context(settings):
         figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=_METADATA[suffix])
     return target

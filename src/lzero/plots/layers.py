@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lzero.errors import DataError
+from lzero.errors import RecordError
 from lzero.plots.style import GRID, canvas, colour, styled
 from lzero.plots.table import Numbers, Rows, checked, numbers
 
@@ -25,13 +25,13 @@ def architecture(rows: Rows, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
         ax: axes of the caller's.
 
     Raises:
-        DataError: no rows, a row that lacks one of the three columns, or one with kept > total.
+        RecordError: no rows, a row that lacks one of the three columns, or one with kept > total.
     """
     table = checked(rows, "architecture", ("layer", "kept", "total"))
     kept, total = numbers(table, "kept"), numbers(table, "total")
     for row in table:
         if not 0 <= float(row["kept"]) <= float(row["total"]) or not float(row["total"]):
-            raise DataError(
+            raise RecordError(
                 f"plots.architecture: layer {row['layer']} keeps {row['kept']} of {row['total']} units; "
                 "expected 0 <= kept <= total and total >= 1"
             )

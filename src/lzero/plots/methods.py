@@ -29,7 +29,7 @@ def methods(rows: Rows) -> tuple[Figure, list[Axes]]:
             numbers of others.
 
     Raises:
-        DataError: no rows, or a row that lacks one of the columns.
+        RecordError: no rows, or a row that lacks one of the columns.
     """
     table = checked(rows, "methods", ("label", "budget", "error"))
     budgets = grouped(table, "budget")

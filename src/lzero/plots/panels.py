@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lzero.errors import DataError
+from lzero.errors import RecordError
 from lzero.plots.style import INK, MUTED, canvases, colour, legend_above, log_ticks, marker, say, styled
 from lzero.plots.table import Numbers, Rows, checked, numbers
 from lzero.recorder import Value
@@ -51,10 +51,10 @@ def dynamics(
         The figure and its [2, 2] axes.
 
     Raises:
-        DataError: no run, or a run without rows.
+        RecordError: no run, or a run without rows.
     """
     if not runs:
-        raise DataError("plots.dynamics: no runs to draw; pass {label: rows}")
+        raise RecordError("plots.dynamics: no runs to draw; pass {label: rows}")
     tables = {label: checked(rows, f"dynamics ({label})") for label, rows in runs.items()}
     time = next((name for name in ("epoch", "step") if all(name in row for t in tables.values() for row in t)), "row")
     figure, grid = canvases(axes, 2, 2, height=6.4)

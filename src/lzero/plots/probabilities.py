@@ -10,7 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lzero.errors import DataError
+from lzero.errors import RecordError
 from lzero.plots.style import COLOURS, canvas, styled
 from lzero.plots.table import Numbers, Rows, checked, numbers
 
@@ -27,18 +27,18 @@ def gate_histogram(rows: Rows, *, ax: Axes | None = None) -> tuple[Figure, Axes]
         ax: axes of the caller's.
 
     Raises:
-        DataError: no rows, no bins, or a row without a single gate.
+        RecordError: no rows, no bins, or a row without a single gate.
     """
     table = checked(rows, "gate_histogram")
     bins = sorted({name for row in table for name in row if re.fullmatch(r"p_\d+", name)})
     if not bins:
-        raise DataError(
+        raise RecordError(
             "plots.gate_histogram: no columns p_00, p_01, ...; each is the count of gates in one bin of 0..1"
         )
     counts = np.nan_to_num(np.stack([numbers(table, name) for name in bins]))  # [bins, times]
     gates = counts.sum(axis=0)
     if not gates.all():
-        raise DataError(f"plots.gate_histogram: row {int(np.argmin(gates)) + 1} counts no gates")
+        raise RecordError(f"plots.gate_histogram: row {int(np.argmin(gates)) + 1} counts no gates")
     time = next((name for name in ("epoch", "step") if all(name in row for row in table)), "row")
     moments = np.arange(1.0, len(table) + 1) if time == "row" else numbers(table, time)
 
@@ -67,11 +67,13 @@ def _edges(moments: Numbers) -> Numbers:
     """Cell borders half way between the moments, the outer ones as far out as their neighbours.
 
     Raises:
-        DataError: the moments do not increase.
+        RecordError: the moments do not increase.
     """
     if len(moments) == 1:
         return np.array([moments[0] - 0.5, moments[0] + 0.5])
     if not (np.diff(moments) > 0).all():
-        raise DataError("plots.gate_histogram: the time column must increase from row to row; pass the rows of one run")
+        raise RecordError(
+            "plots.gate_histogram: the time column must increase from row to row; pass the rows of one run"
+        )
     middles = (moments[1:] + moments[:-1]) / 2
     return np.concatenate([[2 * moments[0] - middles[0]], middles, [2 * moments[-1] - middles[-1]]])

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from lzero.errors import DataError
+from lzero.errors import RecordError
 
 WIDTH = 9.0  # inches: 900 pixels in a README at the 100 dots per inch that font sizes are chosen for
 CARD = "#fcfcfa"  # opaque, so that dark text stays readable on a dark page
@@ -96,14 +96,14 @@ def canvases(
     """The caller's `rows` x `columns` axes, in any nesting, or those of a new figure; they share x by column.
 
     Raises:
-        DataError: another number of axes.
+        RecordError: another number of axes.
     """
     if axes is None:
         figure = new_figure(height)
         return figure, figure.subplots(rows, columns, sharex=True, squeeze=False)
     grid = np.asarray(axes, dtype=object)
     if grid.size != rows * columns:
-        raise DataError(
+        raise RecordError(
             f"plots: {grid.size} axes were given, expected {rows * columns}; leave axes out for a new figure"
         )
     grid = grid.reshape(rows, columns)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from lzero.errors import DataError
+from lzero.errors import RecordError
 from lzero.recorder import Recorder, Value
 
 Rows: TypeAlias = Recorder | Sequence[Mapping[str, Value]]
@@ -19,15 +19,17 @@ def checked(rows: Rows, figure: str, needed: Sequence[str] = ()) -> list[dict[st
     """The rows as a list of dicts, every one of which has the `needed` columns.
 
     Raises:
-        DataError: there are no rows, or one lacks a needed column.
+        RecordError: there are no rows, or one lacks a needed column.
     """
     listed = [dict(row) for row in rows]
     if not listed:
-        raise DataError(f"plots.{figure}: no rows to draw; record at least one, or check that the CSV is the right one")
+        raise RecordError(
+            f"plots.{figure}: no rows to draw; record at least one, or check that the CSV is the right one"
+        )
     for number, row in enumerate(listed, 1):
         missing = [name for name in needed if row.get(name) is None]
         if missing:
-            raise DataError(f"plots.{figure}: row {number} has no {', '.join(missing)}; it has: {', '.join(row)}")
+            raise RecordError(f"plots.{figure}: row {number} has no {', '.join(missing)}; it has: {', '.join(row)}")
     return listed
 
 
@@ -35,12 +37,12 @@ def numbers(rows: Sequence[Mapping[str, Value]], name: str) -> Numbers:
     """The column as floats, one a row, NaN where it is missing.
 
     Raises:
-        DataError: a cell of that column is text.
+        RecordError: a cell of that column is text.
     """
     values = [row.get(name) for row in rows]
     for value in values:
         if isinstance(value, str):
-            raise DataError(f"plots: column {name} holds the text {value!r}, expected numbers")
+            raise RecordError(f"plots: column {name} holds the text {value!r}, expected numbers")
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 

@@ -6,9 +6,9 @@ import argparse
 
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import progress, show_files, show_table
-from lzero_lab.compare import GRID, compare
-from lzero_lab.figures import draw_all
-from lzero_lab.runs import RunFolder
+from lzero_lab.runs.compare import GRID, compare
+from lzero_lab.runs.figures import draw_all
+from lzero_lab.runs.run import RunFolder
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,8 +50,8 @@ def run(options: argparse.Namespace) -> None:
     folder = RunFolder(opt.out(options, recipe.measure, f"{options.target:g}", f"seed{recipe.seed}"))
     search = {"grid": options.grid, "tolerance": options.tolerance, "max_trainings": options.max_trainings}
     folder.claim(opt.config(options, recipe, **search), resume=options.resume)
-    with progress(recipe.epochs, quiet=options.quiet) as report:
-        comparison = compare(recipe, data, folder.path, **search, report=report)
+    with progress(recipe.epochs, quiet=options.quiet) as on_epoch:
+        comparison = compare(recipe, data, folder.path, **search, on_epoch=on_epoch)
     figures = draw_all(folder.path)
     show_table(comparison.rows.rows, f"{options.data}, {recipe.model}: {recipe.measure} <= {options.target:.2%}")
     show_files(figures, folder.path)

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from lzero.recorder import Row, Value
-from lzero_lab.runs import Report
+from lzero_lab.runs.run import EpochCallback
 
 _WIDE = 100  # characters, from where on columns get more room
 _PLAIN_WIDTH = 160  # of a pipe or file, where nothing needs to fit a window
@@ -78,7 +78,7 @@ def show_files(figures: Sequence[Path], folder: Path) -> None:
 
 
 @contextmanager
-def progress(epochs: int, *, quiet: bool) -> Iterator[Report]:
+def progress(epochs: int, *, quiet: bool) -> Iterator[EpochCallback]:
     """A function that moves a bar on standard error by an epoch; silent if ``quiet`` or where that is no terminal."""
     screen = Console(stderr=True)
     bar = Progress(
@@ -94,14 +94,14 @@ def progress(epochs: int, *, quiet: bool) -> Iterator[Report]:
     task = bar.add_task("", total=epochs, state="")
     current: list[str] = []
 
-    def report(label: str, row: Row) -> None:
+    def on_epoch(label: str, row: Row) -> None:
         if current != [label]:
             current[:] = [label]
             bar.reset(task, description=label)
         bar.update(task, completed=int(row["epoch"]), state=_state(row))
 
     with bar:
-        yield report
+        yield on_epoch
 
 
 def _state(row: Row) -> str:
@@ -109,8 +109,3 @@ def _state(row: Row) -> str:
     if "deployed" in row:
         words.append(f"density {float(row['deployed']):.1%}")
     return ", ".join(words)
-
-
-def fail(message: str) -> None:
-    """One line on standard error."""
-    sys.stderr.write("lzero: " + " ".join(message.split()) + "\n")

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from lzero.cost import MEASURES
-from lzero.errors import DataError
 from lzero.tracing.granularity import GRANULARITIES
 from lzero_lab import datasets, models
 from lzero_lab.datasets import Dataset
-from lzero_lab.recipe import SEEDS, Recipe, Scope
-from lzero_lab.training import quicken
+from lzero_lab.errors import DataError
+from lzero_lab.training.recipe import SEEDS, Recipe, Scope
+from lzero_lab.training.runtime import configure_cpu
 
 TARGET = 0.1
 EPOCHS = {"digits": 200}  # its epochs are short: 9 steps
@@ -94,8 +94,7 @@ def add_measure(parser: argparse._ActionsContainer) -> None:
 
 def load_data(options: argparse.Namespace) -> Dataset:
     """The data set that was asked for, on the device that was asked for."""
-    torch.set_num_threads(options.threads)
-    quicken()
+    configure_cpu(options.threads)
     return datasets.load(options.data, options.data_dir).to(options.device)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console
-from lzero_lab.figures import KINDS, default_kind, draw, draw_all
+from lzero_lab.runs.figures import KINDS, default_kind, draw, draw_all
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from lzero_lab import datasets
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console
-from lzero_lab.runs import RunFolder, metadata
-from lzero_lab.summary import ship
-from lzero_lab.training import Training
+from lzero_lab.runs.run import RunFolder, metadata
+from lzero_lab.training.summary import ship
+from lzero_lab.training.training import Training
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lzero.errors import DataError
 from lzero.recorder import Recorder, Row
 from lzero_lab import datasets
-from lzero_lab.cells import run_cells
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console, show_files
-from lzero_lab.report import CELLS, write_report
-from lzero_lab.study import Study, names
+from lzero_lab.errors import DataError
+from lzero_lab.studies.cells import run_cells
+from lzero_lab.studies.report import CELLS, write_report
+from lzero_lab.studies.study import Study, names
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,20 +61,20 @@ def run(options: argparse.Namespace) -> None:
             device=options.device or opt.best_device(),
             folder=folder,
             hours=options.hours,
-            progress=_say,
+            progress=_show_row,
         )
     files = write_report(folder, study)
     keys = {cell.key for cell in cells}
     rows = _rows(keys, folder)
     if not files:
-        raise _nothing(folder, rows, options.report)
+        raise _nothing_finished(folder, rows, options.report)
     counts = Counter("failed" if "problem" in row else "finished" for row in rows)
     console().print(f"{counts['finished']} of {len(keys)} trainings finished, {counts['failed']} failed")
     console().print(files[0].read_text(encoding="utf-8"))
     show_files(files[1:], folder)
 
 
-def _say(row: Row) -> None:
+def _show_row(row: Row) -> None:
     if "problem" in row:
         console().print(f"{_name(row)}: {row['problem']}")
         return
@@ -92,7 +92,7 @@ def _rows(keys: set[str], folder: Path) -> list[Row]:
     return [row for row in Recorder.from_csv(path) if row["cell"] in keys] if path.exists() else []
 
 
-def _nothing(folder: Path, failed: Sequence[Row], report: bool) -> DataError:
+def _nothing_finished(folder: Path, failed: Sequence[Row], report: bool) -> DataError:
     """Why there is nothing to draw, and what helps."""
     if failed:
         first = f"{_name(failed[0])}: {failed[0]['problem']}"

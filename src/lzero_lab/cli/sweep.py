@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from lzero.cost import MEASURES
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import progress, show_files, show_table
-from lzero_lab.figures import draw_all
-from lzero_lab.runs import RunFolder
-from lzero_lab.sweep import sweep
+from lzero_lab.runs.figures import draw_all
+from lzero_lab.runs.run import RunFolder
+from lzero_lab.runs.sweep import sweep
 
 _TARGETS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
 
@@ -49,8 +49,8 @@ def run(options: argparse.Namespace) -> None:
     recipe = opt.recipe(options, scope=options.scope, seed=options.seed[0], measure=options.measure[0])
     folder = RunFolder(opt.out(options, *options.measure, options.scope))
     folder.claim(opt.config(options, recipe, **cells), resume=options.resume)
-    with progress(recipe.epochs, quiet=options.quiet) as report:
-        rows = sweep(recipe, data, folder.path, **cells, report=report)
+    with progress(recipe.epochs, quiet=options.quiet) as on_epoch:
+        rows = sweep(recipe, data, folder.path, **cells, on_epoch=on_epoch)
     figures = draw_all(folder.path)
     cells_only = [{name: value for name, value in row.items() if name != "method"} for row in rows]
     show_table(cells_only, f"{options.data}, {recipe.model}: one constrained training a row")

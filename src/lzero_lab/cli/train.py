@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from lzero.recorder import Row
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console, progress, show_files, show_table
-from lzero_lab.figures import draw_all
-from lzero_lab.recipe import Recipe, Scope
-from lzero_lab.runs import Run, RunFolder, complete
+from lzero_lab.runs.figures import draw_all
+from lzero_lab.runs.run import Run, RunFolder, complete
+from lzero_lab.training.recipe import Recipe, Scope
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -54,8 +54,8 @@ def run(options: argparse.Namespace) -> None:
     data, recipe = opt.load_data(options), _recipe(options)
     folder = RunFolder(opt.out(options, _name(recipe), f"seed{recipe.seed}"))
     folder.claim(opt.config(options, recipe), resume=options.resume)
-    with progress(recipe.epochs, quiet=options.quiet) as report:
-        finished = complete(folder, recipe, data, report, recipe.method)
+    with progress(recipe.epochs, quiet=options.quiet) as on_epoch:
+        finished = complete(folder, recipe, data, on_epoch, recipe.method)
     figures = draw_all(folder.path)
     show_table(_rows(finished, recipe))
     console().print(str(finished.certificate))

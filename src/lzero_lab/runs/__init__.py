@@ -1,0 +1,1 @@
+"""Run folders of one training, of a comparison and of a sweep, and the figures drawn from them."""

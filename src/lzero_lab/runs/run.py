@@ -1,0 +1,188 @@
+"""The folder of one run: what it was asked, its rows, its checkpoint and what it shipped."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lzero.certificate import Certificate
+from lzero.purge import PurgeResult
+from lzero.recorder import Recorder, Row
+from lzero_lab.datasets import Dataset
+from lzero_lab.errors import DataError
+from lzero_lab.files import read_json, read_tensors, write_json, write_tensors
+from lzero_lab.training.recipe import Recipe
+from lzero_lab.training.summary import Summary, ship, summarise
+from lzero_lab.training.training import Training
+
+EpochCallback = Callable[[str, Row], None]  # (label of a training, row of an epoch)
+_PLACES = {"data_dir"}  # entries of a config that say where something lies, not what is computed
+_ELSEWHERE = "choose another folder (--out), or delete this one"
+
+
+class RunFolder:
+    """The files of one run by name; every one is written whole or not at all.
+
+    Attributes:
+        path: the folder.
+        config: what was asked for, JSON.
+        rows: one row an epoch, CSV.
+        checkpoint: everything that continues the training to the bit.
+        purged: state dict of the purged model, and metadata.
+        certificate: the certificate, JSON.
+        architecture: units kept in every layer, CSV.
+        summary: the numbers of the run, JSON; it is written last and says that the run is finished.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.rows = self.path / "rows.csv"
+        self.checkpoint = self.path / "checkpoint.pt"
+        self.purged = self.path / "purged.pt"
+        self.certificate = self.path / "certificate.json"
+        self.architecture = self.path / "architecture.csv"
+        self.summary = self.path / "summary.json"
+
+    def figure(self, name: str) -> Path:
+        """Where the figure called ``name`` lies."""
+        return self.path / f"{name}.png"
+
+    def claim(self, config: Mapping[str, Any], *, resume: bool = False) -> RunFolder:
+        """The folder itself, now holding ``config``: empty before, or with ``resume`` begun with the same one.
+
+        Where the data lie may change.
+
+        Raises:
+            DataError: the path is a file, holds other files, or a run that this one may not continue.
+        """
+        asked = json.loads(json.dumps(config))
+        if self.path.exists() and not self.path.is_dir():
+            raise DataError(f"{self.path}: is a file; choose another folder (--out)")
+        content = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        if content - {self.config.name}:
+            if self.config.name not in content:
+                raise DataError(f"{self.path}: holds files but no run; {_ELSEWHERE}")
+            different = _differences(self.read_config(), asked)
+            if different:
+                raise DataError(f"{self.path}: holds a run with {'; '.join(different)}; {_ELSEWHERE}")
+            if not resume:
+                raise DataError(f"{self.path}: holds this run already; continue it with --resume, or {_ELSEWHERE}")
+        write_json(self.config, asked)
+        return self
+
+    def read_config(self) -> dict[str, Any]:
+        """What was asked for when the run began."""
+        return read_json(self.config, set(), "is this a run folder of lzero?")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end and everything was written."""
+        return self.summary.is_file()
+
+    def write_shipped(self, result: PurgeResult, metadata: Mapping[str, Any]) -> None:
+        """Writes the purged model, its certificate and its architecture; ``metadata`` holds plain values."""
+        certificate = result.certificate.to_dict()
+        state = result.model.state_dict()
+        write_tensors(self.purged, {"state": state, "metadata": {**metadata, "certificate": certificate}})
+        write_json(self.certificate, certificate)
+        layers = Recorder()
+        for layer, mask in result.kept.items():
+            layers.append(layer=layer, kept=int(mask.sum()), total=len(mask))
+        if len(layers):
+            layers.to_csv(self.architecture)
+
+    def read_summary(self) -> Summary:
+        """The numbers of the finished run.
+
+        Raises:
+            DataError: the file is missing, damaged or something else.
+        """
+        advice = "delete it and continue with --resume"
+        values = read_json(self.summary, set(Summary.__dataclass_fields__), advice)
+        try:
+            return Summary.from_dict(values)
+        except DataError as problem:
+            raise DataError(f"{self.summary}: {problem}; {advice}") from problem
+
+    def read_certificate(self) -> Certificate:
+        """The certificate that :meth:`write_shipped` wrote."""
+        entries = set(Certificate.__dataclass_fields__)
+        values = read_json(self.certificate, entries, "write it anew with lzero purge")
+        return Certificate(**{name: values[name] for name in entries})
+
+    def read_purged(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """State dict for :func:`lzero.reload.load_purged`, and the metadata of the run.
+
+        Raises:
+            DataError: the file is missing, truncated or something else.
+        """
+        saved = read_tensors(self.purged, {"state", "metadata"}, "write it anew with lzero purge")
+        return saved["state"], saved["metadata"]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run: its folder, its rows, its summary and its certificate."""
+
+    folder: RunFolder
+    rows: Recorder
+    summary: Summary
+    certificate: Certificate
+
+
+def complete(
+    folder: RunFolder, recipe: Recipe, data: Dataset, on_epoch: EpochCallback | None = None, label: str = ""
+) -> Run:
+    """The finished run in ``folder``: read where it is finished, continued where it broke off, trained otherwise.
+
+    ``on_epoch`` gets ``label`` and the row of every epoch that is trained.
+
+    Raises:
+        LzeroError: whatever makes the training impossible; the last checkpoint stays.
+    """
+    if not folder.finished:
+        training = Training(recipe, data)
+        if folder.checkpoint.is_file():
+            training.load(folder.checkpoint)
+
+        def progress(row: Row) -> None:
+            training.recorder.to_csv(folder.rows)
+            if on_epoch is not None:
+                on_epoch(label, row)
+
+        training.run(progress, os.fspath(folder.checkpoint))
+        training.recorder.to_csv(folder.rows)
+        result = ship(training)
+        folder.write_shipped(result, metadata(recipe, data))
+        write_json(folder.summary, summarise(training, result).to_dict())
+    return Run(folder, Recorder.from_csv(folder.rows), folder.read_summary(), folder.read_certificate())
+
+
+def metadata(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """What builds the architecture of a purged model anew, as plain values."""
+    return {
+        "model": recipe.model,
+        "data": data.name,
+        "image_shape": list(data.image_shape),
+        "classes": data.classes,
+        "seed": recipe.seed,
+    }
+
+
+def _differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """One phrase for each entry, at any depth, that differs: "epochs 40 and not 2"."""
+    phrases = []
+    for key in dict.fromkeys(key for key in [*found, *asked] if key not in _PLACES):
+        mine, other = found.get(key), asked.get(key)
+        if isinstance(mine, Mapping) and isinstance(other, Mapping):
+            phrases += _differences(mine, other)
+        elif mine != other:
+            phrases.append(f"{key} {json.dumps(mine)} and not {json.dumps(other)}")
+    return phrases

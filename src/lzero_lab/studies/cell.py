@@ -1,0 +1,191 @@
+"""One training of a study: what identifies it, its training from checkpoint to checkpoint, and its row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lzero.errors import LzeroError
+from lzero.purge import PurgeResult
+from lzero.recorder import Row, Value
+from lzero_lab.datasets import Dataset, load
+from lzero_lab.studies.workers import stopping
+from lzero_lab.training.evaluation import operations, whole_network
+from lzero_lab.training.recipe import Recipe
+from lzero_lab.training.summary import ship, summarise
+from lzero_lab.training.training import Training
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a study: a recipe on a data set, with the files that the data lies in."""
+
+    data: str
+    recipe: Recipe
+    data_dir: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()  # further columns of its row
+
+    @property
+    def key(self) -> str:
+        """What identifies the cell in a CSV: the data set and all of the recipe that is not a default."""
+        default = Recipe().to_dict()
+        changed = {name: value for name, value in self.recipe.to_dict().items() if value != default[name]}
+        return f"{self.data} {json.dumps(changed, sort_keys=True)}"
+
+    @property
+    def file_name(self) -> str:
+        """What files of the cell are called, without a suffix: a digest of its key."""
+        return file_name(self.key)
+
+
+def file_name(key: str) -> str:
+    """What files of the cell with this ``key`` are called, without a suffix."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def train(
+    recipe: Recipe,
+    data: Dataset,
+    checkpoint: Path | None = None,
+    *,
+    deadline: float = math.inf,
+    on_epoch: Callable[[Training, dict[str, Any]], None] | None = None,
+) -> Training | None:
+    """The finished training; None where this process is a worker that was told to stop, or the deadline came first.
+
+    Args:
+        recipe: what to train.
+        data: on the device to train on.
+        checkpoint: rewritten after every epoch; where it exists the training continues from it, and begins anew where
+            it is damaged.
+        deadline: no epoch begins after it, in seconds as of :func:`time.time`.
+        on_epoch: gets the training and the row of every epoch, after its checkpoint.
+
+    Raises:
+        LzeroError: whatever makes the training impossible.
+    """
+    training = _continued(recipe, data, checkpoint)
+    while training.step < training.steps:
+        if stopping() or time.time() > deadline:
+            return None
+        row = training.run_epoch()
+        if checkpoint is not None:
+            training.save(checkpoint)
+        if on_epoch is not None:
+            on_epoch(training, row)
+    return training
+
+
+def run_cell(cell: Cell) -> Row:
+    """Train, purge and test one cell; its row of plain values.
+
+    ``trained`` is the deployed density before settling, ``shipped`` that of the purged model, both of the whole model
+    in the measure of the recipe. ``slack`` is asked minus shipped, the smallest over the parts of a layer-wise budget;
+    ``exhausted`` is 1 where no further unit would fit. ``error`` is the purged model's on the test set at the end of
+    training, ``validation_error`` on the validation set. A training that fails has its message under ``problem``.
+
+    Raises:
+        DataError: the data is missing or damaged.
+    """
+    row, _ = train_cell(cell)
+    return row or {}
+
+
+def train_cell(
+    cell: Cell, device: str = "cpu", folder: str | os.PathLike[str] | None = None, deadline: float = math.inf
+) -> tuple[Row | None, list[Row]]:
+    """The row of a cell and those of its epochs; no row where it was told to stop, or the deadline came first.
+
+    Args:
+        cell: what to train.
+        device: where to train.
+        folder: where its checkpoint lies, if anywhere.
+        deadline: as in :func:`train`.
+
+    Raises:
+        DataError: the data is missing or damaged.
+    """
+    row: Row = {"cell": cell.key, **dict(cell.labels), "data": cell.data, **_of_recipe(cell.recipe)}
+    if stopping() or time.time() > deadline:
+        return None, []
+    data = _data(cell.data, cell.data_dir, device)  # what is wrong with files is no finding about the cell
+    checkpoint = None if folder is None else Path(folder, f"{cell.file_name}.pt")
+    try:
+        training = train(cell.recipe, data, checkpoint, deadline=deadline)
+        if training is None:
+            return None, []
+        result = ship(training)
+    except LzeroError as problem:
+        return row | {"problem": " ".join(str(problem).split())}, []
+    return row | _of_result(training, result), training.recorder.rows
+
+
+def _continued(recipe: Recipe, data: Dataset, checkpoint: Path | None) -> Training:
+    """The training as its checkpoint has it; from its beginning where there is none, or none that can be loaded."""
+    training = Training(recipe, data)
+    if checkpoint is None or not checkpoint.exists():
+        return training
+    try:
+        return training.load(checkpoint)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):  # what damaged or foreign contents meet
+        checkpoint.unlink(missing_ok=True)
+        return Training(recipe, data)
+
+
+def _of_result(training: Training, result: PurgeResult) -> Row:
+    """The columns that the training and the purge have found."""
+    summary, certificate, example = summarise(training, result), result.certificate, training.data.train_x[:1]
+    slack = [certificate.requested[part] - certificate.deployed[part] for part in certificate.requested]
+    kept = " ".join(f"{name}={int(mask.sum())}/{mask.numel()}" for name, mask in result.kept.items())
+    whole = whole_network(training.recipe.model, training.data)
+    return {
+        "steps": training.step,
+        "seconds": summary.seconds,
+        "trained": summary.trained,
+        "shipped": summary.shipped,
+        "slack": min(slack, default=0.0),
+        "exhausted": int(summary.exhausted),
+        "epochs": training.epoch,
+        "shipped_macs": operations(result.model, example) / operations(whole, example),
+        "shipped_params": certificate.parameters / certificate.parameters_before,
+        "threshold": certificate.threshold,
+        "moved": certificate.moved,
+        "largest_difference": certificate.largest_difference or 0.0,
+        "validation_error": summary.validation_error,
+        "error": summary.test_error,
+        **({"kept": kept} if kept else {}),
+    }
+
+
+def _of_recipe(recipe: Recipe) -> Row:
+    """The columns that say what was trained."""
+    return {
+        "model": recipe.model,
+        "method": recipe.method,
+        **({} if recipe.target is None else {"asked": recipe.target}),
+        "coefficient": _text(recipe.coefficient),
+        "measure": recipe.measure,
+        "scope": _text(recipe.scope),
+        "granularity": recipe.granularity,
+        "batch_size": recipe.batch_size,
+        "optimizer": recipe.optimizer,
+        "loss_scale": recipe.loss_scale,
+        "seed": recipe.seed,
+    }
+
+
+def _text(value: Value | Mapping[str, float]) -> Value:
+    return json.dumps(dict(value)) if isinstance(value, Mapping) else value
+
+
+@lru_cache(maxsize=2)
+def _data(name: str, data_dir: str | None, device: str) -> Dataset:
+    return load(name, data_dir).to(device)

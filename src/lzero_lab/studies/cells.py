@@ -1,0 +1,121 @@
+"""Many trainings into one CSV: a row a finished training, resumable, several processes at a time."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lzero.recorder import Recorder, Row, Value
+from lzero_lab.studies.cell import Cell, file_name, train_cell
+from lzero_lab.studies.workers import run_tasks
+
+EPOCHS = "epochs.csv"
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    path: str | os.PathLike[str],
+    *,
+    workers: int = 1,
+    device: str = "cpu",
+    folder: str | os.PathLike[str] | None = None,
+    hours: float = math.inf,
+    progress: Callable[[Row], None] | None = None,
+) -> Recorder:
+    """The rows of all finished ``cells``, in the CSV at ``path`` too; what it already holds is not trained again.
+
+    The file is rewritten after every cell, so that a killed run continues where it was; an interrupted one begins no
+    further epoch, and has every finished row. A training that fails is a row as well, with its message under
+    ``problem``; the next run tries it again, from its last epoch where there is a ``folder``, and replaces the row.
+
+    Args:
+        cells: what to train, the most important first.
+        path: the CSV, a row a cell.
+        workers: how many trainings at a time, each on one CPU thread.
+        device: where to train.
+        folder: where checkpoints of unfinished cells lie, which continue from their last epoch, and ``epochs.csv``, a
+            row a cell and epoch; without it a killed cell begins anew, as one with an unreadable checkpoint does.
+        hours: no epoch begins after so many hours.
+        progress: gets the row of every cell that finishes or fails.
+
+    Raises:
+        DataError: the data of a cell is missing or damaged; no cell fails by it.
+        RecordError: what ``path`` holds is no table.
+        LzeroError: a worker was killed.
+    """
+    table = CellTable(path, folder)
+
+    def keep(outcome: tuple[Row | None, list[Row]]) -> None:
+        row, epochs = outcome
+        if row is None:
+            return
+        table.keep(row, epochs)
+        if progress is not None:
+            progress(row)
+
+    deadline = time.time() + 3600 * hours
+    run_tasks(train_cell, [(cell, device, folder, deadline) for cell in table.unfinished(cells)], keep, workers)
+    return table.rows
+
+
+class CellTable:
+    """The CSV of a study, a row a cell, and beside it what belongs to cells that are not finished.
+
+    Args:
+        path: the CSV; it is read where it exists, and rewritten after every row.
+        folder: where checkpoints lie, and :data:`EPOCHS`, a row a cell and epoch.
+
+    Attributes:
+        rows: what the CSV holds.
+
+    Raises:
+        RecordError: a file that holds no table.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None) -> None:
+        self._path, self._folder = Path(path), None if folder is None else Path(folder)
+        self.rows = _read(self._path)
+        self._epochs = Recorder() if self._folder is None else _read(self._folder / EPOCHS)
+
+    def unfinished(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Those of the ``cells`` that have no row, or one with a problem, each once."""
+        finished = {row["cell"] for row in self.rows if "problem" not in row}
+        return list({cell.key: cell for cell in cells if cell.key not in finished}.values())
+
+    def keep(self, row: Row, epochs: Sequence[Row] = ()) -> None:
+        """Write the ``row`` of a cell, named by its entry ``cell``, in the place of an older one.
+
+        Its checkpoint is removed where it is finished. The rows of its ``epochs`` go first, so that a crash between the
+        two files trains the cell again and has every epoch once.
+        """
+        key = row["cell"]
+        if self._folder is not None:
+            self._epochs = _replaced(self._epochs, key, [{"cell": key, **_without_bins(epoch)} for epoch in epochs])
+            self._epochs.to_csv(self._folder / EPOCHS)
+        self.rows = _replaced(self.rows, key, [row])
+        self.rows.to_csv(self._path)
+        if self._folder is not None and "problem" not in row:
+            (self._folder / f"{file_name(str(key))}.pt").unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Recorder:
+    return Recorder.from_csv(path) if path.exists() else Recorder()
+
+
+def _replaced(table: Recorder, key: Value, rows: Sequence[Row]) -> Recorder:
+    """``table`` with ``rows`` in the place of all that it has of the cell ``key``."""
+    if any(row["cell"] == key for row in table):
+        others = [row for row in table if row["cell"] != key]
+        table = Recorder()
+        for row in others:
+            table.append(**row)
+    for row in rows:
+        table.append(**row)
+    return table
+
+
+def _without_bins(row: Row) -> Row:
+    return {name: value for name, value in row.items() if not name.startswith("p_")}

@@ -1,0 +1,115 @@
+"""What a study found: a table of means in Markdown, and its figures, from its CSV alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from statistics import mean, stdev
+
+from lzero import plots
+from lzero.plots.table import grouped
+from lzero.recorder import Recorder, Row, Value
+from lzero_lab.files import write_text
+from lzero_lab.studies.study import Study
+
+CELLS, TABLE = "cells.csv", "table.md"
+_HEAD = (
+    "| method | shipped params | shipped MACs | architecture | epochs | seeds | validation | test error | seconds |\n"
+    "|---|---:|---:|---|---:|---:|---:|---:|---:|\n"
+)
+
+
+def write_report(folder: str | os.PathLike[str], study: Study) -> list[Path]:
+    """The files drawn from the rows of ``study`` in ``folder``, the table first; none while no cell is finished."""
+    folder = Path(folder)
+    rows = finished(folder, study)
+    if not rows:
+        return []
+    write_text(folder / TABLE, table(rows))
+    figure, _ = plots.methods([*rows, *published(budgets(rows), str(rows[0]["data"]))])
+    return [folder / TABLE, plots.save(figure, folder / "methods.png")]
+
+
+def finished(folder: str | os.PathLike[str], study: Study) -> list[Row]:
+    """The rows of the trainings of ``study`` that shipped something, in its order, with any seed.
+
+    Rows of recipes that the study does not have, left behind where it was changed, are passed over.
+    """
+    path = Path(folder, CELLS)
+    rows = [row for row in Recorder.from_csv(path) if "error" in row] if path.exists() else []
+    seeds = sorted({int(row["seed"]) for row in rows})
+    order = {cell.key: place for place, cell in enumerate(study.choose(seeds=seeds).cells())}
+    return sorted((row for row in rows if row["cell"] in order), key=lambda row: order[str(row["cell"])])
+
+
+def budgets(rows: Sequence[Row]) -> list[str]:
+    """The names of the budgets, in order."""
+    return list(grouped(rows, "budget"))
+
+
+def published(names: Sequence[str], data: str) -> list[Row]:
+    """What others reported on ``data`` at the budgets of these ``names``: ``label``, ``error``, ``source``, ...
+
+    ``recalled`` is 1 where a number was quoted from memory of the paper.
+    """
+    path = resources.files("lzero_lab").joinpath("studies", "published.csv")
+    with resources.as_file(path) as file:
+        return [row for row in Recorder.from_csv(file) if row["budget"] in names and row["data"] == data]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown: for every budget, every method's mean and standard deviation over seeds, the least error first.
+
+    Errors are the purged models' after the last epoch, on the validation and on the test set; the architecture is that
+    of the first seed, shipped shares are the largest over the seeds.
+    """
+    parts = []
+    for budget, group in grouped(rows, "budget").items():
+        ours = sorted(grouped(group, "label").items(), key=lambda item: mean(_column(item[1], "error")))
+        lines = [_line(label, trainings) for label, trainings in ours]
+        lines += [_published_line(row) for row in published([budget], str(group[0]["data"]))]
+        parts.append(f"**{budget}**\n\n{_HEAD}" + "\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _line(label: str, rows: Sequence[Mapping[str, Value]]) -> str:
+    errors = _column(rows, "error")
+    spread = f" ± {stdev(errors):.2%}" if len(errors) > 1 else ""
+    return (
+        f"| {label} | {max(_column(rows, 'shipped_params')):.2%} | {max(_column(rows, 'shipped_macs')):.2%} "
+        f"| {architecture(str(rows[0].get('kept', '')))} | {max(_column(rows, 'epochs')):.0f} | {len(errors)} "
+        f"| {mean(_column(rows, 'validation_error')):.2%} | {mean(errors):.2%}{spread} "
+        f"| {mean(_column(rows, 'seconds')):.0f} |"
+    )
+
+
+def _published_line(row: Row) -> str:
+    def share(name: str) -> str:
+        return f"{float(row[name]):.1%}" if name in row else "–"
+
+    spread = f" ± {float(row['spread']):.2%}" if "spread" in row else ""
+    label = f"*{row['label']}, published{' (recalled)' if row.get('recalled') else ''}*"
+    return (
+        f"| {label} | {share('shipped_params')} | {share('shipped_macs')} | {row.get('architecture', '–')} "
+        f"| {row.get('epochs', '–')} | {row.get('seeds', '–')} | – | {float(row['error']):.2%}{spread} | – |"
+    )
+
+
+def architecture(kept: str) -> str:
+    """The units left of every layer, in the order of the data, from the text of the column ``kept``."""
+    counts = {name: part.split("/")[0] for name, part in (word.split("=") for word in kept.split())}
+    if not counts:
+        return "–"
+    return "-".join(counts[name] for name in sorted(counts, key=_depth))
+
+
+def _depth(name: str) -> tuple[str, int]:
+    """A layer's inputs come right before its units."""
+    layer, _, inputs = name.partition(".")
+    return layer, 0 if inputs else 1
+
+
+def _column(rows: Sequence[Mapping[str, Value]], name: str) -> list[float]:
+    return [float(row[name]) for row in rows]

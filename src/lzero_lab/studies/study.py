@@ -1,0 +1,155 @@
+"""Methods x budgets x seeds as one list of cells, from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lzero_lab import datasets, models
+from lzero_lab.errors import DataError
+from lzero_lab.studies.cell import Cell
+from lzero_lab.training import methods
+from lzero_lab.training.recipe import Recipe
+
+_SECTIONS = {"data", "seeds", "networks", "budgets", "methods"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A plan of trainings that can be compared: every method at every budget.
+
+    Attributes:
+        data: name of the data set.
+        seeds: one training each.
+        networks: name of a model -> fields of :class:`Recipe` that all trainings of it share.
+        budgets: name -> fields of :class:`Recipe`: ``model``, ``target``, ``measure``, ``scope``.
+        methods: name -> fields of :class:`Recipe` that make the method; under ``at``, budget -> further fields, and
+            under ``on``, model -> further fields. ``only`` lists the budgets that the method is trained at.
+    """
+
+    data: str
+    seeds: Sequence[int]
+    networks: Mapping[str, Mapping[str, Any]]
+    budgets: Mapping[str, Mapping[str, Any]]
+    methods: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, source: str | Path) -> Study:
+        """The study called ``source``, one of :func:`names`, or the one in the TOML file of that path.
+
+        Raises:
+            DataError: neither exists, or it is no TOML, sections are missing or unknown, or a name in one of them
+                refers to nothing.
+        """
+        if isinstance(source, str) and source in names():
+            text = _folder().joinpath(f"{source}.toml").read_text(encoding="utf-8")
+        else:
+            try:
+                text = Path(source).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as problem:
+                reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
+                raise DataError(f"{source}: no study ({reason}); there are: {', '.join(names())}") from problem
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as problem:
+            raise DataError(f"{source}: not readable as TOML: {problem}") from problem
+        if values.keys() != _SECTIONS:
+            raise DataError(
+                f"{source}: expected {', '.join(sorted(_SECTIONS))}, found {', '.join(values) or 'nothing'}"
+            )
+        study = cls(**values)
+        wrong = next(study._problems(), None)
+        if wrong is not None:
+            raise DataError(f"{source}: {wrong}")
+        return study
+
+    def cells(self, data_dir: str | None = None) -> list[Cell]:
+        """Every training, seed by seed, so that a study that is cut short has something of everything.
+
+        Raises:
+            DataError: a recipe that cannot be made; the message names the method and the budget.
+        """
+        return [cell for seed in self.seeds for cell in self._cells_of(seed, data_dir)]
+
+    def choose(self, **chosen: Sequence[Any] | None) -> Study:
+        """The part of the study with the chosen ``seeds``, ``budgets`` and ``methods``; None leaves all.
+
+        Raises:
+            DataError: a name that the study does not have.
+        """
+        kept: dict[str, Any] = {"data": self.data, "networks": self.networks}
+        for section in ("seeds", "budgets", "methods"):
+            all_, wanted = getattr(self, section), chosen.get(section)
+            unknown = [name for name in wanted or () if section != "seeds" and name not in all_]
+            if unknown:
+                raise DataError(f"study: no {section[:-1]} is called {unknown[0]!r}; there are: {', '.join(all_)}")
+            if isinstance(all_, Mapping):
+                kept[section] = {name: all_[name] for name in (all_ if wanted is None else wanted)}
+            else:
+                kept[section] = list(dict.fromkeys(all_ if wanted is None else wanted))
+        return Study(**kept)
+
+    def _problems(self) -> Iterator[str]:
+        """What is of the wrong shape or refers to nothing; the first one counts, later ones may follow from it."""
+        if self.data not in datasets.names():
+            yield f"data: no data set is called {self.data!r}; there are: {', '.join(datasets.names())}"
+        if not isinstance(self.seeds, list) or not self.seeds or any(type(seed) is not int for seed in self.seeds):
+            yield f"seeds: expected a list of whole numbers, such as [0, 1], found {self.seeds!r}"
+        for section in ("networks", "budgets", "methods"):
+            yield from _no_tables(section, getattr(self, section))
+        used = {str(budget.get("model", "mlp")) for budget in self.budgets.values()}
+        yield from (f"budgets: no network is called {model!r}" for model in used if not models.known(model))
+        yield from _unknown("networks", "budget has the model", self.networks, used)
+        for method, fields in self.methods.items():
+            for part, what, known in (("at", "budget is called", self.budgets), ("on", "budget has the model", used)):
+                yield from _no_tables(f"methods, {method!r}, {part}", fields.get(part, {}))
+                yield from _unknown(f"methods, {method!r}, {part}", what, fields.get(part, {}), known)
+            only = fields.get("only", [])
+            if not isinstance(only, list):
+                yield f"methods, {method!r}, only: expected a list of budgets, found {only!r}"
+            yield from _unknown(f"methods, {method!r}, only", "budget is called", only, self.budgets)
+
+    def _cells_of(self, seed: int, data_dir: str | None) -> Iterator[Cell]:
+        for budget, asked in self.budgets.items():
+            model = str(asked.get("model", "mlp"))
+            for method, fields in self.methods.items():
+                if budget not in fields.get("only", self.budgets):
+                    continue
+                own = {name: value for name, value in fields.items() if name not in ("at", "on", "only")}
+                further = fields.get("on", {}).get(model, {}) | fields.get("at", {}).get(budget, {})
+                values = {**self.networks.get(model, {}), **asked, **own, **further, "seed": seed}
+                try:
+                    recipe = Recipe.from_dict(values)
+                    methods.check(recipe)
+                except DataError as problem:
+                    raise DataError(f"study: method {method!r} at {budget!r}: {problem}") from problem
+                yield Cell(self.data, recipe, data_dir, (("label", method), ("budget", budget)))
+
+
+def _no_tables(place: str, values: Any) -> Iterator[str]:
+    if not isinstance(values, Mapping):
+        yield f"{place}: expected a table for each name, found {values!r}"
+        return
+    for name, fields in values.items():
+        if not isinstance(fields, Mapping):
+            yield f"{place}, {name!r}: expected a table of fields, found {fields!r}"
+
+
+def _unknown(place: str, what: str, names: Iterable[Any], known: Iterable[str]) -> Iterator[str]:
+    known = sorted(known)
+    for name in names:
+        if name not in known:
+            yield f"{place}: no {what} {name!r}; there are: {', '.join(known)}"
+
+
+def names() -> tuple[str, ...]:
+    """The studies that come with the library."""
+    return tuple(sorted(path.name.removesuffix(".toml") for path in _folder().iterdir() if path.name.endswith(".toml")))
+
+
+def _folder() -> Any:
+    return resources.files("lzero_lab").joinpath("studies")

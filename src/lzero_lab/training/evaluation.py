@@ -1,0 +1,47 @@
+"""What is measured of a network: its error, its operations, and where the probabilities of its gates lie."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lzero_lab import models
+from lzero_lab.datasets import Dataset
+
+_BINS = 20
+
+
+@torch.no_grad()
+def error(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000) -> float:
+    """Share of wrong answers of ``model`` in eval mode, in [0, 1]."""
+    training = model.training
+    model.eval()
+    wrong = sum(
+        int((model(part).argmax(1) != truth).sum())
+        for part, truth in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True)
+    )
+    model.train(training)
+    return wrong / len(x)
+
+
+def operations(model: nn.Module, x: Tensor) -> int:
+    """Additions and multiplications of ``model``, left in eval mode, on ``x``; two make one MAC.
+
+    Counted by PyTorch, apart from the library's own counts.
+    """
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(x.to(next(model.parameters()).device))
+    return int(counter.get_total_flops())
+
+
+def whole_network(name: str, data: Dataset) -> nn.Module:
+    """The network called ``name`` on the meta device, to be counted and not computed: no weights are drawn."""
+    with torch.device("meta"):
+        return models.build(name, data)
+
+
+def histogram(probability: Tensor) -> dict[str, int]:
+    """Counts of P(z != 0) in 20 equal bins, as columns p_00 ... p_19."""
+    counts = torch.histc(probability.float(), bins=_BINS, min=0.0, max=1.0).long().tolist()
+    return {f"p_{number:02d}": count for number, count in enumerate(counts)}

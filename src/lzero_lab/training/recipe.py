@@ -1,0 +1,181 @@
+"""What one training depends on, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from lzero.constraints import Constraint
+from lzero.cost import Measure
+from lzero.tracing.granularity import Granularity
+from lzero_lab.errors import DataError
+
+SEEDS = range(-(2**63), 2**64)  # that PyTorch's generators take
+_COUNTS = ("epochs", "steps", "batch_size")
+Scope = str | Mapping[str, float]
+Schedule = Literal["linear", "cosine", "drops"]
+Method = Literal["constrained", "penalized", "elbo", "magnitude", "same_size", "dense"]
+
+_WORDS: Mapping[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    tuple: "a list",
+    Mapping: "a table of names and values",
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that one training depends on.
+
+    The defaults are those of the command line, but that it trains digits for 200 epochs.
+
+    Attributes:
+        model: a name in :mod:`lzero_lab.models`.
+        method: ``"constrained"`` (needs ``target`` or ``scope`` as a mapping), ``"magnitude"`` (the same, and
+            ``estimator`` = ``"mask"``), ``"penalized"`` (needs ``coefficient``), ``"elbo"`` (needs ``estimator`` =
+            ``"log_normal"``), ``"same_size"`` (a smaller dense network, needs ``target``) or ``"dense"``. A penalized
+            or elbo training with a target is settled on it at the end.
+        scope: what the target holds for: ``"model"``, ``"layer"`` (every gated layer on its own), or a mapping from
+            module path to a target of its own.
+        gate_lr: rate of the gates' Adam; None for the solver's default.
+        steps: optimizer steps of the whole training; overrides ``epochs``, and its last epoch may be a part of one.
+        decay: share of the training, at its end, over which the weights' learning rate falls linearly to 0.
+        loss_scale: factor on the loss, to show that the solver does not depend on it.
+        estimator: a name in :data:`lzero_lab.training.methods.ESTIMATORS`.
+        per_example: draw gates for each example.
+        ignore: module paths and tensor names that are left ungated.
+        schedule: how the weights' learning rate falls, a name in :mod:`lzero_lab.training.weights`; ``decay`` is
+            for ``"linear"``.
+        nesterov: Nesterov's momentum, with SGD.
+        augment: shift every training image by up to 4 pixels and mirror it with probability 1/2.
+        compile: a backend of ``torch.compile`` that the network is trained with, such as ``"inductor"``; "" for none.
+        l2: coefficient of :func:`lzero.decay.expected_l2` in the loss.
+        bf16: run the forward under autocast to bfloat16, which convolutions on some CPUs and all GPUs gain from.
+        ema: decay a step of a running mean of the weights, which is what is evaluated and shipped; 0 for none.
+        finetune: share of the training, at its end, in which the settled gates stay fixed and the weights go on; None
+            for the solver's default where there is a target to settle on, and 0 elsewhere.
+        solver: further arguments of :class:`lzero.Solver`, or of what takes its place.
+
+    Raises:
+        DataError: a value of another type than its field, a number that is not finite, a choice that there is not,
+            steps, epochs or a batch size below 1, or a seed that no generator takes.
+    """
+
+    model: str = "mlp"
+    method: Method = "constrained"
+    target: float | None = None
+    coefficient: float | Mapping[str, float] = 0.0
+    measure: Measure = "params"
+    scope: Scope = "model"
+    granularity: Granularity = "unit"
+    epochs: int = 40
+    steps: int | None = None
+    batch_size: int = 128
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: float = 7e-4
+    gate_lr: float | None = None
+    weight_decay: float = 0.0
+    decay: float = 0.4
+    open_probability: float = 0.97
+    loss_scale: float = 1.0
+    estimator: str = "hard_concrete"
+    per_example: bool = False
+    bf16: bool = False
+    ema: float = 0.0
+    l2: float = 0.0
+    finetune: float | None = None
+    seed: int = 0
+    ignore: tuple[str, ...] = ()
+    schedule: Schedule = "linear"
+    nesterov: bool = False
+    augment: bool = False
+    compile: str = ""
+    solver: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, type_ in _types().items():
+            value = getattr(self, name)
+            if not is_of_type(value, type_):
+                raise DataError(f"{name}: expected {type_in_words(type_)}, found {value!r}")
+            if name in _COUNTS and value is not None and value < 1:
+                raise DataError(f"{name}: expected at least 1, found {value}")
+        if self.seed not in SEEDS:
+            raise DataError(f"seed: expected a whole number from -2^63 to 2^64 - 1, found {self.seed}")
+
+    @property
+    def constraints(self) -> list[Constraint]:
+        """What the trained network is asked to meet; empty where there is no target.
+
+        Raises:
+            BudgetError: a malformed target.
+        """
+        if isinstance(self.scope, Mapping):
+            return [Constraint(target, self.measure, within=path or None) for path, target in self.scope.items()]
+        if self.target is None:
+            return []
+        return [Constraint(self.target, self.measure, each_layer=self.scope == "layer")]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain values, for JSON."""
+        return asdict(self) | {"solver": dict(self.solver), "ignore": list(self.ignore)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe that :meth:`to_dict` returned as ``values``, also by way of JSON.
+
+        Raises:
+            DataError: entries that no recipe has, or values that make none.
+        """
+        if not isinstance(values, Mapping):
+            raise DataError(f"recipe: expected a table of fields, found {values!r}")
+        solver, ignore = values.get("solver", {}), values.get("ignore", [])
+        if not isinstance(solver, Mapping):
+            raise DataError(f"solver: expected a table of arguments, found {solver!r}")
+        if not isinstance(ignore, list | tuple):
+            raise DataError(f"ignore: expected a list of names, found {ignore!r}")
+        try:
+            return cls(**{**values, "solver": tuple(solver.items()), "ignore": tuple(ignore)})
+        except TypeError as problem:
+            raise DataError(f"recipe: {problem}; expected the fields of {cls.__name__}") from problem
+
+
+@cache
+def _types() -> Mapping[str, Any]:
+    """The type of every field."""
+    return get_type_hints(Recipe)
+
+
+def is_of_type(value: Any, type_: Any) -> bool:
+    """Whether ``value``, as JSON and TOML have it, is of the type of an annotation.
+
+    Whole numbers pass as numbers, truth values do not, nor do NaN and infinity.
+    """
+    origin, parts = get_origin(type_), get_args(type_)
+    if origin is Literal:
+        return value in parts
+    if origin in (Union, UnionType):
+        return any(is_of_type(value, part) for part in parts)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(is_of_type(entry, parts[1]) for entry in value.values())
+    if type_ in (int, float) and isinstance(value, int):
+        return not isinstance(value, bool)
+    if type_ is float:
+        return isinstance(value, float) and math.isfinite(value)
+    return type_ is Any or isinstance(value, origin or type_)
+
+
+def type_in_words(type_: Any) -> str:
+    """What is of the type, in words: "a finite number or a table of names and values"."""
+    origin, parts = get_origin(type_), get_args(type_)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if origin in (Union, UnionType):
+        return " or ".join(type_in_words(part) for part in parts if part is not NoneType)
+    return _WORDS.get(origin or type_, "something else")

@@ -1,0 +1,225 @@
+"""One training from a recipe: resumable, one recorded row an epoch."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lzero.baselines.dense import same_size
+from lzero.constraints import Budgets
+from lzero.decay import expected_l2
+from lzero.errors import LzeroWarning, NonFiniteError
+from lzero.gates.gates import Gates
+from lzero.purge import PurgeResult, purge
+from lzero.recorder import Recorder
+from lzero.settle import settle
+from lzero.solver.gate_trainer import GateTrainer
+from lzero.solver.schedule import FINETUNE
+from lzero_lab import models
+from lzero_lab.datasets.dataset import Dataset, batches, crop_and_flip
+from lzero_lab.errors import DataError
+from lzero_lab.files import read_tensors, write_tensors
+from lzero_lab.training import methods
+from lzero_lab.training.evaluation import error, histogram
+from lzero_lab.training.recipe import Recipe
+from lzero_lab.training.runtime import RandomStream
+from lzero_lab.training.weights import ExponentialMovingAverage, optimizer, rate_factor
+
+_CHECKPOINT = {"recipe", "epoch", "step", "seconds", "model", "optimizer", "rows", "order", "noise", "average"}
+
+
+class Training:
+    """A training in progress, on the device of the data; ``run`` brings it to its end.
+
+    Args:
+        recipe: what to train.
+        data: tensors on the device to train on.
+    """
+
+    def __init__(self, recipe: Recipe, data: Dataset) -> None:
+        self.recipe, self.data = recipe, data
+        self.epoch = self.step = 0
+        self.seconds = 0.0
+        self.recorder = Recorder()
+        device = data.train_x.device
+        self._stream = RandomStream(recipe.seed, device)
+        with self._stream.active():
+            self.model: nn.Module = models.build(recipe.model, data).to(device)
+            if recipe.method == "same_size":
+                self.model = same_size(self.model, data.train_x[:2], recipe.target or 1.0, recipe.measure)
+        # channels last: convolutions take a third less time
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._order = torch.Generator().manual_seed(recipe.seed)
+        self.steps_per_epoch = -(-len(data.train_x) // recipe.batch_size)
+        self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
+        self.gates: Gates | None = None
+        self.seam: GateTrainer | None = None
+        if recipe.method not in ("dense", "same_size"):
+            self.gates = methods.attach(recipe, self.model, data.train_x[:2])
+            self.seam = methods.seam(recipe, self.model, self.gates, self.steps, len(data.train_x))
+        self.optimizer = optimizer(recipe, self.model)
+        default = FINETUNE if recipe.constraints and self.gates is not None else 0.0
+        tuned = default if recipe.finetune is None else recipe.finetune
+        self._tuning_from = self.steps - round(tuned * self.steps)
+        self._average = ExponentialMovingAverage(list(self.model.parameters()), recipe.ema) if recipe.ema else None
+        if recipe.compile:
+            self.model.compile(backend=recipe.compile)  # in place; the copies that purging makes are not compiled
+
+    def run(self, progress: Callable[[dict[str, Any]], None] | None = None, checkpoint: str | None = None) -> Training:
+        """Train to the end; ``progress`` gets every recorded row, ``checkpoint`` is rewritten after every epoch."""
+        while self.step < self.steps:
+            row = self.run_epoch()
+            if checkpoint is not None:
+                self.save(checkpoint)
+            if progress is not None:
+                progress(row)
+        return self
+
+    def run_epoch(self) -> dict[str, Any]:
+        """Train one epoch and record its row: losses, validation error of the evaluation gates, densities, lambda.
+
+        Raises:
+            NonFiniteError: the loss has become infinite or no number, and the weights with it.
+        """
+        started = perf_counter()
+        with self._stream.active():
+            loss = self._train_epoch()
+        if not math.isfinite(loss):
+            raise NonFiniteError(
+                f"the mean loss of epoch {self.epoch + 1} is {loss}; lower the learning rate, or look at the data"
+            )
+        self.epoch += 1
+        self.seconds += perf_counter() - started
+        row: dict[str, Any] = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss": loss,
+            "error": self._validate(),
+            "seconds": self.seconds,
+        }
+        if self.seam is not None and self.gates is not None:
+            row |= self.seam.metrics() | histogram(self.gates.probability().detach())
+        self.recorder.append(**row)
+        return row
+
+    def _train_epoch(self) -> float:
+        """One pass over the training data, or what is left of the steps; the mean loss over the examples seen."""
+        self.model.train()
+        total = torch.zeros((), device=self.data.train_x.device)
+        seen = 0
+        for x, y in batches(self.data.train_x, self.data.train_y, self.recipe.batch_size, self._order):
+            if self.step == self.steps:
+                break
+            self._set_learning_rate()
+            if self.recipe.augment:
+                x = crop_and_flip(x)
+            self._settle_in_time()
+            self.optimizer.zero_grad()
+            loss = self._loss(x, y)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.seam is not None:
+                self.seam.step(loss.detach(), partial(self._loss, x, y))
+            self.optimizer.step()
+            if self._average is not None:
+                self._average.update()
+            self.step += 1
+            seen += len(x)
+            total += loss.detach() * len(x)
+        return float(total) / seen / self.recipe.loss_scale
+
+    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+        recipe = self.recipe
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.bf16):
+            scores = self.model(x)
+        loss = F.cross_entropy(scores.float(), y)
+        if recipe.l2:
+            loss = loss + recipe.l2 * expected_l2(self.model)
+        return loss * recipe.loss_scale
+
+    def budgets(self) -> Budgets | None:
+        """What is settled on at the end, None where nothing was asked for."""
+        asked = self.recipe.constraints
+        return Budgets(asked, self.gates) if asked and self.gates is not None else None
+
+    def _settle_in_time(self) -> None:
+        """From here on the settled gates stay as they are, where the recipe asks for fine-tuning."""
+        budgets = self.budgets() if self.step == self._tuning_from else None
+        if self.gates is not None and budgets is not None:
+            settle(self.gates, budgets).hold(self.gates, budgets)
+
+    def _validate(self) -> float:
+        with self._averaged():
+            return error(self.model, self.data.validation_x, self.data.validation_y)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._average is None else self._average.active()
+
+    def purge(self) -> PurgeResult:
+        """The purged model with its certificate; of the mean weights, where the recipe asks for them."""
+        with self._averaged(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", LzeroWarning)  # they stand on the certificate, which is kept and shown
+            return purge(self.model, constraints=methods.asked_at_the_end(self.recipe))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that :meth:`load` needs to continue to the bit; the file is replaced at once."""
+        state = {
+            "recipe": self.recipe.to_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rows": self.recorder.rows,
+            "order": self._order.get_state(),
+            "noise": self._stream.state(),
+            "average": None if self._average is None else self._average.values,
+        }
+        write_tensors(path, state)
+
+    def load(self, path: str | os.PathLike[str]) -> Training:
+        """Continue from the checkpoint at ``path``.
+
+        Raises:
+            DataError: the file cannot be read, or belongs to another recipe.
+        """
+        state = read_checkpoint(path)
+        if state["recipe"] != self.recipe.to_dict():
+            different = [key for key, value in self.recipe.to_dict().items() if state["recipe"].get(key) != value]
+            raise DataError(
+                f"{path}: saved with another {', '.join(different)}; resume with the options it was begun with"
+            )
+        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self._average is not None:
+            self._average.load(state["average"], self.step)
+        self.recorder = Recorder()
+        for row in state["rows"]:
+            self.recorder.append(**row)
+        self._order.set_state(state["order"])
+        self._stream.set_state(state["noise"])
+        return self
+
+    def _set_learning_rate(self) -> None:
+        """The weights' learning rate of this step, by ``recipe.schedule``."""
+        factor = rate_factor(self.recipe.schedule, self.step, self.steps, self.recipe.decay)
+        self.optimizer.param_groups[0]["lr"] = self.recipe.lr * factor
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The checkpoint at ``path``, read without running code from it.
+
+    Raises:
+        DataError: the file is missing, truncated or not a checkpoint of this library.
+    """
+    return read_tensors(path, _CHECKPOINT, "delete it and train anew")

@@ -1,0 +1,56 @@
+"""`lzero info`: the plan of a network by its name, or of a function's model."""
+
+import re
+
+import pytest
+from commands import error_line
+
+from lzero_lab.cli import main
+
+
+def test_info_prints_the_plan_and_the_size(capsys):
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    assert "fc1" in text
+    assert "50,610" in text
+    assert "50,200" in text  # MACs of one image
+
+
+@pytest.fixture
+def user_module(tmp_path, monkeypatch):
+    (tmp_path / "users_nets.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "def net():\n    return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))\n"
+        "def with_inputs():\n    return net(), torch.randn(1, 8)\n"
+        "def number():\n    return 3\n"
+        "def broken():\n    raise RuntimeError('no weights here')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.parametrize("arguments", [["users_nets:with_inputs"], ["users_nets:net", "--input", "1,8"]])
+def test_info_reads_a_model_from_a_function_of_the_user(arguments, user_module, capsys):
+    assert main(["info", *arguments]) == 0
+    text = capsys.readouterr().out
+    assert arguments[0] in text
+    assert re.search(r"\b68\b", text)  # parameters
+    assert re.search(r"\b60\b", text)  # MACs
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("users_nets:net", "returned a model without example inputs; return (model, example_inputs), or pass --input"),
+        ("users_nets:number", "returned int; expected an nn.Module"),
+        ("users_nets:broken", "RuntimeError: no weights here; expected an importable function without arguments"),
+        ("users_nets:missing", "has no attribute 'missing'"),
+        ("no_such_module:net", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("users_nets", "expected package.module:function"),
+    ],
+)
+def test_a_function_that_gives_no_model_is_one_line(place, message, user_module, capsys):
+    assert main(["info", place]) == 1
+    line = error_line(capsys)
+    assert line.startswith(f"lzero: error: {place}: ")
+    assert message in line

@@ -1,0 +1,58 @@
+"""The entry of the command line: usage, help, and one line for whatever goes wrong."""
+
+import pytest
+from commands import TRAIN, error_line
+
+from lzero_lab.cli import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: command"),
+        (["prune"], "invalid choice: 'prune'"),
+        (["train", "--target", "1.5"], "expected a density in (0, 1], such as 0.1 for a tenth, found 1.5"),
+        (["train", "--target", "nan"], "expected a density in (0, 1]"),
+        (["train", "--target", "tenth"], "invalid density value: 'tenth'"),
+        (["train", "--epochs", "0"], "expected a number above 0, found 0"),
+        (["train", "--epochs", "many"], "invalid int value: 'many'"),
+        (["train", "--lr", "inf"], "expected a number above 0, found inf"),
+        (["train", "--scope", "fc1"], "expected model, layer or \"name=0.3,name=0.5\", found 'fc1'"),
+        (
+            ["train", "--scope", "fc1=2"],
+            "argument --scope: expected a density in (0, 1], such as 0.1 for a tenth, found 2",
+        ),
+        (["train", "--scope", "fc1=0.3", "--target", "0.5"], "leave out --target"),
+        (["train", "--scope", "layer", "--dense"], "--scope is for a target"),
+        (["train", "--target", "0.5", "--dense"], "not allowed with argument --target"),
+        (["train", "--device", "toaster"], "expected cpu or cuda, found 'toaster'"),
+        (["train", "--device", "mps"], "expected cpu or cuda, found 'mps'"),
+        (["train", "--device", "cuda:99"], "cuda:99: PyTorch sees no such GPU here; use --device cpu"),
+        (["train", "--seed", str(2**64)], "expected a seed from -2^63 to 2^64 - 1, found 18446744073709551616"),
+        (["train", "--seed", "x"], "argument --seed: invalid seed value: 'x'"),
+        (["sweep", "--seed", "0", str(-(2**63) - 1)], "expected a seed from -2^63"),
+        (["study", "mnist", "--seeds", str(2**64)], "expected a seed from -2^63"),
+        (["compare", "--tolerance", "1"], "expected a distance in (0, 1), such as 0.01 for one point, found 1"),
+        (["compare", "--tolerance", "0"], "expected a distance in (0, 1)"),
+        (["compare", "--grid", "-1"], "expected a number above 0, found -1"),
+        (["plot"], "the following arguments are required: source"),
+        (["info", "--input", "1,8"], "--input is for a package.module:function"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments, message, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("usage: lzero")
+    assert message in error.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "sweep", "plot", "purge", "info"])
+def test_every_command_has_help(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"usage: lzero {command}")
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main([*TRAIN, "--out", str(tmp_path / "file" / "run")]) == 1
+    assert error_line(capsys).startswith("lzero: error: ")

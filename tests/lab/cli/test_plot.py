@@ -1,0 +1,44 @@
+"""`lzero plot`: the figures of a run again, or one figure of a CSV."""
+
+import pytest
+from commands import error_line
+
+from lzero.recorder import Recorder
+from lzero_lab.cli import main
+
+
+def test_plot_draws_a_run_folder_again(trained, capsys):
+    before = (trained / "histogram.png").read_bytes()
+    (trained / "histogram.png").unlink()
+    assert main(["plot", str(trained)]) == 0
+    assert (trained / "histogram.png").read_bytes() == before
+    assert capsys.readouterr().out.splitlines()[0] == f"figure: {trained / 'dynamics.png'}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [
+        ("dynamics", "rows.csv"),
+        ("histogram", "rows.csv"),
+        ("architecture", "architecture.csv"),
+        ("control", "densities.csv"),
+        ("trade-off", "densities.csv"),
+    ],
+)
+def test_plot_draws_each_kind_from_a_csv(kind, source, trained, tmp_path):
+    densities = Recorder()
+    for asked in (0.2, 0.5):
+        densities.append(method="constrained", asked=asked, shipped=asked, error=0.1)
+    densities.to_csv(tmp_path / "densities.csv")
+    path = (tmp_path if source == "densities.csv" else trained) / source
+    assert main(["plot", str(path), "--kind", kind, "--out", str(tmp_path / "figure.svg")]) == 0
+    assert (tmp_path / "figure.svg").read_text().startswith("<?xml")
+
+
+def test_plot_of_what_has_no_rows_is_one_line(tmp_path, trained, capsys):
+    assert main(["plot", str(tmp_path)]) == 1
+    assert "nothing to draw; expected comparison.csv, sweep.csv, rows.csv" in error_line(capsys)
+    assert main(["plot", str(tmp_path / "none.csv")]) == 1
+    assert "none.csv: not readable as a CSV of rows" in error_line(capsys)
+    assert main(["plot", str(trained / "rows.csv"), "--kind", "control", "--out", str(tmp_path / "a.png")]) == 1
+    assert "plots.control: no rows to draw" in error_line(capsys)

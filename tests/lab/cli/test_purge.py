@@ -1,0 +1,49 @@
+"""`lzero purge`: the purged model of a run folder, finished or not."""
+
+import json
+
+import pytest
+import torch
+from commands import error_line
+
+from lzero_lab.cli import main
+
+
+def test_purge_writes_the_purged_model_of_an_unfinished_run(trained, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("config.json", "checkpoint.pt"):
+        (folder / name).write_bytes((trained / name).read_bytes())
+    assert main(["purge", str(folder)]) == 0
+    assert "params: asked 30.00%, shipped 29." in capsys.readouterr().out
+    assert json.loads((folder / "certificate.json").read_text()) == json.loads(
+        (trained / "certificate.json").read_text()
+    )
+    states = [torch.load(path / "purged.pt", weights_only=True)["state"] for path in (folder, trained)]
+    assert all(tensor.equal(states[1][name]) for name, tensor in states[0].items())
+
+
+def test_purge_needs_the_folder_of_one_training(tmp_path, capsys):
+    assert main(["purge", str(tmp_path)]) == 1
+    assert "config.json: not readable as JSON (No such file or directory); is this a run folder" in error_line(capsys)
+    (tmp_path / "config.json").write_text('{"command": "sweep", "recipe": {}}')
+    assert main(["purge", str(tmp_path)]) == 1
+    assert "holds no single training but a sweep; name a folder below it" in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("[]", "config.json: expected named entries, found a list; is this a run folder of lzero?"),
+        ('{"recipe": {}}', "holds no single training but a thing; name a folder below it"),
+        ('{"data": "digits", "recipe": 3}', "config.json: recipe: expected a table of fields, found 3; train anew"),
+        (
+            '{"data": "digits", "recipe": {"lr": "x"}}',
+            "config.json: lr: expected a finite number, found 'x'",
+        ),
+    ],
+)
+def test_purge_of_a_folder_with_another_config_is_one_line(config, message, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(config)
+    assert main(["purge", str(tmp_path)]) == 1
+    assert message in error_line(capsys)

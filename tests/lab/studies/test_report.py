@@ -1,0 +1,54 @@
+"""Reports: a table of means and a figure, of what a study plans, beside published numbers."""
+
+from lzero.recorder import Recorder
+from lzero_lab.studies.report import CELLS, TABLE, architecture, published, table, write_report
+
+SHARED = {"data": "mnist", "budget": "mlp 7.6 % params", "shipped_macs": 0.1, "epochs": 3}
+
+
+KEPT = "fc1=3/9 fc2=2/4 fc1.input=5/6"
+
+
+ROWS = [
+    SHARED
+    | {"label": "a", "error": 0.02, "validation_error": 0.01, "shipped_params": 0.07, "seconds": 1.0, "kept": KEPT},
+    SHARED
+    | {"label": "a", "error": 0.04, "validation_error": 0.02, "shipped_params": 0.06, "seconds": 3.0, "kept": KEPT},
+    SHARED | {"label": "b", "error": 0.01, "validation_error": 0.03, "shipped_params": 0.07, "seconds": 1.0},
+]
+
+
+def test_the_table_has_means_over_seeds_least_error_first_and_published_rows_marked():
+    lines = table(ROWS).splitlines()
+    assert lines[0] == "**mlp 7.6 % params**"
+    assert lines[4] == "| b | 7.00% | 10.00% | – | 3 | 1 | 3.00% | 1.00% | 1 |"
+    assert lines[5] == "| a | 7.00% | 10.00% | 5-3-2 | 3 | 2 | 1.50% | 3.00% ± 1.41% | 2 |"
+    assert (
+        lines[6].startswith("| *constrained per layer (NeurIPS), published* | 7.6% |") and "2.19% ± 0.12%" in lines[6]
+    )
+    assert "published (recalled)*" in lines[7]
+
+
+def test_architectures_read_in_the_order_of_the_data():
+    assert architecture("conv1=9/20 conv2=18/50 fc1=25/500 fc1.input=65/800") == "9-18-65-25"
+
+
+def test_published_numbers_say_where_they_come_from():
+    rows = published(["mlp 26.6 % params", "lenet5 2.3 % params"], "mnist")
+    assert rows and all(row["source"] and row["published"] == 1 for row in rows)
+    assert published(["mlp 26.6 % params"], "fashion-mnist") == []
+
+
+def test_a_report_is_a_table_and_a_figure_of_what_the_study_plans(tmp_path, study):
+    recorder = Recorder()
+    labels = ("constrained", "binary", "constrained", "binary", "once")
+    for cell, label, row in zip(study.cells(), labels, ROWS + ROWS, strict=False):
+        assert dict(cell.labels)["label"] == label
+        recorder.append(**(row | {"cell": cell.key, "label": label, "seed": 0}))
+    recorder.append(**(ROWS[0] | {"cell": "of a recipe that was changed", "label": "stale", "seed": 0}))
+    recorder.append(cell="x", problem="failed")
+    recorder.to_csv(tmp_path / CELLS)
+    files = write_report(tmp_path, study)
+    assert [path.name for path in files] == [TABLE, "methods.png"] and all(path.stat().st_size > 300 for path in files)
+    assert "| binary |" in files[0].read_text() and "stale" not in files[0].read_text()
+    assert write_report(tmp_path / "empty", study) == []
