@@ -6,6 +6,7 @@ Transformers of full size with random float32 weights (BERT-base, GPT-2, ViT-B/1
 each in a process of its own. Memory is that of the process (Linux), reset before every measurement.
 """
 
+import ctypes
 import multiprocessing
 import time
 
@@ -22,6 +23,7 @@ def resident(field):
 
 def measured(work):
     """What ``work()`` returns, its seconds, and its peak memory beyond what was in use before."""
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed before must not hide what is taken now
     with open("/proc/self/clear_refs", "w", encoding="ascii") as peak:
         peak.write("5")
     before, started = resident("VmRSS"), time.perf_counter()

@@ -16,15 +16,17 @@ from lzero.errors import StructureError
 from lzero.gates.estimator import Estimator
 from lzero.gates.gates import Gates
 from lzero.gates.hard_concrete import HardConcrete
-from lzero.host.copies import private_copy
-from lzero.host.tensors import map_tensors
+from lzero.host.cache import without_cache
+from lzero.host.copies import linked_copy
+from lzero.host.inputs import ExampleInputs
+from lzero.host.mode import set_mode
 from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
-from lzero.proving.gated_forward import check_unnoticed
+from lzero.proving.gated_forward import check_gated_forward
 from lzero.proving.per_example import check_products, check_readers
-from lzero.surgery.attached import gated_leaves
+from lzero.surgery.attached import gated_leaves, gates_of
 from lzero.surgery.register import register
-from lzero.surgery.rehearsal import check_purgeable
+from lzero.surgery.rehearsal import rehearse
 from lzero.surgery.remove import without_gates
 
 OPEN_PROBABILITY = 0.97
@@ -86,7 +88,7 @@ def attach_gates(
     estimator = estimator or HardConcrete()
     start = _initial_log_alpha(plan, estimator, open_probability)
 
-    inputs = map_tensors(plan.example_inputs, lambda tensor: tensor.detach().clone())  # the batch may be reused
+    inputs = ExampleInputs.of(plan.example_inputs).copy().value  # the batch may be reused
     gates = Gates(replace(plan, example_inputs=inputs), estimator, per_example, rescale)
     with torch.no_grad():
         for name, value in start.items():
@@ -94,17 +96,33 @@ def attach_gates(
     device, dtype = _placement(model)
     gates.to(device=device, dtype=dtype)
     gates.train(model.training)
-    maps = gates.plan.maps()
     if per_example:
         check_readers(model, plan.flat_groups)
-    twin, twin_gates = private_copy(model), copy.deepcopy(gates)
-    register(twin, maps, twin_gates, rescale=False)
-    check_purgeable(twin, model, without_gates)
-    check_unnoticed(twin, twin_gates, model, plan)
-    if per_example:
-        check_products(twin, twin_gates, plan)
-    register(model, maps, gates, rescale=rescale)
+    _rehearse(model, gates)
+    register(model, gates.plan.maps(), gates, rescale=rescale)
     return gates
+
+
+def _rehearse(model: nn.Module, gates: Gates) -> None:
+    """All that could go wrong between attaching and purging, tried on one copy of ``model``.
+
+    Raises:
+        StructureError: what has gone wrong.
+    """
+    maps, plan = gates.plan.maps(), gates.plan
+    twin = linked_copy(model)  # never run
+    register(twin, maps, copy.deepcopy(gates), rescale=False)
+    trial = rehearse(twin, model, without_gates)
+    del twin
+    set_mode(trial, training=False)
+    without_cache(trial)
+    trial_gates = copy.deepcopy(gates)
+    register(trial, maps, trial_gates, rescale=False)
+    check_gated_forward(trial, trial_gates, plan)
+    if gates.per_example:
+        if gates_of(trial) is None:
+            register(trial, maps, trial_gates, rescale=False)
+        check_products(trial, trial_gates, plan)
 
 
 def _plan(

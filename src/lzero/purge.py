@@ -20,7 +20,7 @@ from lzero.settle import settle as settle_gates
 from lzero.surgery.attached import root_gates
 from lzero.surgery.remove import without_gates
 from lzero.surgery.shrink import scale_consumers, shrink
-from lzero.verify import verify_purged
+from lzero.verify import Verification
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +78,11 @@ def purge(
     settled = _settled(gates, budgets, given=constraints is not None, settle=settle)
     z = gates.evaluate(settled.open)
     kept = {name: mask.cpu() for name, mask in gates.split(settled.open).items()}
+    verification = Verification(model, settled.open) if verify else None
     small = without_gates(model)
     scale_consumers(small, gates.plan.groups, gates.split(z))
     shrink(small, gates.plan.groups, kept)
-    difference = verify_purged(model, small, settled.open) if verify else None
+    difference = None if verification is None else verification.largest_difference(small)
     certificate = certify(gates, budgets, settled, difference, asked=settle)
 
     for text in certificate.warnings:

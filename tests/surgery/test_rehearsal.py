@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from lzero.errors import StructureError
 from lzero.host.copies import deep_copy, private_copy
 from lzero.host.run import run
-from lzero.surgery.rehearsal import check_purgeable
+from lzero.surgery.rehearsal import rehearse
 
 X = torch.randn(4, 5)
 
@@ -53,7 +53,7 @@ def test_what_could_not_be_purged_is_refused_and_nothing_changed(kind: Any, mess
     twin = gated_twin(model)
     before, gated_before = snapshot(model), snapshot(twin)
     with pytest.raises(StructureError, match=message):
-        check_purgeable(twin, model, without_gates)
+        rehearse(twin, model, without_gates)
     same(before, snapshot(model))
     same(gated_before, snapshot(twin))
 
@@ -68,7 +68,7 @@ def test_a_copy_that_still_shares_with_the_twin_is_refused() -> None:
         return plain
 
     with pytest.raises(StructureError, match=r"^4: .* its tensor 'bias'"):
-        check_purgeable(twin, model, shallow)
+        rehearse(twin, model, shallow)
 
 
 @pytest.mark.parametrize("kind", [nn.Sequential, PassesOn, Compiled], ids=["plain", "passes on", "compiled"])
@@ -76,11 +76,11 @@ def test_what_can_be_purged_passes_and_keeps_its_gates(kind: Any) -> None:
     model = model_with(kind)
     twin = gated_twin(model)
     before = snapshot(twin)
-    check_purgeable(twin, model, without_gates)
+    rehearse(twin, model, without_gates)
     same(before, snapshot(twin))
     with torch.no_grad():
         model[0].bias[0] = torch.nan
-    check_purgeable(gated_twin(model), model, without_gates)
+    rehearse(gated_twin(model), model, without_gates)
 
 
 def test_a_module_that_passes_attributes_on_is_copied_as_itself_once_gated() -> None:

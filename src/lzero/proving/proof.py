@@ -71,16 +71,15 @@ def sound_together(
     All at once; where that fails, halves, down to the culprits. ``patterns`` as in :func:`why_not_exact`.
     """
     accepted, failures = list(given), list[tuple[GateGroup, Reason]]()
-
-    def halve(part: Sequence[GateGroup]) -> None:
-        failure = why_not_exact(model, [*accepted, *part], patterns) if part else None
+    waiting = [list(groups)] if groups else []
+    while waiting:
+        part = waiting.pop()
+        failure = why_not_exact(model, [*accepted, *part], patterns)
         if failure is None:
             accepted.extend(part)
         elif len(part) == 1:
             failures.append((part[0], failure))
         else:
-            halve(part[: len(part) // 2])
-            halve(part[len(part) // 2 :])
-
-    halve(groups)
+            middle = len(part) // 2
+            waiting += [part[middle:], part[:middle]]
     return accepted, failures

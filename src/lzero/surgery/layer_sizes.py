@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
-from torch import Tensor, nn
+from torch import nn
 
-from lzero.host.tensors import tensors_of
 from lzero.plan.paths import owner
 from lzero.surgery.layers.registry import size_rules
 
 
-def correct_sizes(model: nn.Module, before: Mapping[str, Tensor]) -> None:
-    """``model``, whose tensors were ``before``, with the sizes cached beside those that were replaced set to theirs."""
-    now = tensors_of(model)
-    for path in dict.fromkeys(owner(name) for name, tensor in now.items() if tensor is not before.get(name)):
+def correct_sizes(model: nn.Module, changed: Iterable[str]) -> None:
+    """``model`` with the sizes cached beside the tensors called ``changed`` set to theirs."""
+    for path in dict.fromkeys(owner(name) for name in changed):
         refresh_sizes(model.get_submodule(path))
 
 

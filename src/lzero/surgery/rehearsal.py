@@ -11,18 +11,18 @@ from lzero.errors import StructureError
 from lzero.host.sharing import check_apart
 
 
-def check_purgeable(twin: nn.Module, model: nn.Module, without_gates: Callable[[nn.Module], nn.Module]) -> None:
-    """Raise where a copy of a gated model, its gates taken off, is not the model that the gates were attached to.
+def rehearse(twin: nn.Module, model: nn.Module, without_gates: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """A copy of a gated model, its gates taken off: the model that the gates were attached to, tensor by tensor.
 
     A module whose own copies hold on to what it was before it was gated would show only in purging, after the training.
 
     Args:
-        twin: a private copy of ``model`` with gates attached, its weights not rescaled; it is left as it is.
+        twin: a copy of ``model`` with gates attached, its weights not rescaled; it is left as it is.
         model: the model without gates.
         without_gates: gives a copy of a gated model without its gates.
 
     Raises:
-        StructureError: naming the outermost module that is another in the copy.
+        StructureError: it is another; naming the outermost module that is.
     """
     try:
         plain = without_gates(twin)
@@ -45,6 +45,7 @@ def check_purgeable(twin: nn.Module, model: nn.Module, without_gates: Callable[[
             raise _unlike(model, name.rpartition(".")[0], f"has another {name} in a copy of the gated model")
     check_apart(twin, plain)
     check_apart(model, plain)
+    return plain
 
 
 def _unlike(model: nn.Module, path: str, what: str) -> StructureError:

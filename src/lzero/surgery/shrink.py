@@ -43,9 +43,11 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
     units = alive_positions(kinds["unit"], keep, shapes)
     for name, dims in alive_positions(kinds["input"], keep, shapes).items():
         _select_inputs(model, name, units.setdefault(name, {}), dims[1])
-    before, numbers = tensors_of(model), following_numbers(model, groups, keep)
-    _replace(model, {find_tensor(model, name): dims for name, dims in units.items()})
-    correct_sizes(model, before)
+    numbers, names = following_numbers(model, groups, keep), _names(model)
+    changed = [name for cut in units for name in names[id(find_tensor(model, cut))]]
+    for name, dims in units.items():  # one by one: what a copy has held alone is free again
+        _replace(model, names[id(find_tensor(model, name))], dims)
+    correct_sizes(model, changed)
     set_numbers(model, numbers)
 
 
@@ -75,18 +77,26 @@ def _select_inputs(model: nn.Module, name: str, dims: dict[int, Tensor], alive: 
     linear.register_buffer("columns", columns.to(linear.weight.device))
 
 
-def _replace(model: nn.Module, cuts: Mapping[Tensor, Mapping[int, Tensor]]) -> None:
-    """Put what the masks on its dims leave of every tensor of ``cuts`` in its place, under all its aliases.
+def _names(model: nn.Module) -> dict[int, list[str]]:
+    """By id, all names of every parameter and buffer; the tensors themselves are not held."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in tensors_of(model).items():
+        names.setdefault(id(tensor), []).append(name)
+    return names
+
+
+def _replace(model: nn.Module, names: Sequence[str], dims: Mapping[int, Tensor]) -> None:
+    """Put what the masks on its ``dims`` leave of a tensor in its place, under all its ``names``.
 
     A buffer that a state dict would leave out is saved from now on: nothing else knows which positions are left.
     """
-    small = {tensor: _cut(tensor, dims) for tensor, dims in cuts.items()}
-    for module in model.modules():
-        for table in (module._parameters, module._buffers):
-            for leaf, tensor in table.items():
-                if tensor is not None and tensor in small:
-                    table[leaf] = small[tensor]  # type: ignore[assignment]
-                    save_buffer(module, leaf)
+    small = _cut(find_tensor(model, names[0]), dims)
+    for name in names:
+        path, _, leaf = name.rpartition(".")
+        module = model.get_submodule(path)
+        table = module._parameters if leaf in module._parameters else module._buffers
+        table[leaf] = small  # type: ignore[assignment]
+        save_buffer(module, leaf)
 
 
 def _cut(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
