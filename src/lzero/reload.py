@@ -13,7 +13,7 @@ from lzero.checks import shown
 from lzero.errors import StructureError
 from lzero.host.memory_format import like_format
 from lzero.host.snapshot import Snapshot
-from lzero.host.tensors import find_tensor, tensors_of
+from lzero.host.tensors import find_tensor, same_values, tensors_of
 from lzero.plan.paths import join
 from lzero.surgery.attached import gated_leaves
 from lzero.surgery.config_numbers import Number, saved_numbers, set_numbers
@@ -156,7 +156,7 @@ def _equal(one: Tensor, two: Tensor) -> bool:
     """To the value, NaN with NaN."""
     if one is two or (one.dtype, one.device) != (two.dtype, two.device):
         return one is two
-    return bool(((one == two) | ((one != one) & (two != two))).all())
+    return same_values(one, two)
 
 
 def _check_columns(name: str, columns: Tensor, saved: Tensor, weight: Tensor) -> None:

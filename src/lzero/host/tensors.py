@@ -99,3 +99,8 @@ def replace_tensors(model: nn.Module, new: Mapping[Tensor, Tensor]) -> None:
             for leaf, tensor in table.items():
                 if tensor is not None and tensor in new:
                     table[leaf] = new[tensor]  # type: ignore[assignment]
+
+
+def same_values(one: Tensor, two: Tensor) -> bool:
+    """Whether two tensors of one shape and dtype have the same entries, NaN with NaN."""
+    return torch.equal(one, two) or bool(((one == two) | ((one != one) & (two != two))).all())

@@ -18,7 +18,6 @@ from lzero.proving.random_model import RandomModel
 from lzero.proving.scopes import inputs_of, scopes_of
 from lzero.tracing.tracer import Trace
 
-_JOINT = 2  # patterns for groups that are proved one by one
 _EXAMPLES, _STEPS = 2, 8  # of the inputs of a part: enough to tell a difference
 
 
@@ -88,7 +87,7 @@ class ModelProof:
         try:
             if whole.obstacle is not None:
                 return []
-            return sound_together(whole, proved, given, _JOINT)[0][len(given) :]
+            return sound_together(whole, proved, given, joint=True)[0][len(given) :]
         finally:
             if whole is not self._whole:
                 whole.release()

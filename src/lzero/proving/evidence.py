@@ -48,8 +48,10 @@ def output_slopes(model: RandomModel, names: Iterable[str]) -> dict[str, Tensor]
 
 
 def _gradients(outputs: list[Tensor], tensors: list[Tensor], weights: list[Tensor]) -> Sequence[Tensor | None]:
+    """Of one number: for gradients of given directions PyTorch would import its symbolic shapes."""
+    parts = [torch.view_as_real(t * w) if t.is_complex() else t * w for t, w in zip(outputs, weights, strict=True)]
     try:
-        return torch.autograd.grad(outputs, tensors, weights, allow_unused=True)
+        return torch.autograd.grad(sum(part.sum() for part in parts), tensors, allow_unused=True)  # type: ignore[arg-type]
     except Exception:  # no outputs with a gradient, or a backward of the user's that fails
         return [None] * len(tensors)
 

@@ -64,17 +64,17 @@ class Proof:
 
 
 def sound_together(
-    model: RandomModel, groups: Sequence[GateGroup], given: Sequence[GateGroup], patterns: int | None = None
+    model: RandomModel, groups: Sequence[GateGroup], given: Sequence[GateGroup], *, joint: bool = False
 ) -> tuple[list[GateGroup], list[tuple[GateGroup, Reason]]]:
     """``given`` and those of ``groups`` that are exact together with them, and the others with their reasons.
 
-    All at once; where that fails, halves, down to the culprits. ``patterns`` as in :func:`why_not_exact`.
+    All at once; where that fails, halves, down to the culprits. ``joint`` as in :func:`why_not_exact`.
     """
     accepted, failures = list(given), list[tuple[GateGroup, Reason]]()
     waiting = [list(groups)] if groups else []
     while waiting:
         part = waiting.pop()
-        failure = why_not_exact(model, [*accepted, *part], patterns)
+        failure = why_not_exact(model, [*accepted, *part], joint=joint)
         if failure is None:
             accepted.extend(part)
         elif len(part) == 1:

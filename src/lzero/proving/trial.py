@@ -15,16 +15,18 @@ from lzero.proving.patterns import Closure, closures
 from lzero.proving.random_model import RandomModel
 from lzero.surgery.shrink import shrink
 
+_JOINT_PATTERNS, _JOINT_SHARE = 2, 0.4
 _TRAINING = "what only train mode runs reads these units; run it in eval mode too, or pass what makes them to ignore="
 _LITERAL = "make the sizes in the forward follow the tensors (x.shape, -1), or ignore this module"
 
 
-def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], patterns: int | None = None) -> Reason | None:
+def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: bool = False) -> Reason | None:
     """Why purging ``groups`` together is not exact; None where every closure gave equal outputs and the right size.
 
-    The first ``patterns`` of :func:`closures`, all by default.
+    A ``joint`` trial of groups that are proved one by one takes few closures, of which little memory is left.
     """
-    for closure in islice(closures(groups, model.generator), patterns):
+    patterns = islice(closures(groups, model.generator, _JOINT_SHARE), _JOINT_PATTERNS)
+    for closure in patterns if joint else closures(groups, model.generator):
         failure = _failure(model, groups, closure)
         if failure is not None:
             return failure

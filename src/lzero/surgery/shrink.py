@@ -45,8 +45,11 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
         _select_inputs(model, name, units.setdefault(name, {}), dims[1])
     numbers, names = following_numbers(model, groups, keep), _names(model)
     changed = [name for cut in units for name in names[id(find_tensor(model, cut))]]
-    for name, dims in units.items():  # one by one: what a copy has held alone is free again
-        _replace(model, names[id(find_tensor(model, name))], dims)
+    read = {member.tensor for group in groups for member in group.consumers}
+    for name in sorted(
+        units, key=lambda name: name not in read
+    ):  # one by one: what a copy alone has held is free again
+        _replace(model, names[id(find_tensor(model, name))], units[name])
     correct_sizes(model, changed)
     set_numbers(model, numbers)
 
