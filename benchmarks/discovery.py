@@ -3,8 +3,8 @@
     python benchmarks/discovery.py
 
 Transformers of full size with random float32 weights (BERT-base, GPT-2, ViT-B/16), and plain networks of many layers,
-each in a process of its own. Memory is that of a second process (Linux), reset before every measurement, whose allocator
-gives back at once what is freed: what is in use, and not what glibc holds on to for later.
+each in a process of its own. Memory is that of a second process (Linux), reset before every measurement, whose
+allocator gives back at once what is freed: what is in use, and not what glibc holds on to for later.
 """
 
 import ctypes
