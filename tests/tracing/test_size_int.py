@@ -91,7 +91,8 @@ STAYS: dict[str, Callable[[Any], Any]] = {
     "cut": math.trunc, "positive": lambda n: +n,
 }  # fmt: skip
 ENDS: dict[str, Callable[[Any], Any]] = {
-    "quotient": lambda n: n / 2, "inverse": lambda n: 1 / n, "times a float": lambda n: n * 0.5, "float": float, "int": int, "text": str, "format": lambda n: f"{n:>3}",
+    "quotient": lambda n: n / 2, "inverse": lambda n: 1 / n, "times a float": lambda n: n * 0.5,
+    "float": float, "int": int, "text": str, "format": lambda n: f"{n:>3}",
     "repr": repr, "hash": hash, "power of it": lambda n: 2**n, "power by a float": lambda n: n**0.5,
     "inverse power": lambda n: n**-1, "power of both": lambda n: n**n, "shift": lambda n: n << 1,
     "shifted by it": lambda n: 1 >> n, "bits": lambda n: n & 1, "bits before it": lambda n: 8 | n,
