@@ -42,12 +42,14 @@ def isolated_random_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
 def unfused() -> Iterator[None]:
     """A context in which everything runs op by op; then all is as before.
 
-    Whole layers (attention, LSTM) are taken apart, compiled modules run their eager forward, and inference mode is off.
+    Whole layers (attention, LSTM) are taken apart, compiled modules run their eager forward, and inference mode is off;
+    whether gradients are recorded stays as it is.
     """
-    fast = torch.backends.mha.get_fastpath_enabled()
+    fast, gradients = torch.backends.mha.get_fastpath_enabled(), torch.is_grad_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with without_packed_kernels(), torch.inference_mode(False), _eager():
+        # inference_mode(False) would turn gradients on.
+        with without_packed_kernels(), torch.inference_mode(False), torch.set_grad_enabled(gradients), _eager():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
