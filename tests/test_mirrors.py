@@ -12,7 +12,7 @@ SOURCE, TESTS = Path(lzero.errors.__file__).parent, Path(__file__).parent
 ROOMS = ("host", "plan", "proving", "surgery", "tracing")
 
 # Modules that another test file covers, and why there.
-ELSEWHERE = {}
+ELSEWHERE: dict[str, Path] = {}
 
 
 def modules(room: str) -> list[Path]:

@@ -72,3 +72,6 @@ def test_every_file_of_rules_is_imported_and_registers_some() -> None:
     folder = Path(lzero.tracing.rules.__file__).parent
     files = {path.stem for path in folder.glob("*.py")} - {"__init__", "registry", "zeros"}
     assert {registered.label.__module__.rpartition(".")[2] for registered in RULES.values()} == files
+    for name in files:  # and has a test that all of its ops are run
+        tests = Path(__file__).with_name(f"test_{name}.py").read_text(encoding="utf-8")
+        assert f'    check_every_op("{name}", ' in tests
