@@ -104,10 +104,12 @@ def test_units_that_nothing_reads() -> None:
 
 
 def test_units_that_are_all_tied() -> None:
-    model = Net(lambda net, x: net.b(F.pixel_shuffle(net.a(x), 2)), a=nn.Conv2d(1, 4, 3), b=nn.Conv2d(1, 2, 3))
-    _, refusals = grouped(model, IMAGE)
-    assert not [refusal for refusal in refusals if refusal.name == "a" and refusal.size > 1 and not refusal.reason]
-    assert "a" in {refusal.name for refusal in refusals}
+    """A shuffle of four groups of one channel each: all four are one unit, and closing it would close the layer."""
+    model = Net(lambda net, x: net.b(F.channel_shuffle(net.a(x), 4)), a=nn.Conv2d(1, 4, 3), b=nn.Conv2d(4, 2, 3))
+    groups, refusals = grouped(model, IMAGE)
+    assert not groups
+    (reason,) = why(refusals, "a")
+    assert reason.startswith("all its units are tied into a single one")
 
 
 def test_parameters_that_no_op_touched() -> None:

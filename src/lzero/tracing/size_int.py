@@ -49,7 +49,7 @@ class SizeExpr:
 
     @staticmethod
     def of(symbol: Symbol) -> SizeExpr:
-        """The number ``leaf`` itself."""
+        """The number ``symbol`` itself."""
         return SizeExpr((symbol,), lambda sizes: sizes[symbol])
 
 
