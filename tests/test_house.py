@@ -11,7 +11,6 @@ ROOT = Path(lzero.errors.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 PARSED = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 LINES = 250
-LONGER = {"tracing/size_int.py"}  # of one noun whose operators are many
 ALL = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
@@ -109,8 +108,7 @@ def test_no_string_names_a_module(path):
 
 @ALL
 def test_no_file_is_long(path):
-    if str(path.relative_to(ROOT)) not in LONGER:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES
 
 
 @pytest.mark.parametrize(

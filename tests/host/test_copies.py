@@ -169,3 +169,8 @@ def test_what_cannot_be_copied_is_an_error_with_the_way_out() -> None:
     net.stream = (number for number in ())  # type: ignore[assignment]
     with pytest.raises(StructureError, match=r"cannot be deep-copied .*generator.*remove open handles"):
         private_copy(net)
+
+
+def test_a_private_copy_is_in_eval_mode_and_the_model_stays_in_its_own() -> None:
+    model = nn.Dropout().train()
+    assert not private_copy(model).training and model.training

@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from lzero import attach_gates, purge
 from lzero.discover import discover
 from lzero.errors import StructureError
+from lzero.host.inputs import Arguments, ExampleInputs
 from lzero.host.run import run
 from lzero.host.tensors import map_tensors, tensors_in
 from lzero.plan.plan import Plan
@@ -220,3 +221,71 @@ def test_a_forward_may_take_entries_out_of_its_dict() -> None:
     assert set(batch) == {"x", "y"}
     with pytest.raises(StructureError, match="a forward that takes one dict: a tuple that holds it"):
         discover(net, batch)
+
+
+class TestExampleInputs:
+    def test_what_is_inputs_already_stays(self) -> None:
+        inputs = ExampleInputs.of(X)
+        assert ExampleInputs.of(inputs) is inputs and inputs.value is X and [id(t) for t in inputs] == [id(X)]
+
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            (X, ((X,), {})), ((X, 3), ((X, 3), {})), ([X], ((X,), {})), ({"x": X}, ((), {"x": X})),
+            ({1: X}, (({1: X},), {})), (({"x": X},), (({"x": X},), {})),
+            (Arguments((X, 1), {"y": X}), ((X, 1), {"y": X})), ("word", (("word",), {})),
+        ],
+    )  # fmt: skip
+    def test_a_call_spreads_tuples_and_keywords(self, value: Any, expected: Any) -> None:
+        class Echo(nn.Module):
+            def forward(self, *args: Any, **kwargs: Any) -> Any:
+                return args, kwargs
+
+        assert repr(ExampleInputs(value).call(Echo())) == repr(expected)
+
+    def test_a_copy_holds_nothing_of_the_users(self) -> None:
+        x = torch.ones(2, 3, requires_grad=True)
+        (copied,) = ExampleInputs((x,)).copy()
+        assert copied.data_ptr() != x.data_ptr() and not copied.requires_grad
+
+    @pytest.mark.parametrize(("value", "expected"), [(X, 3), ((), 1), (torch.ones(()), 1), ({"a": 1, "b": X[:2]}, 2)])
+    def test_examples_are_counted_by_the_first_tensor(self, value: Any, expected: int) -> None:
+        assert ExampleInputs(value).examples == expected
+
+    def test_a_dtype_is_for_floats(self) -> None:
+        x, ids = ExampleInputs((X, torch.arange(3))).to(dtype=torch.float64)
+        assert x.dtype == torch.float64 and ids.dtype == torch.int64
+
+    def test_redrawn_floats_are_random_and_counts_stay(self) -> None:
+        given = ExampleInputs((X, torch.arange(3)))
+        x, ids = given.redraw(torch.float64, torch.Generator().manual_seed(0))
+        assert x.dtype == torch.float64 and not torch.isclose(x.float(), X).any() and ids.tolist() == [0, 1, 2]
+        kept, ids = given.redraw(torch.float64, None)
+        assert torch.equal(kept, X.double()) and kept.data_ptr() != X.data_ptr()
+
+    @pytest.mark.parametrize(
+        ("shapes", "times", "expected"),
+        [
+            ([(3, 5)], 4, [12]), ([(3, 5), (3,)], 2, [6, 6]), ([(3, 5), (2, 5)], 2, [3, 2]), ([], 4, []),
+            ([(3, 5), ()], 2, [3, None]), ([(1024, 2)], 8, [2048]), ([(5000,)], 8, [5000]), ([(3, 0)], 4, [12]),
+        ],
+    )  # fmt: skip
+    def test_a_batch_several_times(self, shapes: Any, times: int, expected: Any) -> None:
+        made = ExampleInputs([torch.ones(shape) for shape in shapes]).several(times)
+        assert [len(tensor) if tensor.dim() else None for tensor in made] == expected
+
+    @pytest.mark.parametrize(
+        ("shapes", "steps", "expected"),
+        [
+            ([(5, 9, 4)], 3, [(2, 3, 4)]), ([(5, 9, 4)], None, [(2, 9, 4)]), ([(5, 4), (5,)], 3, [(2, 4), (2,)]),
+            ([(5, 9, 4), (5, 7, 4)], 3, [(2, 9, 4), (2, 7, 4)]), ([(5, 9, 4), (6, 9, 4)], 3, [(5, 3, 4), (6, 3, 4)]),
+            ([(1, 2, 4)], 3, [(1, 2, 4)]), ([(5, 9, 4, 4)], 3, [(2, 9, 4, 4)]), ([], 3, []),
+        ],
+    )  # fmt: skip
+    def test_fewer_examples_and_steps(self, shapes: Any, steps: int | None, expected: Any) -> None:
+        made = ExampleInputs([torch.ones(shape) for shape in shapes]).fewer(2, steps)
+        assert [tuple(tensor.shape) for tensor in made] == expected
+
+    def test_one_more_repeats_the_first_of_whatever_is_as_long(self) -> None:
+        x, other, number = ExampleInputs((X, X[:2], torch.ones(()))).one_more()
+        assert torch.equal(x, torch.cat([X, X[:1]])) and torch.equal(other, X[:2]) and not number.dim()

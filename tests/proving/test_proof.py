@@ -1,48 +1,17 @@
+"""Which groups hold: all at once, and where that fails by halves, down to the culprits."""
+
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
+from proving.chains import A, B, Model, X, hidden
 from torch import Tensor, nn
 
-from lzero.plan.group import GateGroup, Member
-from lzero.plan.ownership import parameters_left
-from lzero.proving.compare import difference
-from lzero.proving.patterns import closures
+from lzero.plan.group import GateGroup
 from lzero.proving.proof import Proof
-from lzero.proving.random_weights import randomise
-from lzero.surgery.shrink import shrink
-
-
-class Model(nn.Module):
-    """Two hidden layers with something between them."""
-
-    def __init__(
-        self, first: Callable[[Tensor], Any] = torch.relu, second: Callable[[Tensor], Any] = torch.relu
-    ) -> None:
-        super().__init__()
-        self.a, self.b, self.c = nn.Linear(4, 8), nn.Linear(8, 10), nn.Linear(10, 3)
-        self.first, self.second = first, second
-
-    def forward(self, x: Tensor) -> Any:
-        return self.c(self.second(self.b(self.first(self.a(x)))))
-
-
-def hidden(maker: str, reader: str, size: int) -> GateGroup:
-    index = torch.arange(size)[:, None]
-    members = (
-        Member(f"{maker}.weight", 0, index, "producer"),
-        Member(f"{maker}.bias", 0, index, "coupled"),
-        Member(f"{reader}.weight", 1, index, "consumer"),
-    )
-    return GateGroup(maker, size, "unit", members)
-
-
-A, B = hidden("a", "b", 8), hidden("b", "c", 10)
-X = torch.randn(5, 4)
 
 
 class TestAccept:
@@ -129,83 +98,3 @@ class TestAccept:
         assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
         assert all(p.requires_grad and p.grad is None for p in model.parameters())
         assert not model._forward_hooks and not model.a._forward_pre_hooks
-
-
-class TestClosures:
-    def test_every_group_is_closed_unevenly_and_never_whole(self) -> None:
-        groups = [hidden("a", "b", 8), hidden("b", "c", 30), hidden("c", "d", 2)]
-        patterns = list(closures(groups, torch.Generator().manual_seed(0)))
-        for group in groups:
-            opens = [int((pattern[group.name] > 0).sum()) for pattern in patterns]
-            assert all(1 <= kept < group.size for kept in opens[:3])
-            if group.size > 2:
-                assert {kept % 2 for kept in opens[:3]} == {0, 1}
-            z = torch.cat([pattern[group.name] for pattern in patterns])
-            assert z[z > 0].min() > 0.1 and z.max() < 1 and z[z > 0].unique().numel() > 1
-
-    def test_every_group_is_left_with_one_unit_and_a_small_one_with_every_number(self) -> None:
-        groups = [hidden(f"g{size}", "r", size) for size in (*range(2, 12), 50)]
-        patterns = list(closures(groups, torch.Generator().manual_seed(0)))
-        for group in groups:
-            opens = {int((pattern[group.name] > 0).sum()) for pattern in patterns}
-            assert 1 in opens
-            assert group.size >= 8 or opens >= set(range(1, group.size))
-
-    def test_no_two_small_groups_always_lose_alike(self) -> None:
-        groups = [hidden(f"g{i}", "r", 2) for i in range(9)]
-        patterns = list(closures(groups, torch.Generator().manual_seed(0)))
-        lost = {tuple(int((p[g.name] == 0).sum()) for p in patterns) for g in groups}
-        assert len(lost) == len(groups)
-
-
-class TestCounting:
-    def test_prediction_equals_the_purged_model(self) -> None:
-        model = Model()
-        keep = {"a": torch.arange(8) % 3 > 0, "b": torch.arange(10) < 7}
-        expected = parameters_left([A, B], keep, {name: p.shape for name, p in model.named_parameters()})
-        assert expected == (4 * 5 + 5) + (5 * 7 + 7) + (7 * 3 + 3)
-        shrink(model, [A, B], keep)
-        assert sum(p.numel() for p in model.parameters()) == expected
-
-
-class TestRelativeDifference:
-    def test_is_relative_to_what_differs(self) -> None:
-        for constant in (100.0, -1e30, math.inf):
-            one, two = torch.tensor([1.0, 4.0, constant]), torch.tensor([1.0, 5.0, constant])
-            assert difference([one], [two]).relative == pytest.approx(0.25)
-        one, two = torch.tensor([1e-9, 2.0, 4.0]), torch.tensor([2e-9, 2.0 + 1e-5, 4.0 + 1e-5])
-        assert difference([one], [two]).relative == pytest.approx(5e-6, rel=0.05)  # 1e-9 of the median
-
-    def test_rounding_about_zero_is_no_difference(self) -> None:
-        one, two = torch.tensor([1e-17, 3.0], dtype=torch.float64), torch.tensor([0.0, 3.0], dtype=torch.float64)
-        assert difference([one], [two]).relative < 1e-9
-
-    @pytest.mark.parametrize(
-        ("a", "b"),
-        [
-            ([torch.ones(2)], [torch.ones(3)]),
-            ([torch.ones(2)], []),
-            ([torch.ones(2)], [torch.tensor([1.0, math.nan])]),
-            ([torch.tensor([1])], [torch.tensor([2])]),
-            ([torch.tensor([math.inf, 1.0])], [torch.tensor([1.0, 1.0])]),
-        ],
-    )
-    def test_what_does_not_match_is_infinitely_far(self, a: list[Tensor], b: list[Tensor]) -> None:
-        assert difference(a, b).relative == math.inf
-
-    def test_equal_infinities_match(self) -> None:
-        masked = torch.tensor([-math.inf, 2.0])
-        assert difference([masked, torch.tensor([3])], [masked.clone(), torch.tensor([3])]).relative == 0.0
-
-
-def test_randomise_leaves_no_value_and_keeps_variances_positive() -> None:
-    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4))
-    mask = torch.tensor([0.0, -math.inf])
-    model.register_buffer("mask", mask.clone())
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    randomise(model, torch.Generator().manual_seed(0))
-    after = model.state_dict()
-    changed = {name for name in before if not (before[name] == after[name]).any()}
-    assert changed == set(before) - {"mask", "1.num_batches_tracked"}
-    assert torch.equal(after["mask"], mask)
-    assert (after["1.running_var"] > 0).all()

@@ -18,7 +18,7 @@ from lzero import attach_gates, purge
 from lzero.discover import discover
 from lzero.errors import StructureError
 from lzero.plan.plan import Plan
-from lzero.tracing import size_int, size_mode
+from lzero.tracing import guards, size_mode
 
 AssertExact = Callable[..., Plan]
 
@@ -233,10 +233,10 @@ def test_numbers_of_modules_stay_plain() -> None:
 @pytest.mark.parametrize("case", ["a magic number", "a magic number by size()", "a magic number as a key"])
 @pytest.mark.parametrize("forgotten", ["nothing", "the mode", "all"])
 def test_a_question_is_asked_whatever_the_watcher_fails_to_pass_over(monkeypatch, case, forgotten):
-    known = size_int._MACHINERY
+    known = guards._MACHINERY
     assert size_mode.__name__ in known
     left = {"nothing": known, "the mode": known - {size_mode.__name__}, "all": set()}[forgotten]
-    monkeypatch.setattr(size_int, "_MACHINERY", left)
+    monkeypatch.setattr(guards, "_MACHINERY", left)
     model, inputs = REFUSED[case]()
     assert not discover(model, inputs).groups
 
@@ -244,4 +244,4 @@ def test_a_question_is_asked_whatever_the_watcher_fails_to_pass_over(monkeypatch
 def test_code_of_this_library_is_asked_like_any_other():
     frame = FunctionType(compile("import sys; frame = sys._getframe()", "f", "exec"), scope := {"__name__": "lzero.x"})
     frame()
-    assert not size_int.in_library(scope["frame"])
+    assert not guards.in_library(scope["frame"])

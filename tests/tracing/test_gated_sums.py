@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lzero.plan.plan import Plan
+from lzero.plan.refusal import Reason
+from lzero.tracing.gated_sums import Sum, gated_positions
+from lzero.tracing.label import Slot
 
 AssertExact = Callable[..., Plan]
 
@@ -100,6 +104,45 @@ def test_experts_that_depend_on_each_other(name: str, assert_exact: AssertExact)
     assert any("2.down" in refusal.tensors for refusal in refused)
     assert any(why in refusal.reason for refusal in refused), str(plan)
     assert any(group.size == HIDDEN for group in plan.groups)
+
+
+SLOTS = (Slot("x", 0, 1, 3), Slot("w", 0, 4, 3), Slot("w", 1, 7, 2), Slot("b", 0, 9, 3))
+TIED = np.array([0, 1, 2, 3, 1, 2, 3, 7, 8, 1, 2, 3])  # x, the rows of w and b are one class each
+APART = np.arange(12)
+FORBIDDEN = Reason("it is summed")
+
+
+def way(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+@pytest.mark.parametrize(
+    ("component", "ways", "expected"),
+    [
+        (TIED, [way("w")], [[4, 5, 6]]),
+        (TIED, [way("b")], [[9, 10, 11]]),
+        (TIED, [way("w", "b")], [[4, 5, 6], [9, 10, 11]]),
+        (TIED, [way("other"), way("b")], [[9, 10, 11]]),  # the first way that can
+        (TIED, [way("w", "other")], None),  # all of a way, or none
+        (TIED, [way()], None),
+        (TIED, [], None),
+        (APART, [way("w"), way("b")], None),
+        (
+            np.array([0, 1, 2, 3, 1, 2, 3, 1, 2, 3, 4, 5]),
+            [way("w")],
+            [[4, 5, 6]],
+        ),  # columns too, in part
+        (np.array([0, 1, 1, 1, 1, 1, 1, 1, 1, 9, 9, 9]), [way("w")], None),  # two dims could be meant
+    ],
+)
+def test_slices_that_gate_a_sum(component: Any, ways: list[frozenset[str]], expected: Any) -> None:
+    found = gated_positions(Sum(np.array([1, 2, 3]), tuple(ways), FORBIDDEN), SLOTS, component)
+    given = None if found is None else sorted(labels.tolist() for labels in found)
+    assert given == expected
+
+
+def test_a_sum_over_what_is_fixed_is_gated_by_nothing() -> None:
+    assert gated_positions(Sum(np.array([1, 0, 3]), (way("w"),), FORBIDDEN), SLOTS, TIED) is None
 
 
 def test_units_that_add_up_without_a_slice_of_their_own_are_refused(assert_exact: AssertExact) -> None:

@@ -1,7 +1,7 @@
+"""One watched forward: what it says of units, of who uses and reads what, and of its own faults."""
+
 from __future__ import annotations
 
-from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
-from lzero.host.copies import private_copy
-from lzero.host.quiet import isolated_random_state
-from lzero.host.tensors import map_tensors, tensors_in
-from lzero.plan.refusal import Reason
-from lzero.tracing.label_book import LabelBook
 from lzero.tracing.tracer import Trace, trace
 
 
@@ -91,63 +86,3 @@ class TestTrace:
 
         seen = trace(nn.Sequential(Careful(), nn.Linear(6, 2)), torch.randn(3, 4))
         assert "aten._softmax in 0" in reason(seen, "0.right.weight", 0)
-
-
-class TestLabelBook:
-    def test_classes_are_transitive(self) -> None:
-        book = LabelBook()
-        (a,), (b,), (c,) = (book.enrol(name, (3,)) for name in "abc")
-        book.unify(a, b, Reason("x"))
-        book.unify(b, c[::-1].copy(), Reason("x"))
-        assert book.classes().root.tolist() == [0, 1, 2, 3, 1, 2, 3, 3, 2, 1]
-
-    def test_meeting_a_fixed_index_freezes_the_class(self) -> None:
-        book = LabelBook()
-        (a,), (b,) = (book.enrol(name, (2,)) for name in "ab")
-        book.unify(a, b, Reason("x"))
-        book.unify(b, np.array([0, 4]), Reason("fixed"))
-        classes = book.classes()
-        assert classes.reason.tolist() == [-1, 0, -1, 0, -1]
-        assert classes.reasons == (Reason("fixed"),)
-
-    def test_the_first_reason_that_says_something_stays(self) -> None:
-        book = LabelBook()
-        (a,) = book.enrol("a", (2,))
-        for text in ("", "second", "third"):
-            book.freeze(a, Reason(text))
-        classes = book.classes()
-        assert {classes.reasons[i].text for i in classes.reason[1:]} == {"second"}
-
-    def test_empty(self) -> None:
-        assert LabelBook().classes().root.tolist() == [0]
-
-
-class TestForward:
-    def test_tensors_in_everything(self) -> None:
-        @dataclass
-        class Output:
-            logits: Tensor
-            cache: Any
-
-        a, b, c, d = (torch.tensor(float(i)) for i in range(4))
-        loop: list[Any] = [d]
-        loop.append(loop)
-        value = {"x": Output(a, (b, None)), "y": SimpleNamespace(z=[c, "text"]), "loop": loop}
-        assert [t.item() for t in tensors_in(value)] == [0, 1, 2, 3]
-
-    def test_map_tensors_keeps_the_form(self) -> None:
-        value = {"a": [torch.ones(1), 2], "b": (torch.ones(1), "x")}
-        assert map_tensors(value, lambda t: t + 1) == {"a": [torch.tensor([2.0]), 2], "b": (torch.tensor([2.0]), "x")}
-
-    def test_isolated_random_state(self) -> None:
-        model, before = nn.Linear(1, 1), torch.get_rng_state()
-        with isolated_random_state(model, seed=3):
-            first = torch.randn(2)
-        with isolated_random_state(model, seed=3):
-            assert torch.equal(first, torch.randn(2))
-        assert torch.equal(before, torch.get_rng_state())
-
-    def test_private_copy_is_in_eval_mode(self) -> None:
-        model = nn.Dropout().train()
-        assert not private_copy(model).training
-        assert model.training

@@ -42,12 +42,13 @@ def isolated_random_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
 def unfused() -> Iterator[None]:
     """A context in which everything runs op by op; then all is as before.
 
-    Whole layers (attention, LSTM) are taken apart, compiled modules run their eager forward, and inference mode
-    is off; gradients are as before.
+    Whole layers (attention, LSTM) are taken apart, compiled modules run their eager forward, and inference mode is off;
+    whether gradients are recorded stays as it is.
     """
     fast, gradients = torch.backends.mha.get_fastpath_enabled(), torch.is_grad_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
+        # inference_mode(False) would turn gradients on.
         with without_packed_kernels(), torch.inference_mode(False), torch.set_grad_enabled(gradients), _eager():
             yield
     finally:

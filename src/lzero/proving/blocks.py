@@ -12,7 +12,8 @@ from lzero.errors import LzeroWarning, StructureError
 from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.plan.group import GateGroup
-from lzero.plan.refusal import Refusal
+from lzero.plan.refusal import Reason, Refusal
+from lzero.proving.evidence import share_that_moves
 from lzero.proving.proof import Proof, sound_together
 from lzero.proving.random_model import RandomModel
 from lzero.proving.scopes import inputs_of, scopes_of
@@ -30,7 +31,9 @@ class ModelProof:
        a fault shows where it arises, and not after a hundred layers that shrink it;
     2. all that are proved so at once, on the whole model with random weights in its own precision: whether the rest
        of the forward goes on as it did;
-    3. all others, and all together where the second stage fails, on the whole model in float64.
+    3. all others, and all together where the second stage fails, on the whole model in float64. What its own part has
+       refuted may hold there, where the rest does not read what differs; if closing it moves no output there, depth
+       hides it, and the refusal stays.
 
     Args:
         model: a private copy that nobody needs.
@@ -48,20 +51,30 @@ class ModelProof:
         """``given`` and those of ``groups`` that hold together with them, and refusals of the others."""
         if not groups:
             return list(given), []
-        proved = self._prove_in_parts(groups, given)
+        proved, refuted = self._prove_in_parts(groups, given)
         if proved:
             proved = self._that_hold_together(proved, given)
         names = {group.name for group in proved}
         left = [group for group in groups if group.name not in names]
         if not left:
             return [*given, *proved], []
-        accepted, refusals = Proof(self._precise()).accept(left, [*given, *proved])
+        whole = self._precise()
+        unseen = {
+            group.name
+            for group in left
+            if group.name in refuted and whole.obstacle is None and not share_that_moves(whole, group)
+        }
+        left = [group for group in left if group.name not in unseen]
+        accepted, refusals = Proof(whole).accept(left, [*given, *proved])
         kept = {group.name for group in accepted}
-        return [*given, *(group for group in groups if group.name in kept)], refusals
+        stay = [refuted[group.name] for group in groups if group.name in unseen]
+        return [*given, *(group for group in groups if group.name in kept)], [*refusals, *stay]
 
-    def _prove_in_parts(self, groups: Sequence[GateGroup], given: Sequence[GateGroup]) -> list[GateGroup]:
-        """Those of ``groups`` that hold in the smallest part of the model that has them."""
-        names, proved = {group.name for group in groups}, set[str]()
+    def _prove_in_parts(
+        self, groups: Sequence[GateGroup], given: Sequence[GateGroup]
+    ) -> tuple[list[GateGroup], dict[str, Refusal]]:
+        """Those of ``groups`` that hold in the smallest part of the model that has them; by name, why others do not."""
+        names, proved, refuted = {group.name for group in groups}, set[str](), dict[str, Refusal]()
         for scope, members in scopes_of(self._model, self._trace, [*given, *groups]).items():
             wanted = [scope.rename(group) for group in members if group.name in names]
             others = [scope.rename(group) for group in members if group.name not in names]
@@ -73,9 +86,13 @@ class ModelProof:
                 continue
             trial = _small_trial(part, inputs_of(scope, self._model, self._trace).to(torch.device("cpu")))
             if trial is not None:
-                accepted, _ = Proof(trial).accept(wanted, others)
+                accepted, refusals = Proof(trial).accept(wanted, others)
                 proved |= {group.name for group in accepted}
-        return [group for group in groups if group.name in proved]
+                tensors = {group.name: group.members for group in groups}
+                for refusal in refusals:
+                    reason = Reason(refusal.reason, refusal.advice)
+                    refuted[refusal.name] = Refusal.of(refusal.name, refusal.size, tensors[refusal.name], reason)
+        return [group for group in groups if group.name in proved], refuted
 
     def _that_hold_together(self, proved: Sequence[GateGroup], given: Sequence[GateGroup]) -> list[GateGroup]:
         """Those of ``proved``, each on a part, that hold on the whole model with ``given``, in its own precision."""

@@ -26,7 +26,7 @@ def visible_shares(model: RandomModel, groups: Sequence[GateGroup]) -> dict[str,
     """
     names = {member.tensor for group in groups for member in group.consumers}
     slopes = output_slopes(model, names)
-    return {g.name: _share_with_slope(slopes, g) or _share_that_moves(model, g) for g in groups}
+    return {g.name: _share_with_slope(slopes, g) or share_that_moves(model, g) for g in groups}
 
 
 def output_slopes(model: RandomModel, names: Iterable[str]) -> dict[str, Tensor]:
@@ -69,7 +69,7 @@ def _share_with_slope(slopes: Mapping[str, Tensor], group: GateGroup) -> float:
     return float(found.double().mean())
 
 
-def _share_that_moves(model: RandomModel, group: GateGroup) -> float:
+def share_that_moves(model: RandomModel, group: GateGroup) -> float:
     """The share of a few parts of ``group`` that change the outputs when they are closed."""
     parts = min(_PARTS, group.size)
     moved = 0

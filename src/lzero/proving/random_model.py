@@ -135,10 +135,12 @@ class RandomModel:
                 self.calls = 1
                 try:
                     self.dense = self.outputs(trial)
+                    if not same_state(before, state_of(trial)):
+                        self.calls = 2
+                        self.dense = self.outputs(linked_copy(self.model))
                 except ForwardError as error:
                     problem = str(error)
                     continue
-                self.calls = 1 if same_state(before, state_of(trial)) else 2
                 if comparable(self.dense):
                     self.trains_more = self._looks_at_training and self._enters_more_in_training()
                     return None

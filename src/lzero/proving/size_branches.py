@@ -15,8 +15,8 @@ from lzero.host.copies import deep_copy
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason, Refusal
 from lzero.surgery.shrink import shrink
+from lzero.tracing.guards import DimSize, Guard, ModuleNumber, Symbol
 from lzero.tracing.label import Classes, IntArray
-from lzero.tracing.size_int import DimSize, Guard, ModuleNumber, Symbol
 
 _GRID = 1 << 21  # combinations of kept units that are tried one by one
 _ADVICE = (

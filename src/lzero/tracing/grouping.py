@@ -22,7 +22,7 @@ Veto = Callable[[Sequence[Member]], Reason | None]
 _ALONE = Reason("it is one single unit: closing it would close the whole layer", "")
 _TIED = Reason(
     "all its units are tied into a single one: closing it would close the whole layer",
-    "a shuffle between grouped convolutions symbols several if every group has a multiple of `groups` channels",
+    "a shuffle between grouped convolutions leaves several if every group has a multiple of `groups` channels",
 )
 _UNREAD = Reason(
     "no weight reads it, so that there is nowhere for a gate to multiply",

@@ -7,115 +7,14 @@ size of small groups, and the check of every purge, are left for that.
 from __future__ import annotations
 
 import operator
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import FrameType
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from lzero._torch import MACHINERY
-from lzero.tracing.label import IntArray
+from lzero.tracing.guards import GuardLog, SizeExpr, skip_frames_of
 
-Numbers = Any
-"""An int, or an array of what it would be under many closures."""
-
-
-@dataclass(frozen=True, eq=False)
-class DimSize:
-    """The size of a dim with these labels, as the forward reads it."""
-
-    labels: IntArray
-
-
-@dataclass(frozen=True, eq=False)
-class ModuleNumber:
-    """A whole number that the module at ``path`` keeps, such as ``out_channels``."""
-
-    path: str
-    name: str
-
-
-Symbol = DimSize | ModuleNumber
-
-
-@dataclass(frozen=True, eq=False)
-class SizeExpr:
-    """A number as a function of sizes: ``value`` computes it from those of its ``symbols``."""
-
-    symbols: tuple[Symbol, ...]
-    value: Callable[[Mapping[Symbol, Numbers]], Numbers]
-
-    @staticmethod
-    def of(symbol: Symbol) -> SizeExpr:
-        """The number ``leaf`` itself."""
-        return SizeExpr((symbol,), lambda sizes: sizes[symbol])
-
-
-@dataclass(frozen=True, eq=False)
-class Guard:
-    """What Python learns about a number: the way that the forward takes is known if the answer never changes.
-
-    Attributes:
-        expr: the number.
-        answer: what is learnt of it.
-        act: how, to complete "the forward ...".
-        place: source line and module.
-    """
-
-    expr: SizeExpr
-    answer: Callable[[Numbers], Numbers]
-    act: str
-    place: str
-
-
-@dataclass
-class GuardLog:
-    """The guards of one forward, and the module path that it is at."""
-
-    module: Callable[[], str]
-    guards: list[Guard] = field(default_factory=list)
-
-    def ask(self, expr: SizeExpr, act: str, answer: Callable[[Numbers], Numbers] = lambda number: number) -> None:
-        """Note a guard, unless it is asked by a library that only checks its arguments."""
-        frame = user_frame()
-        if expr.symbols and not in_library(frame):
-            self.guards.append(Guard(expr, answer, act, self._place(frame)))
-
-    def exactly(self, expr: SizeExpr, act: str) -> Guard:
-        """The guard that the number stays what it is, for somebody to note later."""
-        return Guard(expr, lambda number: number, act, self._place(user_frame()))
-
-    def _place(self, frame: FrameType) -> str:
-        path = self.module()
-        line = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
-        return f"{line}{f' in {path}' if path else ''}"
-
-
-_MACHINERY = {__name__, *MACHINERY}
-
-
-def skip_frames_of(module: str) -> None:
-    """Look for who uses a number beyond ``module``, which only hands numbers on; it calls this with its ``__name__``.
-
-    A module that does not is taken for the user's own code, so that what it asks is noted: units are lost, and not
-    the proof.
-    """
-    _MACHINERY.add(module)
-
-
-def user_frame() -> FrameType:
-    """The Python code that uses a number, beyond what only hands it on."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__") in _MACHINERY:
-        frame = frame.f_back
-    return frame
-
-
-def in_library(frame: FrameType) -> bool:
-    """Whether the code belongs to a library that checks sizes and never decides by them what to compute."""
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in (torch.__name__, "einops")
+skip_frames_of(__name__)
 
 
 class SizeInt(int):

@@ -13,19 +13,18 @@ from torch.overrides import TorchFunctionMode
 from lzero.host.module_path import ModulePath
 from lzero.host.tensors import tensors_in
 from lzero.plan.refusal import Reason
-from lzero.tracing.label import Axes, Classes, IntArray
-from lzero.tracing.size_int import (
+from lzero.tracing.guards import (
     DimSize,
     Guard,
     GuardLog,
     ModuleNumber,
     SizeExpr,
-    SizeInt,
     in_library,
-    plain,
     skip_frames_of,
     user_frame,
 )
+from lzero.tracing.label import Axes, Classes, IntArray
+from lzero.tracing.size_int import SizeInt, plain
 from lzero.tracing.tensor_table import TensorTable, storage_pointer
 
 skip_frames_of(__name__)

@@ -18,11 +18,11 @@ from lzero.host.quiet import isolated_random_state, unfused
 from lzero.host.tensors import tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
+from lzero.tracing.guards import Guard
 from lzero.tracing.label import Classes, fixed
 from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules import find_rule
 from lzero.tracing.rules.creation import constant
-from lzero.tracing.size_int import Guard
 from lzero.tracing.size_mode import SizeMode
 from lzero.tracing.tensor_table import TensorTable, storage_pointer
 

@@ -11,7 +11,7 @@ from lzero.tracing.rules.linear import read
 from lzero.tracing.rules.registry import rule
 
 
-@rule("aten.convolution", "aten.cudnn_convolution")
+@rule("aten.convolution")
 def convolution(call: OpCall) -> None:
     """Input [B, I, *space], weight [O, I / groups, *kernel] or transposed [I, O / groups, *kernel], bias [O]."""
     image, weight = call.axes("input"), call.axes("weight")

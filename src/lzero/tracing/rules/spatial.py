@@ -62,7 +62,7 @@ def pad(call: OpCall) -> None:
 @rule("aten.grid_sampler_2d", "aten.grid_sampler_3d", "aten.cudnn_grid_sampler")
 def grid_sampler(call: OpCall) -> None:
     """Points of an image [B, C, *space] at the places of a grid [B, *out, n]: batch and channels stay free."""
-    image, grid = call.axes("input"), call.axes("grid")
+    image, grid = call.axes("input" if "input" in call.arguments else "self"), call.axes("grid")
     call.freeze_dims(image, range(2, len(image)), "units lie along a spatial dim")
     call.freeze_dims(grid, range(1, len(grid)), "it is used as a place in an image")
     call.set_output((call.unify(image[0], grid[0]), image[1], *fixed(tuple(call.outputs[0].shape[2:]))))

@@ -8,7 +8,7 @@ from lzero.tracing.op_call import OpCall
 
 def with_self(call: OpCall) -> Zeroing:
     """An op that moves, sums or scales its first argument: zero where that is."""
-    return call.zeroing("self")
+    return call.zeroing("self" if "self" in call.arguments else "input")
 
 
 def with_a_factor(call: OpCall) -> Zeroing:

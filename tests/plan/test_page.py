@@ -1,0 +1,56 @@
+"""A plan to read: in the model's order, by module, with what each group reaches and why others are left."""
+
+from __future__ import annotations
+
+import torch
+from plans import column, inputs_of, units
+
+from lzero.plan.group import GateGroup, Member
+from lzero.plan.page import page
+from lzero.plan.refusal import Refusal
+
+SHAPES = {"net.fc1.weight": (4, 5), "net.fc1.bias": (4,), "net.fc2.weight": (3, 4), "head.weight": (2, 12)}
+
+
+def test_the_page_word_for_word() -> None:
+    groups = [
+        units("net.fc1", 4, ["net.fc1.weight"], ["net.fc1.bias"], {"net.fc2.weight": column(4)}),
+        units("net.fc2", 3, ["net.fc2.weight"], [], {"head.weight": torch.arange(12).view(3, 4)}),
+        inputs_of("head", 12),
+    ]
+    refusals = [
+        Refusal("head", 2, ("head.weight",), "it is an output of the model"),
+        Refusal("net.fc1.input", 5, ("net.fc1.weight",), "it is given", 'granularity="input" gates it'),
+    ]
+    lines = page(groups, refusals, SHAPES).splitlines()
+    assert lines[0] == "3 groups, 19 gates; they reach 60 of 60 parameters (100.0%); left ungated: 2"
+    assert [" ".join(line.split()) for line in lines[1:]] == [
+        "net",
+        "fc1 4 units 36 parameters read by net.fc2",
+        'fc1.input 5 left it is given; granularity="input" gates it',
+        "fc2 3 units 36 parameters read by head (4 each)",
+        "head.input 12 inputs 24 parameters read by head",
+        "head 2 left it is an output of the model",
+    ]
+
+
+def test_what_follows_and_what_also_makes_a_unit_is_named() -> None:
+    group = units("a", 2, ["a.weight", "b.weight"], ["norm.weight", "norm.bias", "a.bias"], {"c.weight": column(2)})
+    (_, line) = page([group], [], {"a.weight": (2, 2)}).splitlines()
+    assert line.endswith("read by c, also made by b, with norm")
+
+
+def test_weights_and_tensors_of_the_model_itself() -> None:
+    group = GateGroup("w", 6, "weight", (Member("w", -1, column(6), "consumer"),))
+    (_, line) = page([group], [], {"w": (2, 3)}).splitlines()
+    assert " ".join(line.split()) == "w 6 weights 6 parameters read by w"
+
+
+def test_an_empty_plan() -> None:
+    assert page([], [], {}) == "0 groups, 0 gates; they reach 0 of 0 parameters (0.0%); left ungated: 0"
+
+
+def test_entries_come_in_the_order_of_the_model_whatever_the_order_of_groups() -> None:
+    one = units("net.fc1", 4, ["net.fc1.weight"], [], {"net.fc2.weight": column(4)})
+    two = units("net.fc2", 3, ["net.fc2.weight"], [], {"head.weight": column(3)})
+    assert page([one, two], [], SHAPES) == page([two, one], [], SHAPES)

@@ -1,0 +1,70 @@
+"""Which gates a proof closes: unevenly, every number of few, and no two groups always alike."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from proving.chains import hidden
+
+from lzero.proving.patterns import closures
+
+
+class TestClosures:
+    def test_every_group_is_closed_unevenly_and_never_whole(self) -> None:
+        groups = [hidden("a", "b", 8), hidden("b", "c", 30), hidden("c", "d", 2)]
+        patterns = list(closures(groups, torch.Generator().manual_seed(0)))
+        for group in groups:
+            opens = [int((pattern[group.name] > 0).sum()) for pattern in patterns]
+            assert all(1 <= kept < group.size for kept in opens[:3])
+            if group.size > 2:
+                assert {kept % 2 for kept in opens[:3]} == {0, 1}
+            z = torch.cat([pattern[group.name] for pattern in patterns])
+            assert z[z > 0].min() > 0.1 and z.max() < 1 and z[z > 0].unique().numel() > 1
+
+    def test_every_group_is_left_with_one_unit_and_a_small_one_with_every_number(self) -> None:
+        groups = [hidden(f"g{size}", "r", size) for size in (*range(2, 12), 50)]
+        patterns = list(closures(groups, torch.Generator().manual_seed(0)))
+        for group in groups:
+            opens = {int((pattern[group.name] > 0).sum()) for pattern in patterns}
+            assert 1 in opens
+            assert group.size >= 8 or opens >= set(range(1, group.size))
+
+    def test_no_two_small_groups_always_lose_alike(self) -> None:
+        groups = [hidden(f"g{i}", "r", 2) for i in range(9)]
+        patterns = list(closures(groups, torch.Generator().manual_seed(0)))
+        lost = {tuple(int((p[g.name] == 0).sum()) for p in patterns) for g in groups}
+        assert len(lost) == len(groups)
+
+
+sizes = st.lists(st.integers(2, 20), min_size=1, max_size=12)
+
+
+@given(sizes, st.integers(0, 2**31))
+def test_patterns_of_any_groups(sizes: list[int], seed: int) -> None:
+    groups = [hidden(f"g{number}", "r", size) for number, size in enumerate(sizes)]
+    patterns = list(closures(groups, torch.Generator().manual_seed(seed)))
+    small = [group for group in groups if group.size < 8]
+    assert len(patterns) == max(3, *(g.size - 1 for g in small), 0) + len(small).bit_length()
+    kept = {group.name: [int((pattern[group.name] > 0).sum()) for pattern in patterns] for group in groups}
+    for group in groups:
+        assert all(z[group.name].shape == (group.size,) and z[group.name].dtype == torch.float64 for z in patterns)
+        if group.size < 8:
+            assert {n for n in kept[group.name] if n < group.size} == set(range(1, group.size))
+        else:
+            assert all(1 <= n < group.size for n in kept[group.name])
+            assert 1 in kept[group.name][:3] and {n % 2 for n in kept[group.name][:3]} == {0, 1}
+    lost = [tuple(group.size - n for n in kept[group.name]) for group in small]
+    assert len(set(lost)) == len(small)
+
+
+@given(sizes, st.integers(0, 2**31))
+def test_patterns_follow_from_the_generator_alone(sizes: list[int], seed: int) -> None:
+    groups = [hidden(f"g{number}", "r", size) for number, size in enumerate(sizes)]
+    one, two = (list(closures(groups, torch.Generator().manual_seed(seed))) for _ in range(2))
+    for a, b in zip(one, two, strict=True):
+        assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_without_groups_there_is_nothing_to_close() -> None:
+    assert all(pattern == {} for pattern in closures([], torch.Generator()))
