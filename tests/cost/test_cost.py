@@ -12,10 +12,7 @@ from plans import CASES, Truth, all_masks, chances, column, inputs_of, lenet, pl
 from torch import nn
 
 from lzero.attach import attach_gates
-from lzero.cost import Cost, layers
-from lzero.errors import StructureError
-from lzero.plan.group import GateGroup, Member
-from lzero.plan.paths import covers
+from lzero.cost import Cost
 from lzero.surgery.shrink import shrink
 
 UNITS = [name for name in CASES if name != "weights"]
@@ -132,14 +129,6 @@ def test_parts_count_what_lies_below_their_paths_and_add_up():
         assert found.tolist() == [*by_path, by_path[0] + by_path[3], sum(by_path)]
 
 
-def test_layers_are_the_products_that_gates_shrink():
-    _, plan, _gates = gated(lenet)
-    assert layers(plan) == ["conv1", "conv2", "fc1", "fc2"]
-    assert layers(plan, consumers=True) == ["conv2", "fc1", "fc2"]
-    assert layers(CASES["batch_norm"]()[1]) == ["conv1", "conv2"]  # not bn1, which is no product; not fc, ungated
-    assert covers("conv1", "conv1.weight") and not covers("conv1", "conv10.weight") and covers("", "x")
-
-
 def test_the_gates_measure_counts_gates_that_are_alive_where_they_multiply():
     """A feature's gate is alive where its own and its channel's are open."""
     _, _, gates = gated(lenet)
@@ -211,12 +200,3 @@ def test_a_unit_gate_and_an_input_gate_on_a_reused_square_layer():
         up, down = p.clone(), p.clone()
         up[gate], down[gate] = 1, 0
         assert float(gradient[gate]) == pytest.approx(float(cost.value(up) - cost.value(down)), rel=1e-10)
-
-
-def test_more_than_two_gated_dims_are_refused():
-    model = nn.Conv2d(3, 3, 3)
-    members = [Member("weight", dim, column(3), "consumer" if dim else "producer") for dim in (0, 1, 2)]
-    plan = plan_of(model, [GateGroup("a", 3, "unit", tuple(members))], {"weight": 1}, None)
-    gates = attach_gates(model, plan)
-    with pytest.raises(StructureError, match="weight: more than two gated dims; pass it to ignore="):
-        Cost(gates, "params")
