@@ -182,3 +182,39 @@ def test_magnitude_beats_random_on_digits(granularity):
         return float((predicted != data.validation_y).float().mean())
 
     assert error("magnitude") < error("random") - 0.05
+
+
+def test_a_step_changes_the_mask_and_nothing_else():
+    problem = Problem(lenet)
+    trainer = problem.trainer(0.5, every=1)
+    problem.backward()
+    grads = {name: p.grad.clone() for name, p in problem.model.named_parameters()}
+    assert (trainer.gates.log_alpha.grad == 0).all()
+    before, random = problem.state(), torch.get_rng_state()
+    trainer.step(loss=1.0, closure=lambda: 1 / 0)
+    assert trainer.gates.log_alpha.grad is None
+    trainer.step()
+    after = problem.state()
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert {name.rpartition(".")[2] for name in changed} == {"log_alpha", "steps"} and len(changed) == 2
+    for name, parameter in problem.model.named_parameters():
+        assert torch.equal(parameter.grad, grads[name])
+    assert torch.equal(random, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.5),
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.5),
+    ],
+    ids=["adamw", "sgd"],
+)
+def test_no_optimizer_moves_the_mask(build):
+    problem = Problem()
+    problem.optimizer = build(problem.model.parameters())
+    trainer = problem.trainer(0.5, total_steps=100, schedule="one-shot", begin=0.01)
+    problem.train(trainer, 2)
+    before = problem.gates.log_alpha.detach().clone()
+    problem.train(trainer, 20)
+    assert torch.equal(problem.gates.log_alpha, before)

@@ -223,35 +223,6 @@ def test_owners_are_the_channels_of_the_features():
     assert (gates.owners[: features.start] == -1).all()
 
 
-def with_log_alpha(gates, **values):
-    with torch.no_grad():
-        for name, value in values.items():
-            gates[name.replace("_input", ".input")].copy_(torch.as_tensor(value))
-
-
-def test_a_gate_whose_owner_is_closed_is_closed():
-    _, gates, _ = gated(lenet)
-    with_log_alpha(gates, conv1=[5, 5], conv2=[5.0, -5], fc1_input=[5.0] * 8, fc1=[5, 5])
-    assert gates.split(gates.open_mask())["fc1.input"].tolist() == [True] * 4 + [False] * 4
-
-
-def test_every_group_keeps_its_likeliest_living_gate():
-    _, gates, _ = gated(lenet)
-    # all of conv2's features that are likely belong to the channel that is closed
-    with_log_alpha(gates, conv1=[-9.0, -8], conv2=[-7.0, -6], fc1_input=[9.0] * 4 + [-5, -3, -4, -6], fc1=[5, -5])
-    mask = {name: part.tolist() for name, part in gates.split(gates.open_mask()).items()}
-    assert mask == {
-        "conv1": [False, True],
-        "conv2": [False, True],
-        "fc1": [True, False],
-        "fc1.input": [False] * 5 + [True, False, False],
-    }
-    floor = {name: part.tolist() for name, part in gates.split(gates.floor()).items()}
-    assert floor == mask
-    z = gates.split(gates.evaluate(gates.open_mask()))
-    assert z["conv1"][1] == gates.estimator.mean(gates["conv1"])[1].detach()  # open against its median
-
-
 def test_gates_without_groups_are_refused():
     with pytest.raises(StructureError, match="expected a Plan of at least one group of at least one gate"):
         Gates(sized({}))

@@ -1,4 +1,4 @@
-"""The mask: what a step changes, what no optimizer moves, and the network that it leaves."""
+"""Gates that are set: no noise, no gradient, and one network in train and in eval mode."""
 
 import pytest
 import torch
@@ -6,43 +6,8 @@ from baselines.problem import Problem, at_once
 from plans import lenet
 
 import lzero
+from lzero.errors import StructureError
 from lzero.gates import Mask
-
-
-def test_a_step_changes_the_mask_and_nothing_else():
-    problem = Problem(lenet)
-    trainer = problem.trainer(0.5, every=1)
-    problem.backward()
-    grads = {name: p.grad.clone() for name, p in problem.model.named_parameters()}
-    assert (trainer.gates.log_alpha.grad == 0).all()
-    before, random = problem.state(), torch.get_rng_state()
-    trainer.step(loss=1.0, closure=lambda: 1 / 0)
-    assert trainer.gates.log_alpha.grad is None
-    trainer.step()
-    after = problem.state()
-    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
-    assert {name.rpartition(".")[2] for name in changed} == {"log_alpha", "steps"} and len(changed) == 2
-    for name, parameter in problem.model.named_parameters():
-        assert torch.equal(parameter.grad, grads[name])
-    assert torch.equal(random, torch.get_rng_state())
-
-
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.5),
-        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.5),
-    ],
-    ids=["adamw", "sgd"],
-)
-def test_no_optimizer_moves_the_mask(build):
-    problem = Problem()
-    problem.optimizer = build(problem.model.parameters())
-    trainer = problem.trainer(0.5, total_steps=100, schedule="one-shot", begin=0.01)
-    problem.train(trainer, 2)
-    before = problem.gates.log_alpha.detach().clone()
-    problem.train(trainer, 20)
-    assert torch.equal(problem.gates.log_alpha, before)
 
 
 def test_attaching_masks_leaves_the_network_as_it_is_in_train_and_eval_mode():
@@ -78,3 +43,17 @@ def test_the_boundary_of_a_mask_is_that_of_deployment():
     (found,) = torch.autograd.grad(Mask().probability(p).sum(), p)
     assert torch.allclose(found, Mask().probability_slope(log_alpha))
     assert torch.sigmoid(torch.tensor(Mask().initial(0.9))) == pytest.approx(0.9)
+
+
+def test_nothing_is_drawn_and_a_mean_is_that_of_an_open_gate():
+    like = torch.randn(3, 4)
+    assert torch.equal(Mask().noise(like), torch.zeros(3, 4))
+    assert torch.equal(Mask().mean(like[0]), torch.ones(4))
+    z, slope = Mask().evaluation(like[0])
+    assert z.tolist() == (like[0] > 0).float().tolist() and not slope.any()
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2.0, "0.5", None])
+def test_open_probabilities_out_of_range_are_refused(wrong):
+    with pytest.raises(StructureError, match=r"open_probability: expected a number in \(0, 1\), found"):
+        Mask().initial(wrong)
