@@ -268,15 +268,3 @@ def test_a_deep_copy_forgets_the_draw_and_shares_no_history():
     model(x)
     twin = lzero.gates_of(copy.deepcopy(model))
     assert twin.drawing.last is None and twin.history is not gates.history and twin.ledger.is_held_by(None)
-
-
-@pytest.mark.parametrize("saved", [torch.float32, DOUBLE])
-def test_log_alpha_stays_the_tensor_that_it_is_when_states_are_assigned(saved):
-    model, gates, _x = gated(mlp)
-    before = gates.log_alpha
-    state = {key: value.clone().to(saved) for key, value in model.state_dict().items()}
-    key = next(key for key in state if key.endswith("log_alpha"))
-    state[key] = torch.full_like(state[key], 0.7)
-    model.load_state_dict(state, assign=True)
-    assert gates.log_alpha is before and before.requires_grad and before.is_leaf
-    assert torch.equal(before.detach(), torch.full((len(gates),), 0.7, dtype=before.dtype))

@@ -82,3 +82,11 @@ def test_moving_it_changes_nothing(way):
     segments.to(torch.device("cpu"))
     assert segments.sums(values).tolist() == [1, 9, 5] and segments.first_largest(values).tolist() == [0, 1, 0, 0, 1, 1]
     assert segments.expand(torch.tensor([1.0, 2, 3])).tolist() == [1, 1, 2, 2, 2, 3]
+
+
+def test_it_moves_whole():
+    segments = built([2, 3, 1], "table")
+    segments.to(torch.device("meta"))
+    assert {held.device.type for held in vars(segments).values() if isinstance(held, torch.Tensor)} == {"meta"}
+    assert segments.sums(torch.zeros(6, device="meta")).shape == (3,)
+    assert segments.expand(torch.zeros(3, device="meta", dtype=DOUBLE)).shape == (6,)
