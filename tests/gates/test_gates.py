@@ -4,38 +4,13 @@ import copy
 
 import pytest
 import torch
-from gates.forwards import by_hand, gated, z_of
+from gates.forwards import by_hand, gated
 from plans import CASES, lenet, mlp, sized
 
 from lzero.errors import StructureError
 from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
-from lzero.gates.hard_concrete import HardConcrete
 from lzero.surgery.attached import gates_of
-
-
-def test_a_forward_draws_once_and_every_reader_sees_that_draw(monkeypatch):
-    model, gates, x = gated(mlp)
-    calls = []
-    noise = HardConcrete.noise
-    monkeypatch.setattr(HardConcrete, "noise", lambda self, like: calls.append(1) or noise(self, like))
-    seen = {}
-
-    def look(module, args, output):
-        seen[module] = (module.weight.detach().clone(), module.weight.detach().clone())
-
-    for module in (model.fc2, model.fc3):
-        module.register_forward_hook(look)
-    model(x)
-    assert len(calls) == 1
-    z = gates.split(z_of(gates))
-    assert len(calls) == 1
-    for module, group in ((model.fc2, "fc1"), (model.fc3, "fc2")):
-        first, second = seen[module]
-        assert torch.equal(first, second)
-        assert torch.equal(first, module.parametrizations.weight.original * z[group])
-    model(x)
-    assert len(calls) == 2
 
 
 def test_eval_uses_the_mean_of_open_gates_and_switching_back_draws_again():
@@ -65,40 +40,6 @@ def test_eval_gradients_reach_the_open_gates_alone():
     assert gates.log_alpha.grad[0] == 0 and (gates.log_alpha.grad[1:] != 0).any()
 
 
-def test_reading_weights_in_eval_follows_log_alpha_without_a_forward():
-    model, gates, _x = gated(mlp)
-    model.eval()
-    before = model.fc2.weight.clone()
-    with torch.no_grad():
-        gates["fc1"].fill_(-0.5)
-    assert not torch.equal(before, model.fc2.weight)
-
-
-def test_a_model_called_by_another_method_draws_anew_after_every_update():
-    model, gates, x = gated(mlp)
-    one = model.fc2(x[:, :4]).detach()
-    assert torch.equal(one, model.fc2(x[:, :4]))  # nothing says that a new forward began
-    with torch.no_grad():
-        gates.log_alpha.add_(0.0)  # an optimizer step
-    assert not torch.equal(one, model.fc2(x[:, :4]))
-
-
-def test_fixed_gates_hold_within_the_context_alone():
-    model, gates, x = gated(mlp, torch.float64)
-    z = torch.rand(len(gates), dtype=torch.float64)
-    with gates.fixed(z):
-        out = model(x)
-        assert torch.equal(out, model(x))
-        with gates.fixed(torch.ones(len(gates))):
-            assert torch.equal(model.fc2.weight, model.fc2.parametrizations.weight.original)
-        assert torch.equal(out, model(x))
-    assert torch.allclose(out, by_hand("mlp", model, gates.split(z), x), rtol=1e-12)
-    assert not torch.equal(model(x), model(x))
-    with pytest.raises(RuntimeError), gates.fixed(z):
-        raise RuntimeError
-    assert not torch.equal(model(x), model(x))
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_a_deep_copy_is_independent_and_alike(name):
     model, gates, x = gated(CASES[name])
@@ -113,19 +54,6 @@ def test_a_deep_copy_is_independent_and_alike(name):
         twin_gates.log_alpha.fill_(-0.5)
     assert not torch.equal(before, twin(x))
     assert torch.equal(before, model(x))
-
-
-def test_a_model_can_be_copied_and_trained_after_a_forward_in_inference_mode():
-    model, gates, x = gated(mlp)
-    model.eval()
-    with torch.inference_mode():
-        model(x)
-    copy.deepcopy(model)(x)
-    model.fc2(x[:, :4]).sum().backward()
-    with torch.inference_mode():
-        model.train()(x)
-    model.fc2(x[:, :4]).sum().backward()
-    assert gates.log_alpha.grad is not None
 
 
 def test_state_dict_round_trip_gives_the_same_model():
