@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from solver.problem import Problem
 from torch import distributed, multiprocessing, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -75,20 +74,3 @@ def test_all_processes_get_the_mean_of_their_gradients_and_stay_alike(tmp_path, 
     )
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     assert lambda_one == lambda_two and all(torch.equal(left_one[key], left_two[key]) for key in left_one)
-
-
-def test_the_sum_over_the_processes_is_divided_by_their_number(monkeypatch):
-    problem = Problem(dtype=torch.float64)
-    penalty = lzero.Penalty(problem.gates, 0.0, optimizer=problem.kept)
-    problem.backward()
-    alone, called = problem.gates.log_alpha.grad.clone(), []
-    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(distributed, "get_world_size", lambda group: 2)
-    monkeypatch.setattr(distributed, "broadcast", lambda tensor, source, group: called.append((tensor, source)))
-    monkeypatch.setattr(distributed, "broadcast_object_list", lambda sent, source, group: None)
-    monkeypatch.setattr(distributed, "all_reduce", lambda tensor, group: tensor.add_(3 * alone))
-    penalty.step()
-    assert alone.any() and torch.equal(problem.kept.gradient, 2 * alone)
-    problem.backward()
-    penalty.step()
-    assert len(called) == 1 and called[0][0].data_ptr() == problem.gates.log_alpha.data_ptr()

@@ -5,10 +5,9 @@ import math
 import pytest
 import torch
 from plans import mlp
-from solver.problem import Kept, Problem, equal
+from solver.problem import Problem, equal
 
 import lzero
-from lzero.constraints import Constraint
 from lzero.errors import LzeroError, SolverError
 from lzero.gates import LogNormal
 from lzero.solver import Elbo
@@ -174,19 +173,6 @@ def test_malformed_arguments_are_refused_and_leave_the_gates_to_their_solver(cas
     after = problem.model.state_dict()
     assert list(before) == list(after) and all(torch.equal(before[key], after[key]) for key in before)
     problem.train(first, 1)
-
-
-FOREIGN = [None, 3, 2.5, "gates", [1], {}, object(), torch.zeros(3), Constraint(0.5), Kept]
-
-
-@pytest.mark.parametrize("wrong", FOREIGN, ids=lambda value: type(value).__name__)
-@pytest.mark.parametrize("name", TRAINERS)
-def test_something_that_is_no_gates_is_refused(name, wrong):
-    message = r"expected the Gates that lzero\.attach_gates returned, found"
-    with pytest.raises(SolverError, match=message):
-        TRAINERS[name](wrong)
-    with pytest.raises(SolverError, match=message):
-        TRAINERS[name](Problem().model)
 
 
 ARGUMENTS = {

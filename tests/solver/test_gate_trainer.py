@@ -1,4 +1,7 @@
-"""A gradient that is not finite: the step changes nothing, is counted, and fifty in a row are an error."""
+"""The step that all trainers share: what it skips and counts, scales, holds, and leaves to the loop.
+
+A gradient that is not finite changes nothing, is counted, and fifty in a row are an error.
+"""
 
 import math
 
@@ -9,6 +12,7 @@ from solver.problem import Problem, equal
 
 import lzero
 from lzero.constraints import Constraint
+from lzero.cost import Cost
 from lzero.errors import NonFiniteError, SolverError
 from lzero.gates import LogNormal
 from lzero.solver import Elbo
@@ -178,10 +182,55 @@ def test_an_overflow_is_skipped_by_the_scaler_and_by_the_trainer():
     assert trainer.skipped == 1 and scaler.get_scale() == 2.0**9
 
 
-@pytest.mark.parametrize("wrong", [1024.0, "scaler", True])
-def test_something_that_is_no_scaler_is_refused(wrong):
-    problem, trainer = problem_of("device")
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_step_clears_the_gradient_counts_itself_and_says_that_it_stepped(name):
+    problem, trainer = problem_of(name)
+    before = problem.gates.log_alpha.detach().clone()
+    for step in range(1, 4):
+        problem.backward()
+        stepped = trainer.step()
+        assert stepped.shape == () and stepped.dtype is torch.bool and bool(stepped)
+        assert problem.gates.log_alpha.grad is None and (trainer.steps, trainer.skipped) == (step, 0)
+    assert not torch.equal(problem.gates.log_alpha, before)
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_metrics_are_the_densities_of_the_whole_model_as_plain_floats(name):
+    problem, trainer = problem_of(name)
+    problem.train(trainer, 3)
+    row, cost = trainer.metrics(), Cost(problem.gates)
+    assert row["expected"] == pytest.approx(float(cost.fraction(problem.gates.probability())), rel=1e-6)
+    assert row["deployed"] == float(cost.fraction(problem.gates.open_mask()))
+    assert all(type(value) is float for value in row.values())
+
+
+@pytest.mark.parametrize("name", ["device", "host, optimizer", "penalty"])
+def test_held_gates_take_steps_that_change_nothing_and_need_no_gradient(name):
+    problem, trainer = problem_of(name)
+    problem.train(trainer, 3)
+    problem.gates.hold(problem.gates.open_mask())
+    before = training(problem)
+    assert bool(trainer.step())  # without a backward
     problem.backward()
-    with pytest.raises(SolverError, match=r"scaler: expected a torch\.amp\.GradScaler, found"):
-        trainer.step(scaler=wrong)
-    assert problem.gates.log_alpha.grad is not None and trainer.steps == 0
+    problem.gates.log_alpha.grad = torch.full_like(problem.gates.log_alpha, math.nan)
+    assert bool(trainer.step()) and problem.gates.log_alpha.grad is None
+    assert (trainer.steps, trainer.skipped) == (5, 0)
+    after = training(problem)
+    assert all(torch.equal(before[key], after[key]) for key in before if key != "lzero.steps")
+
+
+def test_the_hold_is_what_the_training_ships(recwarn):
+    problem = Problem(lambda: mlp((20, 30, 20, 3)))
+    trainer = lzero.Solver(problem.gates, 0.3, total_steps=200, finetune=0.25)
+    problem.train(trainer, 150)
+    assert problem.gates.held is not None
+    held, log_alpha = problem.gates.held.clone(), problem.gates.log_alpha.detach().clone()
+    problem.train(trainer, 50)
+    assert torch.equal(problem.gates.log_alpha, log_alpha) and torch.equal(problem.gates.held, held)
+    assert torch.equal(problem.model(problem.x), problem.model(problem.x))  # no noise in train mode
+    assert torch.equal(problem.model(problem.x), problem.model.eval()(problem.x))
+    result = lzero.purge(problem.model)
+    kept = torch.cat([result.kept[name] for name in problem.gates.slices])
+    assert torch.equal(kept, held != 0)
+    torch.testing.assert_close(result.model.eval()(problem.x), problem.model(problem.x), rtol=1e-5, atol=1e-6)
+    assert 0 <= 0.3 - result.certificate.deployed["params"] < 0.06
