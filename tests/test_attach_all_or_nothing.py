@@ -1,10 +1,11 @@
-"""Attaching is all or nothing: a failure at any call leaves the model as it was, to the bit; and the way back."""
+"""Attaching is all or nothing: a failure at any call leaves the model as it was, to the bit."""
 
 import copy
 
 import pytest
 import torch
-from plans import CASES, lenet, mlp, tied
+from pictures import MODELS, picture, unchanged
+from plans import lenet, mlp
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -12,56 +13,6 @@ import lzero
 from lzero.attach import attach_gates
 from lzero.gates.gates import Gates
 from lzero.surgery import register as register_module
-
-
-def picture(model):
-    """All of a model that attaching may touch."""
-    modules = list(model.named_modules(remove_duplicate=False))
-    registries = ("_parameters", "_buffers", "_modules", "_forward_pre_hooks", "_forward_hooks")
-    registries += ("_forward_pre_hooks_with_kwargs", "_load_state_dict_pre_hooks", "_state_dict_hooks")
-    return {
-        "classes": [(name, id(module), type(module)) for name, module in modules],
-        "held": [[list(getattr(module, registry).items()) for registry in registries] for _, module in modules],
-        "attributes": [list(vars(module)) for _, module in modules],
-        "plain": [
-            {k: v for k, v in vars(m).items() if isinstance(v, int | float | str | bool | tuple | list)}
-            for _, m in modules
-        ],
-        "values": {name: (p.data_ptr(), p.stride(), p.detach().clone()) for name, p in model.named_parameters()},
-        "state": list(model.state_dict()),
-        "grads": [p.requires_grad for p in model.parameters()],
-        "random": torch.get_rng_state(),
-    }
-
-
-def unchanged(before, after):
-    assert before["state"] == after["state"] and before["classes"] == after["classes"]
-    for one, two in zip(before["held"], after["held"], strict=True):
-        for first, second in zip(one, two, strict=True):
-            assert [name for name, _ in first] == [name for name, _ in second]
-            assert all(a is b for (_, a), (_, b) in zip(first, second, strict=True))
-    assert before["attributes"] == after["attributes"] and before["plain"] == after["plain"]
-    assert before["grads"] == after["grads"] and torch.equal(before["random"], after["random"])
-    for name, (place, stride, value) in before["values"].items():
-        other = after["values"][name]
-        assert (place, stride) == other[:2] and torch.equal(value, other[2]), name
-
-
-class Lstm(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner, self.out = nn.LSTM(4, 6, num_layers=2, batch_first=True), nn.Linear(6, 3)
-
-    def forward(self, x):
-        return self.out(self.inner(x)[0])
-
-
-def discovered(make, *shape):
-    def build():
-        model = make()
-        return model, lzero.discover(model, torch.randn(shape))
-
-    return build
 
 
 def expanded():
@@ -72,7 +23,6 @@ def expanded():
     return model, plan
 
 
-MODELS = {"mlp": mlp, "lenet": lenet, "tied": tied, "lstm": discovered(Lstm, 2, 3, 4)}
 CALLS = {  # whatever attaching does to a model
     "parametrize": (parametrize, "register_parametrization"),
     "gate": (register_module, "Gate"),
@@ -170,52 +120,6 @@ def test_a_parameter_of_shared_memory_cannot_be_rescaled_and_stays():
     gates = attach_gates(model, plan, rescale=False)
     with gates.fixed(torch.ones(len(gates))):
         assert model(plan.example_inputs).shape == (3, 2)
-
-
-@pytest.mark.parametrize("rescale", [True, False])
-@pytest.mark.parametrize("per_example", [False, True])
-@pytest.mark.parametrize("name", [*(n for n in CASES if n != "weights"), "lstm", "weights"])
-def test_detaching_right_after_attaching_gives_the_model_back(name, per_example, rescale):
-    if per_example and name in ("lstm", "weights"):
-        pytest.skip("no gates for each example there")
-    torch.manual_seed(0)
-    model, plan = {**CASES, **MODELS}[name]()
-    model.eval()
-    before, own = picture(model), {name: id(p) for name, p in model.named_parameters(remove_duplicate=False)}
-    expected = model(plan.example_inputs)
-    attach_gates(model, plan, per_example=per_example, rescale=rescale)
-    assert lzero.detach_gates(model) is model
-    assert lzero.gates_of(model) is None
-    after = picture(model)
-    assert before["state"] == after["state"]
-    assert own == {name: id(p) for name, p in model.named_parameters(remove_duplicate=False)}
-    for (path, module, kind), (_, other, found) in zip(before["classes"], after["classes"], strict=True):
-        assert module == other and found.__name__ == kind.__name__ and isinstance(model.get_submodule(path), kind)
-        assert found is kind, path
-    assert before["held"] == after["held"]
-    assert [sorted(names) for names in before["attributes"]] == [sorted(names) for names in after["attributes"]]
-    if rescale:
-        for key, (_, _, value) in before["values"].items():
-            torch.testing.assert_close(after["values"][key][2], value, rtol=1e-6, atol=1e-7)
-        torch.testing.assert_close(model(plan.example_inputs), expected, rtol=1e-5, atol=1e-6)
-    attach_gates(model, plan)  # and again
-
-
-def test_detaching_keeps_what_the_gated_model_gave_and_closed_units_are_zeros():
-    torch.manual_seed(0)
-    model, plan = lenet(3, 4, 5)
-    shapes = [p.shape for p in model.parameters()]
-    gates = attach_gates(model, plan)
-    with torch.no_grad():
-        gates.log_alpha.normal_(-1.6, 2.0)
-    model.eval()
-    expected, open_ = model(plan.example_inputs), gates.split(gates.open_mask())
-    lzero.detach_gates(model)
-    assert [p.shape for p in model.parameters()] == shapes
-    torch.testing.assert_close(model(plan.example_inputs), expected, rtol=1e-5, atol=1e-6)
-    assert torch.equal(model.conv2.weight.abs().sum((0, 2, 3)) == 0, ~open_["conv1"])
-    with pytest.raises(lzero.StructureError, match=r"LeNet: no gates attached; call lzero\.attach_gates"):
-        lzero.detach_gates(model)
 
 
 def test_an_optimizer_built_before_or_after_holds_the_same_parameters():

@@ -1,4 +1,4 @@
-"""Tests mirror the library: every module of the rooms below has a test file of its own name in the same folder."""
+"""Tests mirror the library: every module of it has a test file of its own name in the same folder."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ import pytest
 import lzero.errors
 
 SOURCE, TESTS = Path(lzero.errors.__file__).parent, Path(__file__).parent
-ROOMS = ("host", "plan", "proving", "surgery", "tracing")
+ROOMS = ("baselines", "cost", "gates", "host", "plan", "plots", "proving", "solver", "surgery", "tracing")
 
 # Modules that another test file covers, and why there.
-ELSEWHERE: dict[str, Path] = {}
+ELSEWHERE: dict[str, Path] = {
+    "_torch.py": Path("test_private_torch.py"),  # beside what holds that no other file touches a private name
+    "errors.py": Path("test_public_names.py"),  # they are names, and nothing else
+}
 
 
 def modules(room: str) -> list[Path]:
-    """The modules of a room and its folders, from the root of the library; ``__init__`` files only name them."""
-    found = (path.relative_to(SOURCE) for path in (SOURCE / room).rglob("*.py"))
-    return sorted(path for path in found if path.name != "__init__.py")
+    """The modules of a room and its folders, from the root of the library; ``__init__`` files only name them.
+
+    Of the root itself, ``""``, those that stand in no room.
+    """
+    files = (SOURCE / room).rglob("*.py") if room else SOURCE.glob("*.py")
+    return sorted(path.relative_to(SOURCE) for path in files if path.name != "__init__.py")
 
 
 def mirror(module: Path) -> Path:
@@ -26,7 +32,17 @@ def mirror(module: Path) -> Path:
     return ELSEWHERE.get(module.as_posix(), module.with_name(f"test_{module.name}"))
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", ["", *ROOMS], ids=lambda room: room or "top")
 def test_every_module_has_a_test_file_of_its_own_name(room: str) -> None:
     missing = [str(mirror(module)) for module in modules(room) if not (TESTS / mirror(module)).is_file()]
-    assert not missing, f"missing in tests/: {', '.join(missing)}"
+    assert modules(room) and not missing, f"missing in tests/: {', '.join(missing)}"
+
+
+def test_no_room_is_left_out() -> None:
+    assert sorted(ROOMS) == sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
+
+
+def test_what_is_covered_elsewhere_is_there_and_has_no_file_of_its_own() -> None:
+    for module, path in ELSEWHERE.items():
+        assert (SOURCE / module).is_file() and (TESTS / path).is_file()
+        assert not (TESTS / Path(module).with_name(f"test_{Path(module).name}")).is_file(), module
