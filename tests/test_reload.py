@@ -158,7 +158,7 @@ def test_a_stop_half_way_leaves_the_model_as_it_was(monkeypatch):
     [
         (None, "model: expected an nn.Module, found None"),
         (nn.Linear, "model: expected an nn.Module"),
-        (nn.Linear(4, 3, device="meta"), "weight is on the meta device.*to_empty"),
+        (nn.Linear(4, 3, device="meta"), "weight has no values, it is on the meta device.*to_empty"),
         (nn.LazyLinear(3), "weight has no shape yet"),
     ],
     ids=str,

@@ -34,12 +34,15 @@ def private_copy(model: nn.Module) -> nn.Module:
     return copied
 
 
-def linked_copy(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` that shares its parameters and nothing else: to run and cut at little cost."""
-    return deep_copy(model, {id(parameter): parameter for parameter in model.parameters()})
+def linked_copy(model: nn.Module, *, private: bool = False) -> nn.Module:
+    """A copy of ``model`` that shares its parameters and nothing else: to run and cut at little cost.
+
+    Of a ``private`` model, which is a copy already, that is known and not looked at again.
+    """
+    return deep_copy(model, {id(parameter): parameter for parameter in model.parameters()}, check=not private)
 
 
-def deep_copy(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+def deep_copy(model: nn.Module, memo: dict[int, Any] | None = None, *, check: bool = True) -> nn.Module:
     """``copy.deepcopy(model, memo)``, also of what that refuses or shares.
 
     Tensors with a grad history that a forward left on a module (``self.aux_loss = ...``) are copied without it.
@@ -66,7 +69,8 @@ def deep_copy(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module
         )
     for module in made.modules():
         forget_compiled_call(module)
-    check_apart(model, made, given.values())
+    if check:
+        check_apart(model, made, given.values())
     for module in made.modules():
         attributes = vars(module)
         _rebind(attributes, memo)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -104,3 +104,19 @@ def replace_tensors(model: nn.Module, new: Mapping[Tensor, Tensor]) -> None:
 def same_values(one: Tensor, two: Tensor) -> bool:
     """Whether two tensors of one shape and dtype have the same entries, NaN with NaN."""
     return torch.equal(one, two) or bool(((one == two) | ((one != one) & (two != two))).all())
+
+
+def check_materialized(tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise where a tensor has no shape yet, or no values.
+
+    Raises:
+        StructureError: naming it, and the way to get them.
+    """
+    for name, tensor in tensors:
+        if nn.parameter.is_lazy(tensor):
+            raise StructureError(f"{name} has no shape yet: run one forward of the lazy model first")
+        if tensor.is_meta:
+            raise StructureError(
+                f"{name} has no values, it is on the meta device: call model.to_empty(device=...) and load or draw its "
+                "weights first"
+            )

@@ -37,7 +37,7 @@ def output_slopes(model: RandomModel, names: Iterable[str]) -> dict[str, Tensor]
     tensors = {name: find_tensor(model.model, name).requires_grad_() for name in sorted(names)}
     try:
         with torch.enable_grad():
-            outputs = [t for t in tensors_in(model.forward(linked_copy(model.model))) if t.requires_grad]
+            outputs = [t for t in tensors_in(model.forward(linked_copy(model.model, private=True))) if t.requires_grad]
             weights = [draw_normal(tensor, model.generator) for tensor in outputs]
             slopes = _gradients(outputs, list(tensors.values()), weights)
         return {name: slope for name, slope in zip(tensors, slopes, strict=True) if slope is not None}

@@ -101,7 +101,7 @@ class RandomModel:
 
     def gated(self, groups: Sequence[GateGroup], closure: Closure) -> nn.Module:
         """A copy whose consumers are multiplied by ``closure``; it shares all other parameters."""
-        copied = linked_copy(self.model)
+        copied = linked_copy(self.model, private=True)
         names = dict.fromkeys(member.tensor for group in groups for member in group.consumers)
         own = {find_tensor(copied, name): nn.Parameter(find_tensor(copied, name).clone(), False) for name in names}
         replace_tensors(copied, own)
@@ -114,7 +114,7 @@ class RandomModel:
         for inputs in (self._examples.several(_LARGER[draw % len(_LARGER)]), self._examples):
             self.inputs = inputs.redraw(self.dtype, self.generator if self._drawn else None)
             try:
-                self.dense = self.outputs(linked_copy(self.model))
+                self.dense = self.outputs(linked_copy(self.model, private=True))
             except ForwardError:
                 continue
             if comparable(self.dense):
@@ -130,14 +130,14 @@ class RandomModel:
             for self._drawn in random_inputs:
                 randomise(self.model, self.generator)
                 self.inputs = self._examples.redraw(dtype, self.generator if self._drawn else None)
-                trial = linked_copy(self.model)
+                trial = linked_copy(self.model, private=True)
                 before = state_of(trial)
                 self.calls = 1
                 try:
                     self.dense = self.outputs(trial)
                     if not same_state(before, state_of(trial)):
                         self.calls = 2
-                        self.dense = self.outputs(linked_copy(self.model))
+                        self.dense = self.outputs(linked_copy(self.model, private=True))
                 except ForwardError as error:
                     problem = str(error)
                     continue
@@ -151,7 +151,7 @@ class RandomModel:
     def _enters_more_in_training(self) -> bool:
         evaluated = set(self._where.entered)
         try:
-            self.train(linked_copy(self.model))
+            self.train(linked_copy(self.model, private=True))
         except (ForwardError, StructureError):  # train mode wants other inputs, such as targets
             return False
         return not self._where.entered <= evaluated

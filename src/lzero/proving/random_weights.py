@@ -41,7 +41,11 @@ def cast(model: nn.Module, dtype: torch.dtype) -> None:
 
 def _fill_matrix(tensor: Tensor, generator: torch.Generator) -> None:
     fan_in = max(1, tensor.numel() // max(1, tensor.shape[0]))
-    tensor.copy_(torch.randn(tensor.shape, generator=generator)).mul_(math.sqrt(2 / fan_in))
+    spread = math.sqrt(2 / fan_in)
+    if tensor.dtype is torch.float32 and tensor.device == generator.device and tensor.is_contiguous():
+        tensor.normal_(0, spread, generator=generator)  # the same numbers, without a second tensor
+    else:
+        tensor.copy_(torch.randn(tensor.shape, generator=generator)).mul_(spread)
 
 
 def _vector(tensor: Tensor, generator: torch.Generator) -> Tensor:

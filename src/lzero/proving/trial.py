@@ -36,7 +36,7 @@ def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: boo
 def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure) -> Reason | None:
     keep = {name: z > 0 for name, z in closure.items()}
     gated = model.gated(groups, closure)
-    cut = linked_copy(gated)  # what one forward leaves behind for the next must not reach the other model
+    cut = linked_copy(gated, private=True)  # what one forward leaves behind for the next must not reach the other model
     try:
         expected = model.outputs(gated)
     except ForwardError as error:

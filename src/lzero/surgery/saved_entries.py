@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lzero.checks import shown
 from lzero.errors import StructureError
-from lzero.host.tensors import tensors_of
+from lzero.host.tensors import check_materialized, tensors_of
 from lzero.host.wrappers import is_distributed
 
 
@@ -22,14 +22,8 @@ def check_fresh(model: object) -> None:
     if not isinstance(model, nn.Module):
         raise StructureError(f"model: expected an nn.Module, found {shown(model)}")
     tensors = tensors_of(model)
+    check_materialized(tensors.items())
     for name, tensor in tensors.items():
-        if nn.parameter.is_lazy(tensor):
-            raise StructureError(f"{name} has no shape yet: run one forward of the lazy model first")
-        if tensor.is_meta:
-            raise StructureError(
-                f"{name} is on the meta device, where there are no values: build the model on a real one, or call "
-                "model.to_empty(device=...) first"
-            )
         if is_distributed(tensor):
             raise StructureError(f"{name} is sharded (a DTensor): load first, and shard the model afterwards")
     renamed = sorted(model.state_dict().keys() - tensors.keys())

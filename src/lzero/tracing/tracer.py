@@ -15,7 +15,7 @@ from lzero.host.cache import IN_CACHE, cached_tensors
 from lzero.host.inputs import ExampleInputs
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
-from lzero.host.tensors import tensors_in
+from lzero.host.tensors import check_materialized, tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
 from lzero.tracing.guards import Guard
@@ -108,14 +108,7 @@ def _check(model: nn.Module) -> None:
                 f"{path or 'the model'} was made by torch.jit, so that neither its forward can be followed nor its "
                 "layers cut; pass the model as it was before torch.jit.script or trace, and script the purged one"
             )
-    for name, parameter in model.named_parameters():
-        if nn.parameter.is_lazy(parameter):
-            raise StructureError(f"{name} has no shape yet: run one forward of the lazy model first")
-        if parameter.is_meta:
-            raise StructureError(
-                f"{name} has no values, it is on the meta device: call model.to_empty(device=...) and load or draw its "
-                "weights first"
-            )
+    check_materialized(model.named_parameters())
 
 
 def _enrol(model: nn.Module, table: TensorTable) -> None:

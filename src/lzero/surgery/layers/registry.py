@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from lzero.checks import shown
-from lzero.errors import StructureError
+from lzero.surgery.class_names import class_name, class_names
 from lzero.surgery.layers.saved import Extent, Saved
 
 Kind = type[nn.Module] | str
@@ -65,7 +64,7 @@ def cached_sizes(*kinds: Kind) -> Callable[[_S], _S]:
 
     def register(function: _S) -> _S:
         for kind in kinds:
-            SIZES[_name(kind)] = function
+            SIZES[class_name(kind)] = function
         return function
 
     return register
@@ -87,9 +86,9 @@ def saved_extents(*kinds: Kind, one_dtype: bool = False) -> Callable[[_A], _A]:
 
     def register(function: _A) -> _A:
         for kind in kinds:
-            EXTENTS[_name(kind)] = function
+            EXTENTS[class_name(kind)] = function
             if one_dtype:
-                ONE_DTYPE.add(_name(kind))
+                ONE_DTYPE.add(class_name(kind))
         return function
 
     return register
@@ -97,29 +96,14 @@ def saved_extents(*kinds: Kind, one_dtype: bool = False) -> Callable[[_A], _A]:
 
 def size_rules(module: nn.Module) -> list[Sizes]:
     """The rules for the sizes that ``module`` caches, those of base classes first."""
-    return [SIZES[name] for name in _names(module) if name in SIZES]
+    return [SIZES[name] for name in reversed(class_names(module)) if name in SIZES]
 
 
 def extent_rules(module: nn.Module) -> list[Agreement]:
     """The rules for the widths that agree in ``module``, those of base classes first."""
-    return [EXTENTS[name] for name in _names(module) if name in EXTENTS]
+    return [EXTENTS[name] for name in reversed(class_names(module)) if name in EXTENTS]
 
 
 def has_one_dtype(module: nn.Module) -> bool:
     """Whether the forward of ``module`` needs its float parameters in one dtype."""
-    return not ONE_DTYPE.isdisjoint(_names(module))
-
-
-def _name(kind: object) -> str:
-    if isinstance(kind, type) and issubclass(kind, nn.Module):
-        return f"{kind.__module__}.{kind.__qualname__}"
-    if isinstance(kind, str) and "." in kind:
-        return kind
-    raise StructureError(
-        f"kinds: expected classes of modules, or dotted names like 'package.module.Class', found {shown(kind)}"
-    )
-
-
-def _names(module: nn.Module) -> list[str]:
-    """Of the class and its bases, the bases first: a parametrized module is of a class made for it."""
-    return [f"{kind.__module__}.{kind.__qualname__}" for kind in reversed(type(module).__mro__)]
+    return not ONE_DTYPE.isdisjoint(class_names(module))

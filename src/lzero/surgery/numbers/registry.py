@@ -8,8 +8,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from lzero.checks import shown
-from lzero.errors import StructureError
+from lzero.surgery.class_names import class_name, class_names
 
 
 class Role(Enum):
@@ -69,7 +68,7 @@ def number_family(*kinds: type[nn.Module] | str) -> Callable[[Family], Family]:
     """
 
     def register(function: Family) -> Family:
-        FAMILIES.extend((_pattern(kind), function) for kind in kinds)
+        FAMILIES.extend((class_name(kind, example="package.module.*Attention"), function) for kind in kinds)
         return function
 
     return register
@@ -83,17 +82,7 @@ def roles_of(module: nn.Module, names: Iterable[str]) -> list[Role]:
 
 def _families(module: nn.Module) -> Iterator[Family]:
     """Those of the class first, then those of its bases; a parametrized module is of a class made for it."""
-    for kind in type(module).__mro__:
+    for name in class_names(module):
         for pattern, family in reversed(FAMILIES):
-            if fnmatchcase(f"{kind.__module__}.{kind.__qualname__}", pattern):
+            if fnmatchcase(name, pattern):
                 yield family
-
-
-def _pattern(kind: object) -> str:
-    if isinstance(kind, type) and issubclass(kind, nn.Module):
-        return f"{kind.__module__}.{kind.__qualname__}"
-    if isinstance(kind, str) and "." in kind:
-        return kind
-    raise StructureError(
-        f"kinds: expected classes of modules, or dotted names like 'package.module.*Attention', found {shown(kind)}"
-    )
