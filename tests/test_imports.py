@@ -85,6 +85,29 @@ def test_imports_go_down_only(path):
     assert violations(place, path.read_text(encoding="utf-8"), package) == []
 
 
+def modules_imported(path):
+    """The modules of lzero that a file names in its imports; ``from lzero.x import y`` names y where it is a module."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "lzero":
+            for dotted in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                place = ROOT.joinpath(*dotted.split(".")[1:])
+                if place.with_suffix(".py").exists():
+                    found.add(dotted)
+    return found
+
+
+def test_no_files_of_the_library_import_each_other():
+    graph = {}
+    for path in ROOT.rglob("*.py"):
+        if path.name != "__init__.py":
+            dotted = ".".join(("lzero", *path.relative_to(ROOT).with_suffix("").parts))
+            graph[dotted] = modules_imported(path) - {dotted}
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError with the circle
+    assert order.index("lzero.plan.group") < order.index("lzero.gates.gates") < order.index("lzero.purge")
+    assert {"lzero.plan.plan", "lzero.gates.draw"} <= graph["lzero.gates.gates"] | graph["lzero.gates.drawing"]
+
+
 @pytest.mark.parametrize(
     ("place", "source"),
     [
