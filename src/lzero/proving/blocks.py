@@ -52,6 +52,8 @@ class ModelProof:
         if not groups:
             return list(given), []
         proved, refuted = self._prove_in_parts(groups, given)
+        if len(proved) < len(groups):
+            self._precise()  # needed in any case, it serves the second stage too
         if proved:
             proved = self._that_hold_together(proved, given)
         names = {group.name for group in proved}
