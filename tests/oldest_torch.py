@@ -24,7 +24,7 @@ SUITE = [
     "tests/test_purge.py",
     "tests/test_verify.py",
     "tests/test_reload.py",
-    "tests/test_private_torch.py",
+    "tests/test__torch.py",
 ]
 
 READY = "ready"  # a file in the environment: everything has been installed

@@ -13,7 +13,6 @@ ROOMS = ("baselines", "cost", "gates", "host", "plan", "plots", "proving", "solv
 
 # Modules that another test file covers, and why there.
 ELSEWHERE: dict[str, Path] = {
-    "_torch.py": Path("test_private_torch.py"),  # beside what holds that no other file touches a private name
     "errors.py": Path("test_public_names.py"),  # they are names, and nothing else
 }
 

@@ -67,13 +67,12 @@ class Verification:
 
     def _outputs_of(self, small: nn.Module) -> list[Tensor]:
         trial = private_copy(small)
-        where = ModulePath(trial)
         try:
-            return run(trial, self._inputs)
+            return run(trial, self._inputs, ModulePath(trial))
         except ForwardError as failure:
             error = failure.error
             raise StructureError(
-                f"{type(self._model).__name__}: the purged model does not run: {where.current or 'its forward'} raised "
+                f"{type(self._model).__name__}: the purged model does not run: {failure.path or 'its forward'} raised "
                 f"{type(error).__name__}: {error}. A size is written out there; make it follow the tensors, or pass "
                 "the module to ignore="
             ) from error
@@ -94,4 +93,7 @@ def _check_count(gates: Gates, small: nn.Module, open_: Tensor, name: str) -> No
         return  # what is closed is 0, and stays
     found, expected = sum(p.numel() for p in small.parameters()), round(float(Cost(gates, "params").value(open_)))
     if found != expected:
-        raise StructureError(f"{name}: the purged model has {found} parameters, expected {expected}")
+        raise StructureError(
+            f"{name}: the purged model has {found} parameters, expected {expected}; were some added, removed or tied "
+            "since the gates were attached? Attach them to the model as it is now"
+        )

@@ -62,3 +62,13 @@ def by_hand(name, model, z, x):
 def z_of(gates):
     """The gates of the last forward, [G] or [B, G]."""
     return gates.current(None if gates.drawing.last is None else gates.drawing.last.examples).z
+
+
+def gradient_under_autocast(model, gates, x, *, enabled):
+    """The gradient of the gates under autocast to bfloat16, or without it, with the same draw."""
+    gates.log_alpha.grad = None
+    torch.manual_seed(4)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+        loss = model(x).float().pow(2).sum()
+    loss.backward()
+    return gates.log_alpha.grad

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from gates.forwards import by_hand, drawn, gated
+from gates.forwards import by_hand, drawn, gated, gradient_under_autocast
 from plans import batch_norm, lenet, mlp, reused, sized, tied, weights
 from torch import nn
 
@@ -32,16 +32,7 @@ def test_outputs_and_gradients_are_those_of_the_forward_by_hand(name):
 
 def test_autocast_gives_nearly_the_gradient_of_full_precision():
     model, gates, x = gated(mlp)
-
-    def gradient(enabled):
-        gates.log_alpha.grad = None
-        torch.manual_seed(4)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            loss = model(x).float().pow(2).sum()
-        loss.backward()
-        return gates.log_alpha.grad
-
-    full, cast = gradient(False), gradient(True)
+    full, cast = (gradient_under_autocast(model, gates, x, enabled=enabled) for enabled in (False, True))
     assert full.any() and (full - cast).norm() < 0.1 * full.norm()
 
 

@@ -8,7 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lzero.host.copies import private_copy
+from lzero.host.inputs import ExampleInputs
 from lzero.plan.group import GateGroup, Member
+from lzero.proving.proof import Proof
+from lzero.proving.random_model import RandomModel
 
 
 class Model(nn.Module):
@@ -37,3 +41,8 @@ def hidden(maker: str, reader: str, size: int) -> GateGroup:
 
 A, B = hidden("a", "b", 8), hidden("b", "c", 10)
 X = torch.randn(5, 4)
+
+
+def proof_of(model: nn.Module, example_inputs: object, seed: int = 0) -> Proof:
+    """A proof on a private copy of the whole ``model``."""
+    return Proof(RandomModel(private_copy(model), ExampleInputs.of(example_inputs), seed=seed))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nets import Net, sizes
 from plans import same, snapshot
-from proving.chains import hidden
+from proving.chains import hidden, proof_of
 from random_graphs import Graph, programs
 from torch import Tensor, nn
 
@@ -22,7 +22,6 @@ from lzero.host.copies import private_copy
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.refusal import Refusal
 from lzero.proving.blocks import ModelProof
-from lzero.proving.proof import Proof
 from lzero.tracing.grouping import unit_groups
 from lzero.tracing.tracer import trace
 
@@ -73,7 +72,7 @@ OUTSIDE: dict[str, Callable[..., Tensor]] = {
 def test_a_group_that_holds_in_its_block_and_breaks_the_rest_is_refused(case: str) -> None:
     model = Net(OUTSIDE[case], block=Block(), head=nn.Linear(4, 2))
     group = hidden("block.fc", "block.out", 6)
-    block = Proof.of(model.block, X)  # type: ignore[arg-type]
+    block = proof_of(model.block, X)  # type: ignore[arg-type]
     assert block.accept([hidden("fc", "out", 6)])[0]  # in its block it is sound
     names, refusals = accept(model, [group])
     assert not names and [refusal.name for refusal in refusals] == ["block.fc"]
@@ -105,7 +104,7 @@ class Contracts(nn.Module):
 def test_a_fault_that_depth_would_hide_is_found_in_its_block(fault: Callable[[Tensor], Tensor]) -> None:
     model = nn.Sequential(Block(fault), *(Contracts() for _ in range(6)), Block())
     faulty, sound = hidden("0.fc", "0.out", 6), hidden("7.fc", "7.out", 6)
-    hidden_fault, _ = Proof.of(model, X).accept([faulty, sound])
+    hidden_fault, _ = proof_of(model, X).accept([faulty, sound])
     assert faulty in hidden_fault  # nothing of it is left in the outputs
     names, _ = accept(model, [faulty, sound])
     assert names == ["7.fc"]
@@ -120,7 +119,7 @@ def test_what_differs_in_its_part_and_is_read_by_nobody_is_no_fault() -> None:
             return self.out(h), h.mean(-1)
 
     model = Net(lambda net, x: net.head(net.block(x)[0]), block=Reports(), head=nn.Linear(4, 2))
-    assert not Proof.of(model.block, X).accept([hidden("fc", "out", 6)])[0]  # type: ignore[arg-type]
+    assert not proof_of(model.block, X).accept([hidden("fc", "out", 6)])[0]  # type: ignore[arg-type]
     assert accept(model, [hidden("block.fc", "block.out", 6)])[0] == ["block.fc"]
 
 
@@ -188,7 +187,7 @@ def shifted(group: GateGroup) -> GateGroup:
 
 def differing(model: nn.Module, x: Tensor, groups: list[GateGroup]) -> set[str]:
     """The groups that the proof on the whole model refutes by numbers."""
-    _, refusals = Proof.of(model, x).accept(groups)
+    _, refusals = proof_of(model, x).accept(groups)
     return {refusal.name for refusal in refusals if "outputs differ by" in refusal.reason}
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lzero.proving.compare import TOLERANCES, comparable, difference, tolerance_of
+from lzero.proving.compare import TOLERANCES, Difference, comparable, difference, tolerance_of
 
 
 class TestRelativeDifference:
@@ -119,3 +119,10 @@ def test_models_without_floats_and_with_rare_ones() -> None:
 )
 def test_what_can_be_compared(outputs: list[Tensor], expected: bool) -> None:
     assert comparable(outputs) is expected
+
+
+@pytest.mark.parametrize("dtype", [torch.long, torch.int32, torch.bool])
+def test_integers_that_differ_do_not_match_but_the_gap_is_a_number(dtype: torch.dtype) -> None:
+    one, two = torch.tensor([0, 1, 1]).to(dtype), torch.tensor([0, 1, 0]).to(dtype)
+    assert difference([one], [two]) == Difference(1.0, math.inf)
+    assert difference([one], [one.clone()]) == Difference(0.0, 0.0)

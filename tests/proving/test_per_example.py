@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from gates.forwards import gradient_under_autocast
 from plans import same, snapshot
 from proving.examples import CASES, DOUBLE, PLANS, built, stack
 from torch import nn
@@ -266,16 +267,7 @@ def test_autocast_gives_nearly_the_gradient_of_full_precision():
     model.append(nn.Linear(16, 3))
     x = torch.randn(8, 1, 5, 5)
     gates = attach_gates(model, x, per_example=True, open_probability=0.7)
-
-    def gradient(enabled):
-        gates.log_alpha.grad = None
-        torch.manual_seed(4)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            loss = model(x).float().pow(2).sum()
-        loss.backward()
-        return gates.log_alpha.grad
-
-    full, cast = gradient(False), gradient(True)
+    full, cast = (gradient_under_autocast(model, gates, x, enabled=enabled) for enabled in (False, True))
     assert cast.dtype == torch.float32 and full.any()
     assert 0 < (full - cast).norm() < 0.1 * full.norm()
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lzero.attach import attach_gates
+from lzero.discover import discover
 from lzero.errors import StructureError
 from lzero.surgery.attached import gated_leaves
 
@@ -137,3 +138,27 @@ def test_layers_that_see_other_numbers_of_examples_are_refused_in_training_too()
     model(x)
     with pytest.raises(StructureError, match="reads 2 examples, the last draw has gates for 3"):
         model[2](torch.randn(2, 4, dtype=DOUBLE))
+
+
+class Picky(nn.Module):
+    """Runs in bfloat16 alone, once it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers, self.picky = stack(nn.Linear(5, 8), nn.Linear(8, 2)), False
+
+    def forward(self, x):
+        if self.picky and x.dtype is not torch.bfloat16:
+            raise TypeError("bfloat16 only")
+        return self.layers(x)
+
+
+def test_half_precision_is_too_coarse_to_check_by():
+    model, x = Picky(), torch.randn(3, 5)
+    plan = discover(model, x)
+    model.bfloat16()
+    model.picky = True
+    before = snapshot(model)
+    with pytest.raises(StructureError, match=r"cannot be checked on random weights: TypeError.*per_example=False"):
+        attach_gates(model, dataclasses.replace(plan, example_inputs=x.bfloat16()), per_example=True)
+    same(before, snapshot(model))

@@ -7,16 +7,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from proving.chains import A, B, Model, X, hidden
+from proving.chains import A, B, Model, X, hidden, proof_of
 from torch import Tensor, nn
 
 from lzero.plan.group import GateGroup
-from lzero.proving.proof import Proof
 
 
 class TestAccept:
     def test_sound_groups(self) -> None:
-        groups, refusals = Proof.of(Model(), X).accept([A, B])
+        groups, refusals = proof_of(Model(), X).accept([A, B])
         assert groups == [A, B]
         assert refusals == []
 
@@ -30,7 +29,7 @@ class TestAccept:
         ],
     )
     def test_culprit_is_found_among_sound_groups(self, between: Callable[[Tensor], Tensor], reason: str) -> None:
-        groups, refusals = Proof.of(Model(second=between), X).accept([A, B])
+        groups, refusals = proof_of(Model(second=between), X).accept([A, B])
         assert groups == [A]
         assert [r.name for r in refusals] == ["b"]
         assert reason in refusals[0].reason
@@ -38,13 +37,13 @@ class TestAccept:
         assert refusals[0].tensors == ("b.weight", "b.bias", "c.weight")
 
     def test_given_groups_stay_and_are_not_returned_twice(self) -> None:
-        groups, refusals = Proof.of(Model(), X).accept([B], [A])
+        groups, refusals = proof_of(Model(), X).accept([B], [A])
         assert groups == [A, B]
         assert not refusals
 
     def test_incomplete_group(self) -> None:
         half = GateGroup("a", 8, "unit", A.members[1:])
-        groups, refusals = Proof.of(Model(), X).accept([half, B])
+        groups, refusals = proof_of(Model(), X).accept([half, B])
         assert groups == [B]
         assert "the purged model fails in a" in refusals[0].reason
 
@@ -52,11 +51,11 @@ class TestAccept:
         model = Model(first=lambda h: h / h.shape[-1])
         for tensor in model.parameters():
             nn.init.zeros_(tensor)
-        assert Proof.of(model, X).accept([A, B])[0] == [B]
+        assert proof_of(model, X).accept([A, B])[0] == [B]
 
     def test_output_that_does_not_depend_on_a_group_proves_nothing(self) -> None:
         model = Model(second=lambda h: torch.relu(h) * 0)
-        groups, refusals = Proof.of(model, X).accept([A, B])
+        groups, refusals = proof_of(model, X).accept([A, B])
         assert not groups
         assert {r.reason for r in refusals} == {"closing it changes no output, so that nothing can be proved"}
 
@@ -65,36 +64,36 @@ class TestAccept:
     def test_a_small_layer_whose_units_happen_to_be_dead(self, size: int, seed: int) -> None:
         model = nn.Sequential(nn.Linear(4, size), nn.ReLU(), nn.Linear(size, 3), nn.ReLU(), nn.Linear(3, 2))
         groups = [hidden("0", "2", size), hidden("2", "4", 3)]
-        assert Proof.of(model, torch.zeros(1, 4), seed).accept(groups)[0] == groups
+        assert proof_of(model, torch.zeros(1, 4), seed).accept(groups)[0] == groups
 
     @pytest.mark.parametrize("seed", range(5))
     def test_a_rarely_living_layer_that_no_gradient_reaches(self, seed: int) -> None:
         model = Model(first=lambda h: torch.relu(h - 2).detach())
-        assert Proof.of(model, torch.zeros(1, 4), seed).accept([A, B])[0] == [A, B]
+        assert proof_of(model, torch.zeros(1, 4), seed).accept([A, B])[0] == [A, B]
 
     @pytest.mark.parametrize("seed", range(5))
     def test_a_dead_layer_is_woken_before_it_is_believed(self, seed: int) -> None:
         model = Model(first=lambda h: torch.relu(h - 2) / h.shape[-1])
-        assert Proof.of(model, torch.zeros(1, 4), seed).accept([A, B])[0] == [B]
+        assert proof_of(model, torch.zeros(1, 4), seed).accept([A, B])[0] == [B]
 
     def test_forward_without_gradients_is_compared_by_value(self) -> None:
-        assert Proof.of(Model(first=lambda h: torch.relu(h).detach()), X).accept([A, B])[0] == [A, B]
+        assert proof_of(Model(first=lambda h: torch.relu(h).detach()), X).accept([A, B])[0] == [A, B]
 
     def test_model_that_never_runs_on_random_weights(self) -> None:
         model = Model(first=lambda h: h * math.nan)
-        groups, refusals = Proof.of(model, X).accept([A])
+        groups, refusals = proof_of(model, X).accept([A])
         assert not groups
         assert "nothing can be proved: with random weights and inputs, its outputs are NaN" in refusals[0].reason
 
     def test_inputs_are_taken_as_given_where_random_ones_fail(self) -> None:
         model = Model(first=lambda h: h)
         model.register_forward_pre_hook(lambda module, args: (args[0].log(),))
-        assert Proof.of(model, X.abs() + 1).accept([A, B])[0] == [A, B]
+        assert proof_of(model, X.abs() + 1).accept([A, B])[0] == [A, B]
 
     def test_hooks_and_weights_of_the_model_stay(self) -> None:
         model = Model()
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        Proof.of(model, X).accept([A, B])
+        proof_of(model, X).accept([A, B])
         assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
         assert all(p.requires_grad and p.grad is None for p in model.parameters())
         assert not model._forward_hooks and not model.a._forward_pre_hooks

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
-from lzero.tracing.tracer import Trace, trace
+from lzero.tracing.op_call import OpCall
+from lzero.tracing.tracer import Trace, Tracer, trace
 
 
 def labels(seen: Trace, tensor: str, dim: int) -> np.ndarray[Any, Any]:
@@ -86,3 +87,24 @@ class TestTrace:
 
         seen = trace(nn.Sequential(Careful(), nn.Linear(6, 2)), torch.randn(3, 4))
         assert "aten._softmax in 0" in reason(seen, "0.right.weight", 0)
+
+
+@pytest.mark.parametrize("caught", [False, True])
+def test_a_fault_of_the_bookkeeping_reads_as_itself_whatever_the_forward_does_with_it(
+    monkeypatch: pytest.MonkeyPatch, caught: bool
+) -> None:
+    def broken(tracer: Tracer, call: OpCall) -> None:
+        if call.op == "aten.relu":
+            raise LookupError("a label is lost")
+
+    def between(h: Tensor) -> Tensor:
+        try:
+            return torch.relu(h)
+        except LookupError:
+            if caught:
+                return h
+            raise
+
+    monkeypatch.setattr(Tracer, "_record", broken)
+    with pytest.raises(LookupError, match="a label is lost"):
+        trace(Model(between), torch.randn(3, 4))

@@ -44,11 +44,11 @@ def forward(model: nn.Module, inputs: ExampleInputs, where: ModulePath | None = 
 
 
 @torch.no_grad()
-def run(model: nn.Module, inputs: object) -> list[Tensor]:
+def run(model: nn.Module, inputs: object, where: ModulePath | None = None) -> list[Tensor]:
     """The tensors that ``model`` returns, flat; it is left in eval mode, and the global random state is as before.
 
     Raises:
-        ForwardError: it fails.
+        ForwardError: it fails, ``where`` being the path that hooks on it keep.
     """
     set_mode(model, training=False)
-    return list(tensors_in(forward(model, ExampleInputs.of(inputs))))
+    return list(tensors_in(forward(model, ExampleInputs.of(inputs), where)))

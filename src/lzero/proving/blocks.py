@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from lzero.errors import LzeroWarning, StructureError
 from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.plan.group import GateGroup
-from lzero.plan.refusal import Reason, Refusal
+from lzero.plan.refusal import Refusal
 from lzero.proving.evidence import share_that_moves
 from lzero.proving.proof import Proof, sound_together
 from lzero.proving.random_model import RandomModel
@@ -76,10 +77,11 @@ class ModelProof:
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup]
     ) -> tuple[list[GateGroup], dict[str, Refusal]]:
         """Those of ``groups`` that hold in the smallest part of the model that has them; by name, why others do not."""
-        names, proved, refuted = {group.name for group in groups}, set[str](), dict[str, Refusal]()
+        proved, refuted = set[str](), dict[str, Refusal]()
+        tensors = {group.name: tuple(dict.fromkeys(m.tensor for m in group.members)) for group in groups}
         for scope, members in scopes_of(self._model, self._trace, [*given, *groups]).items():
-            wanted = [scope.rename(group) for group in members if group.name in names]
-            others = [scope.rename(group) for group in members if group.name not in names]
+            wanted = [scope.rename(group) for group in members if group.name in tensors]
+            others = [scope.rename(group) for group in members if group.name not in tensors]
             if not wanted:
                 continue
             try:
@@ -90,10 +92,7 @@ class ModelProof:
             if trial is not None:
                 accepted, refusals = Proof(trial).accept(wanted, others)
                 proved |= {group.name for group in accepted}
-                tensors = {group.name: group.members for group in groups}
-                for refusal in refusals:
-                    reason = Reason(refusal.reason, refusal.advice)
-                    refuted[refusal.name] = Refusal.of(refusal.name, refusal.size, tensors[refusal.name], reason)
+                refuted |= {r.name: replace(r, tensors=tensors[r.name]) for r in refusals}  # by their whole names
         return [group for group in groups if group.name in proved], refuted
 
     def _that_hold_together(self, proved: Sequence[GateGroup], given: Sequence[GateGroup]) -> list[GateGroup]:

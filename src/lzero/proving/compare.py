@@ -12,6 +12,9 @@ from torch import Tensor, nn
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 5e-2}
 """Relative differences that are rounding, in another order of summation, by dtype."""
 
+PRECISE = (torch.float64, torch.float32)
+"""Dtypes that a proof may run in, the first that a model takes."""
+
 _FLOOR = 1e-6  # of what a difference is relative to: an output that is 0 but for rounding is no failure
 
 
@@ -20,7 +23,7 @@ class Difference:
     """The largest difference of two lists of outputs; infinite where they do not match.
 
     Attributes:
-        absolute: over all entries, float64.
+        absolute: over all entries.
         relative: every entry's is relative to that entry, or to the median of all that differ where that is larger: a
             constant that was filled in (a masked logit, -1e30) hides nothing of the others. Integers must be equal, and
             so must infinities.
@@ -45,13 +48,12 @@ def difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> Differenc
         moved = a != b
         if not bool(moved.any()):
             continue
-        if not (a.is_floating_point() or a.is_complex()):
-            return Difference(math.inf, math.inf)
         wide = torch.complex128 if a.is_complex() else torch.float64
         one, two = a.detach()[moved].to(wide), b.detach()[moved].to(wide)
         gap, size = (one - two).abs(), one.abs()
         ratio = gap / size.clamp(min=max(float(size.median()), _FLOOR))
-        absolute, relative = max(absolute, _largest(gap)), max(relative, _largest(ratio))
+        counts = not (a.is_floating_point() or a.is_complex())
+        absolute, relative = max(absolute, _largest(gap)), max(relative, math.inf if counts else _largest(ratio))
     return Difference(absolute, relative)
 
 

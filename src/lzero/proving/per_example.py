@@ -14,7 +14,7 @@ from lzero.host.run import ForwardError, run
 from lzero.host.tensors import find_tensor
 from lzero.plan.group import GateGroup
 from lzero.plan.plan import Plan
-from lzero.proving.compare import TOLERANCES, difference
+from lzero.proving.compare import PRECISE, TOLERANCES, difference
 from lzero.proving.random_weights import cast, randomise
 from lzero.surgery.attached import gated_leaves
 
@@ -69,7 +69,7 @@ def check_products(model: nn.Module, gates: Gates, plan: Plan) -> None:
             f"per_example: {type(model).__name__} cannot be checked without example inputs; pass them instead of a Plan"
         )
     generator, problem = torch.Generator().manual_seed(0), ""
-    for dtype, tolerance in TOLERANCES.items():
+    for dtype in PRECISE:
         cast(model, dtype)
         for drawn in (True, False):
             randomise(model, generator)
@@ -79,9 +79,12 @@ def check_products(model: nn.Module, gates: Gates, plan: Plan) -> None:
             except ForwardError as error:  # it insists on a dtype of its own, or on inputs that mean something
                 problem = f"{type(error.error).__name__}: {error.error}"
                 continue
-            _compare(model, gates, plan.groups, inputs, tolerance)
+            _compare(model, gates, plan.groups, inputs, TOLERANCES[dtype])
             return
-    raise StructureError(f"per_example: {type(model).__name__} cannot be checked on random weights: {problem}")
+    raise StructureError(
+        f"per_example: {type(model).__name__} cannot be checked on random weights: {problem}; attach gates with "
+        "per_example=False"
+    )
 
 
 def _compare(
@@ -120,7 +123,9 @@ def _gap(model: nn.Module, gates: Gates, inputs: ExampleInputs, z: Tensor) -> fl
     except ForwardError as error:
         if isinstance(error.error, StructureError):  # the gates' own: a layer reads another number of examples
             raise StructureError(f"per_example: {reading[-1]}.weight: {error.error}") from error
-        raise StructureError(f"per_example: {type(model).__name__} fails in {error}") from error
+        raise StructureError(
+            f"per_example: {type(model).__name__} fails in {error}, with gates on what its layers read; {_WAY_OUT}"
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()

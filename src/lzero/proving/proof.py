@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
-
-from lzero.host.copies import private_copy
-from lzero.host.inputs import ExampleInputs
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason, Refusal
 from lzero.proving.evidence import visible_shares
@@ -32,11 +28,6 @@ class Proof:
     def __init__(self, model: RandomModel) -> None:
         self._model = model
 
-    @classmethod
-    def of(cls, model: nn.Module, example_inputs: object, seed: int = 0) -> Proof:
-        """A proof on a private copy of ``model``."""
-        return cls(RandomModel(private_copy(model), ExampleInputs.of(example_inputs), seed=seed))
-
     def accept(
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup] = ()
     ) -> tuple[list[GateGroup], list[Refusal]]:
@@ -49,8 +40,7 @@ class Proof:
             if not pending or (draw and not self._model.redraw(draw)):
                 break
             shares = visible_shares(self._model, pending)
-            held = list(accepted)
-            held, failures = sound_together(self._model, [group for group in pending if shares[group.name]], held)
+            held, failures = sound_together(self._model, [group for group in pending if shares[group.name]], accepted)
             refusals += [Refusal.of(g.name, g.size, g.members, reason) for g, reason in failures]
             failed = {group.name for group in pending if shares[group.name]} - {group.name for group in held}
             for name, share in shares.items():

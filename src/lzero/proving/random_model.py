@@ -18,15 +18,13 @@ from lzero.host.state import same_state, state_of
 from lzero.host.tensors import find_tensor, replace_tensors, tensors_in
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason
-from lzero.proving.compare import TOLERANCES, comparable
+from lzero.proving.compare import PRECISE, TOLERANCES, comparable
 from lzero.proving.patterns import Closure
 from lzero.proving.random_weights import cast, randomise
 from lzero.surgery.shrink import scale_consumers
 
 _LARGER = (1, 8, 8, 64)
 """Batches to draw in turn, as multiples of the example's."""
-
-PRECISE = (torch.float64, torch.float32)
 
 
 class RandomModel:
@@ -123,7 +121,7 @@ class RandomModel:
 
     def _prepare(self, dtypes: Sequence[torch.dtype], random_inputs: Sequence[bool]) -> Reason | None:
         """Set dtype, weights and inputs; why nothing can be proved, None where all is well."""
-        problem = "it has no float parameter"
+        problem = ""
         for dtype in dtypes:
             cast(self.model, dtype)
             self.dtype, self.tolerance = dtype, TOLERANCES[dtype]

@@ -46,7 +46,8 @@ class Scope:
 def scopes_of(model: nn.Module, trace: Trace, groups: Iterable[GateGroup]) -> dict[Scope, list[GateGroup]]:
     """Groups by the part of ``model`` that they are proved on: the smallest that holds all that makes and reads them.
 
-    Nested parts are one. Groups that only the whole model holds are left out.
+    What lies in another such module, or stretch of the same Sequential, is proved with it; groups that only the whole
+    model holds are left out.
     """
     found: dict[Scope, list[GateGroup]] = {}
     for group in groups:

@@ -78,6 +78,8 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments (a forward that takes one dict: "
             "a tuple that holds it)"
         ) from error
+    if table.fault is not None:  # one that the forward has caught, and went on
+        raise table.fault
     called = calls.remove()
     where.remove()
     tracer.thaw_unused(outputs, watch.read)

@@ -68,7 +68,7 @@ def attach(recipe: Recipe, model: nn.Module, example: Tensor) -> Gates:
     )
 
 
-def seam(recipe: Recipe, model: nn.Module, gates: Gates, steps: int, examples: int) -> GateTrainer:
+def trainer(recipe: Recipe, model: nn.Module, gates: Gates, steps: int, examples: int) -> GateTrainer:
     """The solver or baseline of ``recipe``, for a training of so many ``steps`` on so many ``examples``."""
     options = dict(recipe.solver)
     rates: dict[str, Any] = {"total_steps": steps, "gate_lr": recipe.gate_lr}

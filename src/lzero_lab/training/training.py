@@ -63,10 +63,10 @@ class Training:
         self.steps_per_epoch = -(-len(data.train_x) // recipe.batch_size)
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         self.gates: Gates | None = None
-        self.seam: GateTrainer | None = None
+        self.trainer: GateTrainer | None = None
         if recipe.method not in ("dense", "same_size"):
             self.gates = methods.attach(recipe, self.model, data.train_x[:2])
-            self.seam = methods.seam(recipe, self.model, self.gates, self.steps, len(data.train_x))
+            self.trainer = methods.trainer(recipe, self.model, self.gates, self.steps, len(data.train_x))
         self.optimizer = optimizer(recipe, self.model)
         default = FINETUNE if recipe.constraints and self.gates is not None else 0.0
         tuned = default if recipe.finetune is None else recipe.finetune
@@ -107,8 +107,8 @@ class Training:
             "error": self._validate(),
             "seconds": self.seconds,
         }
-        if self.seam is not None and self.gates is not None:
-            row |= self.seam.metrics() | histogram(self.gates.probability().detach())
+        if self.trainer is not None and self.gates is not None:
+            row |= self.trainer.metrics() | histogram(self.gates.probability().detach())
         self.recorder.append(**row)
         return row
 
@@ -127,8 +127,8 @@ class Training:
             self.optimizer.zero_grad()
             loss = self._loss(x, y)
             loss.backward()  # type: ignore[no-untyped-call]
-            if self.seam is not None:
-                self.seam.step(loss.detach(), partial(self._loss, x, y))
+            if self.trainer is not None:
+                self.trainer.step(loss.detach(), partial(self._loss, x, y))
             self.optimizer.step()
             if self._average is not None:
                 self._average.update()

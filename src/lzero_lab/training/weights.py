@@ -16,7 +16,7 @@ _DROPS, _DROP = (0.3, 0.6, 0.8), 0.2  # of the schedule with drops
 
 
 def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """Adam or SGD over the weights; gates belong to the seam."""
+    """Adam or SGD over the weights; gates belong to the trainer."""
     if recipe.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(

@@ -1,4 +1,4 @@
-"""Methods: every one has its gates and its seam, and takes the arguments of its own solver only."""
+"""Methods: every one has its gates and its trainer, and takes the arguments of its own solver only."""
 
 import pytest
 
@@ -21,7 +21,7 @@ SEAMS = {
 def test_a_method_has_its_seam(data, method):
     kind, fields = SEAMS[method]
     training = Training(Recipe(method=method, steps=4, **fields), data)
-    assert type(training.seam) is kind and type(training.gates.estimator) is type(
+    assert type(training.trainer) is kind and type(training.gates.estimator) is type(
         methods.ESTIMATORS[training.recipe.estimator]
     )
 
@@ -29,7 +29,7 @@ def test_a_method_has_its_seam(data, method):
 @pytest.mark.parametrize("method", ["dense", "same_size"])
 def test_a_method_without_gates_has_none(data, method):
     training = Training(Recipe(method=method, target=0.5), data)
-    assert training.gates is None and training.seam is None
+    assert training.gates is None and training.trainer is None
 
 
 @pytest.mark.parametrize("solver", [{"dual": "nupi"}, {"dual_lr": 0.1, "two_sided": False}, {"anneal_steps": 7}])
