@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from gates.forwards import by_hand, gated, z_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from plans import lenet, mlp
 
@@ -51,13 +51,15 @@ STEPS = st.sampled_from(["forward", "layer", "update", "train", "eval", "hold", 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(STEPS, max_size=25))
+@example(["eval", "forward", "train", "eval", "forward"])
+@example(["forward", "eval", "train", "layer"])
 def test_any_history_of_forwards_sees_what_it_should(steps):
     """A draw is made anew by a forward in train mode, or by a change; held gates and fixed ones stand in its place."""
-    bench, held, fixed, kept = Bench(), None, [], None  # kept: the draw that stands, None where the next is new
+    bench, held, fixed = Bench(), None, []
+    kept, mode = None, None  # the draw that stands, None where the next is new, and the mode that it was made in
     contexts = []
     for number, step in enumerate(steps):
         if step in ("train", "eval"):
-            kept = kept if bench.training == (step == "train") else None
             bench.training = step == "train"
         elif step == "update":
             bench.log_alpha.add_(0.1)
@@ -83,7 +85,7 @@ def test_any_history_of_forwards_sees_what_it_should(steps):
             if fixed:
                 assert torch.equal(draw.z, fixed[-1]) and draw is not kept and not drawn and bench.asked == asked
                 continue
-            anew = kept is None or (step == "forward" and bench.training and held is None)
+            anew = kept is None or mode != bench.training or (step == "forward" and bench.training and held is None)
             assert (draw is not kept) == anew
             assert drawn == (anew and bench.training and held is None)
             assert bench.asked - asked == (anew and not bench.training and held is None)
@@ -91,7 +93,7 @@ def test_any_history_of_forwards_sees_what_it_should(steps):
                 assert torch.equal(draw.z, held) and draw.slope is None
             elif not bench.training:
                 assert torch.equal(draw.z, DEPLOYED)
-            kept = draw
+            kept, mode = draw, bench.training
 
 
 def test_a_training_draw_is_the_estimators_sample_of_its_noise():
