@@ -24,7 +24,12 @@ lint: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest
 
-test-all: lint
+# What lzero.integrations works with, for the slow tests; the others run without it.
+$(VENV)/.stacks: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[stacks]"
+	touch $@
+
+test-all: lint $(VENV)/.stacks
 	$(BIN)/python -m pytest -m ""
 
 demo: $(STAMP)

@@ -9,7 +9,19 @@ import pytest
 import lzero.errors
 
 SOURCE, TESTS = Path(lzero.errors.__file__).parent, Path(__file__).parent
-ROOMS = ("baselines", "cost", "gates", "host", "plan", "plots", "proving", "solver", "surgery", "tracing")
+ROOMS = (
+    "baselines",
+    "cost",
+    "gates",
+    "host",
+    "integrations",
+    "plan",
+    "plots",
+    "proving",
+    "solver",
+    "surgery",
+    "tracing",
+)
 
 # Modules that another test file covers, and why there.
 ELSEWHERE: dict[str, Path] = {

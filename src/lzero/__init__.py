@@ -35,6 +35,7 @@ from lzero.solver import Penalty, Solver
 from lzero.surgery.attached import gates_of
 
 if TYPE_CHECKING:
+    from lzero import integrations as integrations
     from lzero import plots as plots
 
 __version__ = "0.1.0"
@@ -67,7 +68,7 @@ __all__ = [
 if not TYPE_CHECKING:  # a checker must see every name that is not there
 
     def __getattr__(name: str) -> object:
-        """``lzero.plots``, imported on first use: it alone needs matplotlib."""
-        if name == "plots":
-            return importlib.import_module("lzero.plots")
+        """``lzero.plots``, which alone needs matplotlib, and ``lzero.integrations``: imported on first use."""
+        if name in ("integrations", "plots"):
+            return importlib.import_module(f"{__name__}.{name}")
         raise AttributeError(f"module 'lzero' has no attribute {name!r}")
