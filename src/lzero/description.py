@@ -68,6 +68,9 @@ class Description:
         """
         try:
             values = json.loads(text)
+            sum_ = (
+                _digest({name: value for name, value in values.items() if name != _SUM}) if type(values) is dict else ""
+            )
         except (ValueError, RecursionError) as error:
             raise StructureError(f"{place}: not readable as JSON ({type(error).__name__}); {_AGAIN}") from error
         read = _Reader(place)
@@ -77,7 +80,7 @@ class Description:
                 f"{place}: expected format {FORMAT}, found {shown(version)}; load it with the lzero that wrote it "
                 f"({shown(found.get('lzero'))}), this is {__version__}"
             )
-        if found.pop(_SUM, None) != _digest(found):
+        if found.get(_SUM) != sum_:
             raise StructureError(f"{place}: damaged or changed, its checksum is not that of its content; {_AGAIN}")
         weights = read.row("weights", found.get("weights"), 2)
         origin = Origin(
@@ -104,7 +107,7 @@ def ranges(mask: Tensor) -> str:
     """The positions at which a bool mask [k] is true, as ``"0-3,7"``."""
     numbers = mask.nonzero().squeeze(1).tolist()
     starts = [n for n, before in zip(numbers, [-2, *numbers], strict=False) if n != before + 1]
-    ends = [n for n, after in zip(numbers, [*numbers[1:], -2], strict=True) if after != n + 1]
+    ends = [n for n, after in zip(numbers, [*numbers[1:], -2], strict=False) if after != n + 1]
     return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 INNER = "linear"
@@ -23,8 +25,9 @@ class GatheredLinear(nn.Module):
     """
 
     __jit_unused_properties__ = ("weight", "bias", "in_features", "out_features")
-    columns: Tensor  # long, [in_features]
-    linear: nn.Linear
+    if TYPE_CHECKING:  # torch.jit.script reads annotations of the class, and fails on postponed ones
+        columns: Tensor  # long, [in_features]
+        linear: nn.Linear
 
     def __init__(self, linear: nn.Linear, columns: Tensor) -> None:
         super().__init__()
