@@ -148,7 +148,7 @@ def test_a_fault_leaves_the_older_save_as_it_was(step, result, tmp_path, monkeyp
         content = {path.name: path.read_bytes() for path in folder.iterdir()} if older else {}
         with monkeypatch.context() as patch:
             patch.setattr(f"lzero.save.{step}", fails)
-            with pytest.raises(StructureError, match="small: cannot be written .*No space left.*a folder of yours"):
+            with pytest.raises(StructureError, match=r"small: cannot be written .*No space left.*a folder of yours"):
                 lzero.save_purged(other, folder)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == content
     lzero.save_purged(other, folder)
