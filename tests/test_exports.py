@@ -64,9 +64,14 @@ NETS = {
     "gpt2": (gpt2, words, "unit"),
 }
 QUICK = ("mlp, units", "mlp, inputs", "cnn", "lstm")
-EACH = pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETS]
-)
+
+
+def quick(*names):
+    """Every network, but only those called so outside the slow tests."""
+    params = [name if name in names else pytest.param(name, marks=pytest.mark.slow) for name in NETS]
+    return pytest.mark.parametrize("name", params)
+
+
 EVERY = pytest.mark.parametrize("name", NETS)
 
 
@@ -113,7 +118,7 @@ def test_the_models_are_smaller_and_one_gathers_its_inputs(small):
     assert isinstance(small("cnn")[0].fc1, GatheredLinear)
 
 
-@EACH
+@quick("mlp, inputs", "lstm")
 def test_torch_export_gives_the_same_at_another_batch_size(name, small):
     model, inputs = small(name)
     args, named = split(inputs(2))
@@ -123,7 +128,7 @@ def test_torch_export_gives_the_same_at_another_batch_size(name, small):
         close(outputs(program, x), outputs(model, x))
 
 
-@EACH
+@quick("mlp, inputs")
 def test_torch_compile_takes_all_of_it_as_one_graph(name, small):
     model, inputs = small(name)
     torch.compiler.reset()
@@ -185,7 +190,7 @@ def relative(found, expected):
     return float((found - expected).norm() / expected.norm())
 
 
-@EACH
+@quick(*QUICK)
 def test_dynamic_quantization_reaches_every_linear_and_costs_its_rounding(name, small):
     model, inputs = small(name)
     kinds = {nn.Linear: torch.ao.nn.quantized.dynamic.Linear, nn.LSTM: torch.ao.nn.quantized.dynamic.LSTM}
