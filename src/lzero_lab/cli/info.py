@@ -1,10 +1,11 @@
-"""``lzero info``: what can be gated in a model, before anything is trained."""
+"""``lzero info``: what can be gated in a model, before anything is trained; and what a finished run has shipped."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,20 +16,24 @@ from lzero.errors import LzeroError, StructureError
 from lzero_lab import datasets, models
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console, show_table
+from lzero_lab.cli.run_info import show_run
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "info",
-        help="what can be gated in a model, its parameters and MACs",
-        description="Print which units of a model can be gated exactly, why others cannot, and what the model costs.",
+        help="what can be gated in a model, its parameters and MACs; what a finished run has shipped",
+        description="Print which units of a model can be gated exactly, why others cannot, and what the model costs. "
+        "Of the folder of a finished run: units, parameters and MACs of every layer, file size and time of a forward "
+        "on this machine, before -> after.",
     )
     parser.add_argument(
         "function",
         nargs="?",
-        metavar="package.module:function",
-        help="function without arguments that returns a model, or (model, example_inputs); default: --model on --data",
+        metavar="RUN or package.module:function",
+        help="folder of a finished run; or a function without arguments that returns a model, or (model, "
+        "example_inputs); default: --model on --data",
     )
     parser.add_argument(
         "--input", type=_shape, metavar="1,3,32,32", help="shape of the example input, where the function returns none"
@@ -44,6 +49,9 @@ def check(options: argparse.Namespace) -> str | None:
 
 def run(options: argparse.Namespace) -> None:
     """Discover and show."""
+    if options.function and ":" not in options.function and Path(options.function).is_dir():
+        show_run(Path(options.function), options.data_dir)
+        return
     if options.function:
         model, inputs = _call(options.function, options.input)
         name = options.function
