@@ -100,3 +100,17 @@ def test_inputs_are_gated_and_purged_a_second_time():
     assert type(model.fc1) is GatheredLinear and type(model.fc1.linear) is nn.Linear
     assert len(model.fc1.columns) < 12 and model.fc1.columns.max() > len(model.fc1.columns)
     assert lzero.load_purged(MLP(12, (9, 7), 3), model.state_dict()).eval()(x).equal(model(x))
+
+
+def test_a_forward_that_asks_for_linears_keeps_its_inputs_and_all_else_is_gated():
+    """The proof runs what would be shipped: a layer that such a forward passes over is found."""
+
+    class Asking(nn.Sequential):
+        def forward(self, x):
+            for layer in self:
+                x = layer(x).relu() if isinstance(layer, nn.Linear) else layer(x)
+            return x
+
+    plan = lzero.discover(Asking(nn.Linear(12, 9), nn.Linear(9, 3)), torch.randn(4, 12), granularity="input")
+    assert [group.name for group in plan] == ["0"]
+    assert any(r.name == "0.input" and "purged and gated outputs differ" in r.reason for r in plan.refusals)
