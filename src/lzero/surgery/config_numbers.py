@@ -14,7 +14,6 @@ from lzero.host.tensors import find_tensor
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.ownership import alive_positions
 from lzero.plan.paths import owner
-from lzero.surgery.gathered_linear import gathering
 from lzero.surgery.layer_sizes import has_rule
 from lzero.surgery.numbers.registry import Role, roles_of
 
@@ -118,10 +117,7 @@ def _neighbourhoods(model: nn.Module, groups: Sequence[GateGroup]) -> dict[str, 
 def _holders(model: nn.Module, tensor: str) -> Iterator[str]:
     """Paths of the modules whose numbers may follow a tensor: its owner and the owner's parent, if without a rule."""
     path = owner(tensor)
-    parent = path.rpartition(".")[0]
-    if gathering(model, path) is not None:  # one layer, of two modules
-        parent = parent.rpartition(".")[0]
-    for candidate in dict.fromkeys((path, parent)):
+    for candidate in dict.fromkeys((path, path.rpartition(".")[0])):
         if not has_rule(model.get_submodule(candidate)):
             yield candidate
 
