@@ -8,7 +8,7 @@ from pathlib import Path
 from lzero_lab import datasets
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console
-from lzero_lab.runs.run import RunFolder, metadata
+from lzero_lab.runs.run import RunFolder
 from lzero_lab.training.summary import ship
 from lzero_lab.training.training import Training
 
@@ -18,8 +18,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "purge",
         help="purge the model in a run folder and print its certificate",
-        description="Purge the model of a training, finished or not, as its last checkpoint has it; write purged.pt "
-        "and certificate.json, and print the certificate.",
+        description="Purge the model of a training, finished or not, as its last checkpoint has it; write it "
+        "as safetensors and JSON, and its certificate, and print that.",
     )
     parser.add_argument("folder", type=Path, help="run folder of one training")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the IDX files (default: the run's)")
@@ -34,6 +34,6 @@ def run(options: argparse.Namespace) -> None:
     training = Training(recipe, datasets.load(config["data"], options.data_dir or config.get("data_dir")))
     training.load(folder.checkpoint)
     result = ship(training)
-    folder.write_shipped(result, metadata(recipe, training.data))
+    folder.write_shipped(result)
     console().print(str(result.certificate))
     console().print(f"purged: {folder.purged}")

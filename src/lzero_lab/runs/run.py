@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from lzero.certificate import Certificate
 from lzero.purge import PurgeResult
 from lzero.recorder import Recorder, Row
+from lzero.save import save_purged
+from lzero.saved import DESCRIPTION, WEIGHTS
 from lzero_lab.datasets import Dataset
 from lzero_lab.errors import DataError
-from lzero_lab.files import read_json, read_tensors, write_json, write_tensors
+from lzero_lab.files import read_json, write_json
 from lzero_lab.training.recipe import Recipe
 from lzero_lab.training.summary import Summary, ship, summarise
 from lzero_lab.training.training import Training
@@ -34,7 +34,9 @@ class RunFolder:
         config: what was asked for, JSON.
         rows: one row an epoch, CSV.
         checkpoint: everything that continues the training to the bit.
-        purged: state dict of the purged model, and metadata.
+        purged: weights of the purged model; with :attr:`description` what :func:`lzero.load_purged` takes the folder
+            for.
+        description: what they are, JSON.
         certificate: the certificate, JSON.
         architecture: units kept in every layer, CSV.
         summary: the numbers of the run, JSON; it is written last and says that the run is finished.
@@ -45,7 +47,8 @@ class RunFolder:
         self.config = self.path / "config.json"
         self.rows = self.path / "rows.csv"
         self.checkpoint = self.path / "checkpoint.pt"
-        self.purged = self.path / "purged.pt"
+        self.purged = self.path / WEIGHTS
+        self.description = self.path / DESCRIPTION
         self.certificate = self.path / "certificate.json"
         self.architecture = self.path / "architecture.csv"
         self.summary = self.path / "summary.json"
@@ -86,12 +89,10 @@ class RunFolder:
         """Whether the run came to its end and everything was written."""
         return self.summary.is_file()
 
-    def write_shipped(self, result: PurgeResult, metadata: Mapping[str, Any]) -> None:
-        """Writes the purged model, its certificate and its architecture; ``metadata`` holds plain values."""
-        certificate = result.certificate.to_dict()
-        state = result.model.state_dict()
-        write_tensors(self.purged, {"state": state, "metadata": {**metadata, "certificate": certificate}})
-        write_json(self.certificate, certificate)
+    def write_shipped(self, result: PurgeResult) -> None:
+        """Writes the purged model, its certificate and its architecture."""
+        save_purged(result, self.path)
+        write_json(self.certificate, result.certificate.to_dict())
         layers = Recorder()
         for layer, mask in result.kept.items():
             layers.append(layer=layer, kept=int(mask.sum()), total=len(mask))
@@ -116,15 +117,6 @@ class RunFolder:
         entries = set(Certificate.__dataclass_fields__)
         values = read_json(self.certificate, entries, "write it anew with lzero purge")
         return Certificate(**{name: values[name] for name in entries})
-
-    def read_purged(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """State dict for :func:`lzero.reload.load_purged`, and the metadata of the run.
-
-        Raises:
-            DataError: the file is missing, truncated or something else.
-        """
-        saved = read_tensors(self.purged, {"state", "metadata"}, "write it anew with lzero purge")
-        return saved["state"], saved["metadata"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,20 +152,9 @@ def complete(
         training.run(progress, os.fspath(folder.checkpoint))
         training.recorder.to_csv(folder.rows)
         result = ship(training)
-        folder.write_shipped(result, metadata(recipe, data))
+        folder.write_shipped(result)
         write_json(folder.summary, summarise(training, result).to_dict())
     return Run(folder, Recorder.from_csv(folder.rows), folder.read_summary(), folder.read_certificate())
-
-
-def metadata(recipe: Recipe, data: Dataset) -> dict[str, Any]:
-    """What builds the architecture of a purged model anew, as plain values."""
-    return {
-        "model": recipe.model,
-        "data": data.name,
-        "image_shape": list(data.image_shape),
-        "classes": data.classes,
-        "seed": recipe.seed,
-    }
 
 
 def _differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

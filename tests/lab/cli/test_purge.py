@@ -3,8 +3,8 @@
 import json
 
 import pytest
-import torch
 from commands import error_line
+from safetensors.torch import load_file
 
 from lzero_lab.cli import main
 
@@ -19,7 +19,7 @@ def test_purge_writes_the_purged_model_of_an_unfinished_run(trained, tmp_path, c
     assert json.loads((folder / "certificate.json").read_text()) == json.loads(
         (trained / "certificate.json").read_text()
     )
-    states = [torch.load(path / "purged.pt", weights_only=True)["state"] for path in (folder, trained)]
+    states = [load_file(path / "model.safetensors") for path in (folder, trained)]
     assert all(tensor.equal(states[1][name]) for name, tensor in states[0].items())
 
 

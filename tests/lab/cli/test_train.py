@@ -6,8 +6,8 @@ import shlex
 import shutil
 
 import pytest
-import torch
 from commands import FAST, RUN_FILES, TRAIN, error_line, names
+from safetensors.torch import load_file
 
 from lzero.recorder import Recorder
 from lzero_lab.cli import main
@@ -64,7 +64,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_ends_as_if_uninterrupted(
     assert Training.run_epoch is run_epoch
     rows = [Recorder.from_csv(path / "rows.csv") for path in (folder, trained)]
     assert [row | {"seconds": 0} for row in rows[0]] == [row | {"seconds": 0} for row in rows[1]]
-    states = [torch.load(path / "purged.pt", weights_only=True)["state"] for path in (folder, trained)]
+    states = [load_file(path / "model.safetensors") for path in (folder, trained)]
     assert all(tensor.equal(states[1][name]) for name, tensor in states[0].items())
 
 

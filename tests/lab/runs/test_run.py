@@ -1,10 +1,12 @@
 """Run folders: what they hold, whom they refuse, and runs that are read, continued or trained."""
 
+import json
 from dataclasses import replace
 
 import pytest
 from commands import RUN_FILES
 
+from lzero.errors import StructureError
 from lzero.recorder import Recorder
 from lzero.reload import load_purged
 from lzero_lab import models
@@ -27,15 +29,14 @@ def test_a_finished_run_has_all_its_files_and_nothing_else(finished):
     assert finished.folder.finished
 
 
-def test_the_purged_model_comes_back_from_its_file(finished, data):
-    state, metadata = finished.folder.read_purged()
-    model = load_purged(models.build(metadata["model"], data), state).eval()
+def test_the_purged_model_comes_back_from_its_folder(finished, data):
+    model = load_purged(models.build(RECIPE.model, data), finished.folder.path).eval()
     purged = Training(RECIPE, data).load(finished.folder.checkpoint).purge().model.eval()
     assert model(data.test_x).equal(purged(data.test_x))
     wrong = (model(data.test_x).argmax(1) != data.test_y).double().mean()
     assert float(wrong) == pytest.approx(finished.summary.test_error)
-    assert metadata["certificate"]["requested"] == {"params": 0.3}
-    assert (metadata["image_shape"], metadata["classes"]) == ([1, 8, 8], 10)
+    said = json.loads(finished.folder.description.read_text())
+    assert (said["class"], said["certificate"]["requested"]) == ("MLP", {"params": 0.3})
 
 
 def test_the_summary_agrees_with_the_certificate_and_the_architecture(finished):
@@ -124,8 +125,9 @@ def test_a_folder_of_other_files_and_a_file_are_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_truncated_purged_model_is_refused(finished, tmp_path):
+def test_a_truncated_purged_model_is_refused(finished, data, tmp_path):
     folder = RunFolder(tmp_path)
     folder.purged.write_bytes(finished.folder.purged.read_bytes()[:500])
-    with pytest.raises(DataError, match=r"purged\.pt: not readable as saved tensors .*write it anew with lzero purge"):
-        folder.read_purged()
+    folder.description.write_bytes(finished.folder.description.read_bytes())
+    with pytest.raises(StructureError, match=r"model\.safetensors: expected the [0-9,]+ bytes .*damaged"):
+        load_purged(models.build(RECIPE.model, data), folder.path)
