@@ -1,6 +1,7 @@
 """The folder of a purged model when it is damaged: an error that says so, and a model that stays as it was."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -14,6 +15,7 @@ import lzero
 from lzero.description import _digest
 from lzero.errors import StructureError
 from lzero.saved import read_saved
+from lzero.weights import digest
 from lzero_lab.models import MLP
 
 pytestmark = pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")  # of trainings that never were
@@ -80,6 +82,27 @@ def test_a_mix_of_two_saves_is_noticed(folder, tmp_path):
     refused(folder, r"model\.safetensors: expected the [\d,]+ bytes that lzero\.json is written for, found")
 
 
+def test_a_save_that_breaks_off_between_its_files_is_noticed_and_can_be_done_again(folder, monkeypatch):
+    other = purge_anywhere(BUILD, torch.randn(4, 12), "input", target=0.5)
+    replace, calls = os.replace, []
+
+    def breaks(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lzero.files.os.replace", breaks)
+        with pytest.raises(StructureError, match=r"cannot be written .*Input/output error"):
+            lzero.save_purged(other, folder)
+    assert [path.name for path in calls] == ["model.safetensors", "lzero.json"]
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "lzero.json"}
+    refused(folder, "damaged, or of another save")
+    lzero.save_purged(other, folder)
+    lzero.load_purged(BUILD(), folder)
+
+
 @pytest.mark.parametrize("length", [0, 7, 100, -3])
 def test_truncated_files_are_noticed(length, folder):
     for name, message in (
@@ -142,6 +165,33 @@ def test_damaged_bytes_are_an_error_and_never_another_model(data, good, tmp_path
     spoilt = whole[:start] + data.draw(st.binary(max_size=20)) + whole[end:]
     path.write_bytes(spoilt)
     unharmed(folder, good, spoilt == whole or _same_json(spoilt, whole))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_weights_that_somebody_made_up_are_an_error_or_numbers(data, good, tmp_path):
+    """Damaged weights with a description that says they are right: other numbers at the most, of the same shapes."""
+    folder = tmp_path / "fuzzed"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(good, folder)
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    start = data.draw(st.integers(0, len(whole)))
+    end = min(start + data.draw(st.integers(0, 8)), len(whole))
+    path.write_bytes(whole[:start] + data.draw(st.binary(max_size=8)) + whole[end:])
+    tampered(folder, lambda values: values.update(weights=[path.stat().st_size, digest(path)]))
+    model = BUILD()
+    before = snapshot(model)
+    try:
+        lzero.load_purged(model, folder)
+    except lzero.LzeroError:
+        same(before, snapshot(model))
+    else:
+        wanted = lzero.load_purged(BUILD(), good)
+        assert {n: t.shape for n, t in model.state_dict().items()} == {
+            n: t.shape for n, t in wanted.state_dict().items()
+        }
+        assert model(torch.randn(4, 12)).shape == (4, 3)
 
 
 VALUES = st.recursive(
