@@ -40,7 +40,7 @@ LAB_HOMES = {"rich": "cli", "PIL": "datasets", "sklearn": "datasets"}  # the pac
 HOMES = {
     "matplotlib": {"plots"},
     "cooper": {"constraints", "solver"},
-    "safetensors": {"weights", "integrations"},
+    "safetensors": {"shipped", "integrations"},
 }
 WITHOUT_TORCH = {"errors", "checks", "files", "recorder", "plots"}
 

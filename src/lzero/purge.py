@@ -16,9 +16,9 @@ from lzero.constraints import Budgets, Constraint
 from lzero.errors import LzeroWarning, StructureError
 from lzero.gates.gates import Gates
 from lzero.host.wrappers import check_unsharded, unwrap
-from lzero.origin import Origin, size_of
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
+from lzero.shipped.origin import Origin, size_of
 from lzero.surgery.attached import root_gates
 from lzero.surgery.remove import without_gates
 from lzero.surgery.shrink import scale_consumers, shrink

@@ -15,7 +15,7 @@ from lzero.host.memory_format import like_format
 from lzero.host.snapshot import Snapshot
 from lzero.host.tensors import tensors_of
 from lzero.plan.paths import join
-from lzero.saved import read_saved
+from lzero.shipped.folder import read_saved
 from lzero.surgery.attached import gated_leaves
 from lzero.surgery.config_numbers import Number, saved_numbers, set_numbers
 from lzero.surgery.gathered_linear import COLUMNS, gather

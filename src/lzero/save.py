@@ -9,14 +9,14 @@ from pathlib import Path
 from torch import Tensor
 
 from lzero.checks import folder_path, shown
-from lzero.description import Description, ranges
 from lzero.errors import StructureError
 from lzero.files import replacing
-from lzero.origin import Origin
 from lzero.purge import PurgeResult
-from lzero.saved import DESCRIPTION, WEIGHTS
+from lzero.shipped.description import Description, ranges
+from lzero.shipped.folder import DESCRIPTION, WEIGHTS
+from lzero.shipped.origin import Origin
+from lzero.shipped.weights import digest, write_weights
 from lzero.surgery.saved_entries import check_entries
-from lzero.weights import digest, write_weights
 
 
 def save_purged(result: PurgeResult, folder: str | os.PathLike[str]) -> None:

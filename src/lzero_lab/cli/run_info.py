@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lzero.weights import write_weights
+from lzero.shipped.weights import write_weights
 from lzero_lab import datasets, models
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console

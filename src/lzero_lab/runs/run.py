@@ -13,7 +13,7 @@ from lzero.certificate import Certificate
 from lzero.purge import PurgeResult
 from lzero.recorder import Recorder, Row
 from lzero.save import save_purged
-from lzero.saved import DESCRIPTION, WEIGHTS
+from lzero.shipped.folder import DESCRIPTION, WEIGHTS
 from lzero_lab.datasets import Dataset
 from lzero_lab.errors import DataError
 from lzero_lab.files import read_json, write_json

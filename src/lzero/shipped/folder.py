@@ -7,9 +7,9 @@ import os
 from torch import Tensor
 
 from lzero.checks import folder_path
-from lzero.description import Description
 from lzero.errors import StructureError
-from lzero.weights import digest, read_weights
+from lzero.shipped.description import Description
+from lzero.shipped.weights import digest, read_weights
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "lzero.json"
 _AGAIN = "save the purged model again with lzero.save_purged"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lzero.checks import shown
 from lzero.errors import StructureError
-from lzero.origin import Origin
+from lzero.shipped.origin import Origin
 from lzero.version import __version__
 
 FORMAT = 1

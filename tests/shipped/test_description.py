@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lzero.description import Description, _digest, ranges
 from lzero.errors import StructureError
-from lzero.origin import Origin
+from lzero.shipped.description import Description, _digest, ranges
+from lzero.shipped.origin import Origin
 
 SAID = Description(
     origin=Origin("Net", {"a.weight": (6, 4), "a.count": ()}, {"": "unit"}, 104),

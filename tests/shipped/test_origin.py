@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lzero.errors import StructureError
-from lzero.origin import Origin, size_of
+from lzero.shipped.origin import Origin, size_of
 
 
 class Net(nn.Module):

@@ -12,10 +12,10 @@ from plans import same, snapshot
 from purged import CASES, purge_anywhere
 
 import lzero
-from lzero.description import _digest
 from lzero.errors import StructureError
-from lzero.saved import read_saved
-from lzero.weights import digest
+from lzero.shipped.description import _digest
+from lzero.shipped.folder import read_saved
+from lzero.shipped.weights import digest
 from lzero_lab.models import MLP
 
 pytestmark = pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")  # of trainings that never were

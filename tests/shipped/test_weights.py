@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lzero.errors import StructureError
-from lzero.weights import digest, read_weights, write_weights
+from lzero.shipped.weights import digest, read_weights, write_weights
 
 KINDS = ["float32", "float64", "float16", "bfloat16", "complex64", "int8", "uint8", "int16", "int32", "int64", "bool"]
 
