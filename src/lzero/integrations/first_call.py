@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from lzero.errors import StructureError
+from lzero.host.copies import linked_copy
 from lzero.host.inputs import Arguments, ExampleInputs
 from lzero.host.quiet import isolated_random_state, unfused
 from lzero.host.wrappers import unwrap
@@ -52,42 +52,36 @@ class _Called(BaseException):
         self.module, self.inputs = module, inputs
 
 
-def first_call(
-    step: Callable[[], object], model: nn.Module, what: str, among: Collection[nn.Module] | None = None
-) -> FirstCall:
-    """What ``step`` calls first, of ``model`` and its parts; it is stopped there, and leaves no trace on ``model``.
+def first_call(step: Callable[[Any], object], model: nn.Module, what: str, among: nn.Module | None = None) -> FirstCall:
+    """What ``step(model)`` calls first, of the model and its parts; it is stopped there.
+
+    It runs on a copy, so that what it counts or keeps leaves no trace, and random generators are as they were.
 
     Args:
-        step: runs until it calls one of the modules. Random generators are as they were afterwards.
+        step: takes the model, and runs until it calls a part.
         model: the whole model.
         what: the name of the step, for errors.
-        among: the modules to look at; by default all that hold parameters that are trained.
+        among: the part to look at; by default all that hold parameters that are trained.
 
     Raises:
-        StructureError: the step failed, or ended, before it called any.
+        StructureError: the step failed, or ended, before it called any; or the model cannot be copied.
     """
-    paths = {module: path for path, module in model.named_modules()}
-    watched = [module for module in paths if _trainable(module)] if among is None else list(among)
-    attributes = {module: dict(vars(module)) for module in paths}
-    with ExitStack() as stack:
-        for module in watched:
-            handle = module.register_forward_pre_hook(_stop, prepend=True, with_kwargs=True)
-            stack.callback(handle.remove)
-        stack.enter_context(isolated_random_state(model))
-        stack.enter_context(unfused())
+    twin = linked_copy(model)
+    places = [path for path, part in model.named_modules() if (_trainable(part) if among is None else part is among)]
+    paths = {twin.get_submodule(path): path for path in places}
+    for part in paths:
+        part.register_forward_pre_hook(_stop, prepend=True, with_kwargs=True)
+    with isolated_random_state(model), unfused():
         try:
-            step()
+            step(twin)
         except _Called as called:
-            return FirstCall(paths[called.module], unwrap(called.module), ExampleInputs.of(called.inputs).copy())
+            path = paths[called.module]
+            return FirstCall(path, unwrap(model.get_submodule(path)), ExampleInputs.of(called.inputs).copy())
         except Exception as error:
             raise StructureError(
                 f"{what} failed before it called a module that is trained ({type(error).__name__}: {error}), when it "
                 "was tried for what the model is called with; pass Budget(..., example_inputs=...)"
             ) from error
-        finally:
-            for module, before in attributes.items():  # counters and the like that the step has moved
-                vars(module).clear()
-                vars(module).update(before)
     raise StructureError(
         f"{what} calls no module that is trained; pass Budget(..., example_inputs=...), what one forward takes"
     )

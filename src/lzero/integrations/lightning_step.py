@@ -71,13 +71,12 @@ def target(trainer: Any, pl_module: Any, inputs: object, path: str | None) -> tu
         whole = pl_module if own(pl_module, "forward") else _only_part(pl_module)
         if whole is not None:
             return whole, given
-    among = None if named is None else [named]
     if named is not None and example is not None and own(pl_module, "forward"):
         what = f"{type(pl_module).__name__}.forward"
-        call = first_call(partial(ExampleInputs.of(example).call, pl_module), pl_module, what, among)
+        call = first_call(ExampleInputs.of(example).call, pl_module, what, named)
     else:
         what = f"{type(pl_module).__name__}.training_step"
-        call = _call_of_training_step(trainer, pl_module, what, among)
+        call = _call_of_training_step(trainer, pl_module, what, named)
     if named is None:
         call.check_whole(pl_module, what)
     return call.module, (call.inputs if inputs is None else ExampleInputs.of(inputs)).value
@@ -119,35 +118,27 @@ def _only_part(pl_module: nn.Module) -> nn.Module | None:
     return None
 
 
-def _call_of_training_step(trainer: Any, pl_module: Any, what: str, among: list[nn.Module] | None) -> FirstCall:
+def _call_of_training_step(trainer: Any, pl_module: Any, what: str, named: nn.Module | None) -> FirstCall:
     with isolated_random_state(pl_module):
         kwargs = _arguments(trainer, pl_module, what)
-    pl_module.log = pl_module.log_dict = _nothing
-    try:
-        return _tried(pl_module, partial(_run, pl_module, kwargs), what, among, 1)
-    finally:
-        for name in ("log", "log_dict", "optimizers"):
-            vars(pl_module).pop(name, None)
+    for optimizers in range(1, _MOST_OPTIMIZERS + 1):
+        try:
+            return first_call(partial(_run, trainer, kwargs, optimizers), pl_module, what, named)
+        except StructureError as error:
+            unpacking = isinstance(error.__cause__, ValueError) and "unpack" in str(error.__cause__)
+            if pl_module.automatic_optimization or not unpacking:
+                raise
+            failure = error
+    raise failure
 
 
-def _tried(
-    pl_module: Any, step: Callable[[], object], what: str, among: list[nn.Module] | None, count: int
-) -> FirstCall:
-    """The first call of ``step``, with stand-ins for ``count`` optimizers, or as many more as it unpacks."""
-    if not pl_module.automatic_optimization:
-        pl_module.optimizers = partial(_Unbuilt, count)
-    try:
-        return first_call(step, pl_module, what, among)
-    except StructureError as error:
-        unpacking = isinstance(error.__cause__, ValueError) and "unpack" in str(error.__cause__)
-        if pl_module.automatic_optimization or not unpacking or count == _MOST_OPTIMIZERS:
-            raise
-    return _tried(pl_module, step, what, among, count + 1)
-
-
-def _run(pl_module: Any, kwargs: dict[str, Any]) -> object:
+def _run(trainer: Any, kwargs: dict[str, Any], optimizers: int, twin: Any) -> object:
+    """The training step of a copy of the module, which logs nothing, and has stand-ins for its optimizers."""
+    twin.trainer = trainer
+    twin.log = twin.log_dict = _nothing
+    twin.optimizers = partial(_Unbuilt, optimizers)
     with torch.enable_grad():
-        return pl_module.training_step(**kwargs)
+        return twin.training_step(**kwargs)
 
 
 def _arguments(trainer: Any, pl_module: Any, what: str) -> dict[str, Any]:
