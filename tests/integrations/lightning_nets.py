@@ -30,6 +30,11 @@ def network():
     return nn.Sequential(nn.Linear(16, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 2))
 
 
+def seed(module):
+    """Every step of every process has noise of its own, whatever was drawn before."""
+    torch.manual_seed(SEED + module.trainer.fit_loop.epoch_loop.total_batch_idx + 7919 * module.global_rank)
+
+
 class Classifier(lightning.LightningModule):
     """As in the first pages of Lightning: layers in ``__init__``, a forward, and a training step that calls it."""
 
@@ -41,7 +46,7 @@ class Classifier(lightning.LightningModule):
         return self.net(x)
 
     def training_step(self, batch, batch_idx):
-        torch.manual_seed(SEED + self.trainer.fit_loop.epoch_loop.total_batch_idx)
+        seed(self)
         x, y = batch
         loss = F.cross_entropy(self(x), y)
         self.log("loss", loss)
@@ -66,7 +71,7 @@ class Inner(Classifier):
     """Its training step calls the network, and no forward."""
 
     def training_step(self, batch, batch_idx):
-        torch.manual_seed(SEED + self.trainer.fit_loop.epoch_loop.total_batch_idx)
+        seed(self)
         return F.cross_entropy(self.net(batch[0]), batch[1])
 
 
@@ -89,7 +94,7 @@ def budget(target=TARGET, **options):
     return lzero.integrations.lightning.Budget(target, **options)
 
 
-def by_hand(epochs=20, accumulate=1, clip=None, autocast=None, dtype=None, scaler=None, rate=1e-2):
+def by_hand(epochs=20, accumulate=1, clip=None, autocast=None, dtype=None, scaler=None, cast=None):
     """The gates and the weights after the same training in a loop of one's own."""
     model = network()
     x, y = data()
@@ -98,16 +103,19 @@ def by_hand(epochs=20, accumulate=1, clip=None, autocast=None, dtype=None, scale
         model.to(dtype)
     steps = epochs * -(-EXAMPLES // BATCH // accumulate)
     solver = lzero.Solver(gates, TARGET, total_steps=steps)
-    optimizer = torch.optim.Adam(model.parameters(), rate)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     number = 0
     for _ in range(epochs):
         batches = list(zip(x.split(BATCH), y.split(BATCH), strict=True))
         for index, (inputs, labels) in enumerate(batches):
             torch.manual_seed(SEED + number)
             number += 1
-            inputs = inputs if dtype is None else inputs.to(dtype)
+            inputs = inputs.to(dtype or cast or inputs.dtype)
             with autocast or contextlib.nullcontext():
-                loss = F.cross_entropy(model(inputs), labels) / accumulate
+                logits = model(inputs)
+                loss = None if cast else F.cross_entropy(logits, labels) / accumulate
+            if loss is None:  # as Fabric: the loss in single precision
+                loss = F.cross_entropy(logits.float(), labels) / accumulate
             (loss if scaler is None else scaler.scale(loss)).backward()
             if (index + 1) % accumulate and index + 1 < len(batches):
                 continue

@@ -18,6 +18,7 @@ class HandOver:
     def __init__(self) -> None:
         self._maker = os.getpid()
         self._file = Path(tempfile.gettempdir()) / f"lzero-{uuid.uuid4().hex}.pt"
+        self._taken: PurgeResult | None = None
 
     @property
     def elsewhere(self) -> bool:
@@ -30,10 +31,10 @@ class HandOver:
             os.chmod(file.fileno(), 0o600)
             torch.save(result, file)
 
-    def take(self) -> PurgeResult | None:
-        """What another process has left, once."""
-        if self.elsewhere or not self._file.exists():
-            return None
-        result: PurgeResult = torch.load(self._file, weights_only=False)
-        self._file.unlink()
-        return result
+    @property
+    def result(self) -> PurgeResult | None:
+        """The latest that another process has left."""
+        if not self.elsewhere and self._file.exists():
+            self._taken = torch.load(self._file, weights_only=False)
+            self._file.unlink()
+        return self._taken

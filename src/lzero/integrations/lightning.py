@@ -104,7 +104,7 @@ class Budget(*_callbacks()):  # type: ignore[misc]
         """
         if self.gated is not None:
             return purge(self.gated, **options)
-        result = self._hand_over.take()
+        result = self._hand_over.result
         if result is None:
             raise StructureError("Budget.purge: nothing was trained with this callback yet; call trainer.fit first")
         if options:

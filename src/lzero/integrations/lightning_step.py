@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial, wraps
 from typing import Any
 
@@ -18,6 +19,7 @@ from lzero.integrations.batches import first_examples
 from lzero.integrations.first_call import FirstCall, first_call
 from lzero.plan.plan import Plan
 
+_SOURCE = "_data_source"  # of a fit loop: no public name leads to loaders that have not begun
 _MOST_OPTIMIZERS = 4
 _BASES = ("LightningModule", "LightningDataModule", "ModelHooks", "DataHooks", "Module")
 
@@ -121,15 +123,15 @@ def _only_part(pl_module: nn.Module) -> nn.Module | None:
 def _call_of_training_step(trainer: Any, pl_module: Any, what: str, named: nn.Module | None) -> FirstCall:
     with isolated_random_state(pl_module):
         kwargs = _arguments(trainer, pl_module, what)
-    for optimizers in range(1, _MOST_OPTIMIZERS + 1):
-        try:
-            return first_call(partial(_run, trainer, kwargs, optimizers), pl_module, what, named)
-        except StructureError as error:
-            unpacking = isinstance(error.__cause__, ValueError) and "unpack" in str(error.__cause__)
-            if pl_module.automatic_optimization or not unpacking:
-                raise
-            failure = error
-    raise failure
+    try:
+        return first_call(partial(_run, trainer, kwargs, 1), pl_module, what, named)
+    except StructureError:
+        if pl_module.automatic_optimization:
+            raise
+        for optimizers in range(2, _MOST_OPTIMIZERS + 1):  # it may unpack them: opt_g, opt_d = self.optimizers()
+            with suppress(StructureError):
+                return first_call(partial(_run, trainer, kwargs, optimizers), pl_module, what, named)
+        raise
 
 
 def _run(trainer: Any, kwargs: dict[str, Any], optimizers: int, twin: Any) -> object:
@@ -146,7 +148,10 @@ def _arguments(trainer: Any, pl_module: Any, what: str) -> dict[str, Any]:
     names = list(inspect.signature(pl_module.training_step).parameters)
     if "dataloader_iter" in names:
         raise StructureError(f"{what} takes batches out of the loader itself; pass Budget(..., example_inputs=...)")
-    batch = first_examples(trainer.fit_loop._data_source.dataloader())
+    source = getattr(trainer.fit_loop, _SOURCE, None)
+    if source is None:
+        raise StructureError(f"{what}: its data cannot be looked at beforehand; pass Budget(..., example_inputs=...)")
+    batch = first_examples(source.dataloader())
     device = next(pl_module.parameters()).device
     data = trainer.datamodule
     for name in ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"):
