@@ -1,4 +1,4 @@
-"""A budget in loops of Fabric: what a plain loop gives, to the bit, in whatever precision and however many processes."""
+"""A budget in loops of Fabric: what a plain loop gives, to the bit, in any precision and number of processes."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def network():
 def test_what_is_no_fabric_or_was_set_up_already_is_refused_and_left_alone():
     model, x = network(), torch.rand(2, 16)
     options = {"example_inputs": x, "total_steps": 400}
-    with pytest.raises(StructureError, match="fabric: expected a lightning.Fabric, found None"):
+    with pytest.raises(StructureError, match=r"fabric: expected a lightning\.Fabric, found None"):
         budget(None, model, 0.3, **options)
     with pytest.raises(BudgetError, match="cannot be met"):
         budget(PLAIN, model, 0.0001, **options)
@@ -113,7 +113,7 @@ def test_a_loop_of_fabric_gives_what_a_plain_one_gives(nets, precision):
     if precision == "bf16-mixed":
         hand |= {"autocast": torch.autocast("cpu", torch.bfloat16), "cast": torch.bfloat16}
     if precision == "bf16-true":
-        hand["dtype"] = torch.bfloat16
+        hand |= {"dtype": torch.bfloat16, "cast": torch.bfloat16}
     fabric = lightning.Fabric(accelerator="cpu", devices=1, **options)
     fabric.launch()
     steps = 20 * -(-10 // accumulate)
