@@ -30,7 +30,7 @@ $(VENV)/.stacks: $(STAMP)
 	touch $@
 
 test-all: lint $(VENV)/.stacks
-	$(BIN)/python -m pytest -m ""
+	HYPOTHESIS_PROFILE=default $(BIN)/python -m pytest -m ""
 
 demo: $(STAMP)
 	$(BIN)/lzero compare --data digits --target 0.1 --out runs/demo --resume

@@ -1,10 +1,19 @@
-"""One thread a test: the networks are tiny, and threads that wait for each other take most of the time."""
+"""One thread a test: the networks are tiny, and threads that wait for each other take most of the time.
+
+Properties are tried on the same examples in every run, so that none fails by chance where nothing has changed; `make
+test-all` tries others each time.
+"""
+
+import os
 
 import pytest
 import torch
 from exactness import assert_exact as assert_exact
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("the same examples", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "the same examples"))
 
 
 @pytest.fixture(autouse=True)

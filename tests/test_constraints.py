@@ -52,6 +52,7 @@ def test_a_target_of_any_real_type_is_taken_as_a_float(target):
         ({"within": b"fc1"}, "within: expected the path of a module"),
         ({"each_layer": 1}, "each_layer: expected True or False, found 1"),
         ({"each_layer": "layer"}, "each_layer: expected True or False, found 'layer'"),
+        ({"uniform": 1}, "uniform: expected True or False, found 1"),
     ],
 )
 def test_malformed_parts_and_measures_are_refused(options, message):
@@ -194,3 +195,15 @@ def test_bytes_that_are_no_description_are_an_error_of_lzero(values):
 def test_descriptions_of_something_else_are_an_error_of_lzero(text):
     with pytest.raises(BudgetError, match="cannot be read"):
         from_tensor(torch.tensor(list(text.encode()), dtype=torch.uint8))
+
+
+def test_a_uniform_budget_where_no_groups_are_alike_is_refused_with_their_names():
+    _, gates = gated(mlp)
+    with pytest.raises(BudgetError, match=r"purge: uniform=True, but no two groups .* \(fc1 \(4\), fc2 \(3\)\)"):
+        Budgets([Constraint(0.5, uniform=True)], gates, "purge")
+    assert Budgets([Constraint(0.5)], gates).families == ()
+
+
+def test_a_uniform_budget_is_read_back_and_is_another_one_than_a_plain_one():
+    asked = {"seam": "Solver", "constraints": (Constraint(0.5, uniform=True),)}
+    assert from_tensor(to_tensor(asked))["constraints"] == (Constraint(0.5, uniform=True),) != (Constraint(0.5),)

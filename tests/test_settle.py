@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import CASES, Truth, mlp
+from torch import nn
 
 from lzero.attach import attach_gates
 from lzero.constraints import Budgets, Constraint
@@ -96,7 +97,7 @@ def test_a_gate_that_is_left_out_was_less_likely_than_all_before_it_or_did_not_f
     p = gates.probability().detach()
     rank = torch.where(gates.owners >= 0, torch.minimum(p, p[gates.owners]), p).tolist()
     open_ = gates.floor()
-    for gate in sorted(range(len(gates)), key=lambda g: (-rank[g], int(gates.owners[g]) >= 0, g)):
+    for gate in sorted(range(len(gates)), key=lambda g: (-rank[g], int(gates.owners[g]) >= 0, -float(p[g]), g)):
         owner = int(gates.owners[gate])
         more = open_.clone()
         more[gate] = True
@@ -231,3 +232,53 @@ def test_what_breaks_a_budget_is_what_opening_it_alone_would(situation):
         more = open_.clone()
         more[gate] = True
         assert bool(found[gate]) != met(budgets, more)
+
+
+class Blocks(nn.Module):
+    """Two blocks alike, an odd one between them, and a layer of its own before."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Linear(3, 4)
+        self.blocks = nn.ModuleList(nn.ModuleDict({"fc": nn.Linear(4, k), "out": nn.Linear(k, 4)}) for k in (5, 6, 5))
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.blocks:
+            x = x + block["out"](torch.tanh(block["fc"](x)))
+        return x
+
+
+@st.composite
+def uniform_situations(draw):
+    if "blocks" not in GATED:
+        torch.manual_seed(0)
+        model = Blocks()
+        GATED["blocks"] = (model, attach_gates(model, torch.rand(2, 3)))
+    gates = GATED["blocks"][1]
+    values = draw(st.lists(st.integers(-8, 6), min_size=len(gates), max_size=len(gates)))
+    gates = gated("blocks", torch.tensor(values) / draw(st.sampled_from([1.0, 0.7])))
+    measure = draw(st.sampled_from(["params", "macs", "gates"]))
+    least = float(Budgets([Constraint(1.0, measure)], gates).cost.fraction(gates.floor()))
+    target = least + (1 - least) * draw(st.floats(0, 1))
+    return gates, Budgets([Constraint(min(max(target, least), 1.0), measure, uniform=True)], gates)
+
+
+@settings(max_examples=60, deadline=None)
+@given(uniform_situations())
+def test_a_uniform_budget_keeps_groups_alike_alike_and_is_filled_as_by_hand(situation):
+    gates, budgets = situation
+    p, one, two = gates.probability().detach(), *(gates.slices[f"blocks.{i}.fc"] for i in (0, 2))
+    best = [where.start + torch.argsort(p[where], descending=True, stable=True) for where in (one, two)]
+    bundles = [[int(a), int(b)] for a, b in zip(*best, strict=True)]
+    bundles += [
+        [gate] for gate in range(len(gates)) if not (one.start <= gate < one.stop or two.start <= gate < two.stop)
+    ]
+    open_ = gates.floor()
+    for bundle in sorted(bundles, key=lambda b: (-float(p[b].mean()), min(b))):
+        more = open_.clone()
+        more[bundle] = True
+        if met(budgets, more):
+            open_ = more
+    settled = settle(gates, budgets).open
+    assert torch.equal(settled, open_) and met(budgets, settled) and settled[one].sum() == settled[two].sum() > 0

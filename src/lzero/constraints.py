@@ -15,6 +15,7 @@ from lzero.checks import choice, flag, real, shown
 from lzero.cost import MEASURES, Cost, Measure, check_paths, layers
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
+from lzero.plan.alike import families
 
 KIND = "seam"
 """The entry of a saved description that names the class which trains the gates: a word of every file that was saved."""
@@ -30,6 +31,9 @@ class Constraint:
         within: path of the module that the budget holds for, a layer or a block with all below it; None for the whole
             model.
         each_layer: hold for every gated layer on its own, of the whole model or of what lies ``within``.
+        uniform: settle so that groups that are alike (:func:`lzero.plan.alike.families`: heads and hidden units of
+            every block) keep the same number of units, of the whole model or of what lies ``within``. The budget is
+            then met with less than one unit in each of them to spare.
 
     Raises:
         BudgetError: a target outside (0, 1], or not a number; an unknown measure; a path that is no word.
@@ -39,6 +43,7 @@ class Constraint:
     measure: Measure = "params"
     within: str | None = None
     each_layer: bool = False
+    uniform: bool = False
 
     def __post_init__(self) -> None:
         expected = "a density in (0, 1], such as 0.1 for a tenth"
@@ -47,6 +52,7 @@ class Constraint:
         )
         choice("measure", self.measure, MEASURES, error=BudgetError)
         flag("each_layer", self.each_layer, error=BudgetError)
+        flag("uniform", self.uniform, error=BudgetError)
         if self.within is not None and not (isinstance(self.within, str) and self.within):
             raise BudgetError(
                 f"within: expected the path of a module, such as 'backbone.layer4', or None, found {shown(self.within)}"
@@ -79,10 +85,11 @@ class Budgets:
         names: one readable name a part, such as ``"params"`` or ``"macs/conv1"``.
         cost: the costs of the K parts.
         targets: float64 [K].
+        families: the gates of groups that keep the same number of units, a slice for each group of a family.
 
     Raises:
         BudgetError: no choice of gates meets a target (the message has the smallest that one does), nothing in a part
-            counts, or two budgets hold for the same part and measure.
+            counts, two budgets hold for the same part and measure, or one is uniform where no groups are alike.
     """
 
     def __init__(self, constraints: Sequence[Constraint], gates: Gates, who: str = "constraints") -> None:
@@ -98,6 +105,7 @@ class Budgets:
         device = gates.log_alpha.device
         self.targets = torch.tensor([target for *_, target in parts], dtype=torch.float64, device=device)
         self.cost = Cost(gates, [measure for measure, *_ in parts], [(path,) for _, path, _ in parts])
+        self.families = _families(who, self.constraints, gates)
         smallest = self.cost.fraction(gates.floor()).tolist()
         for name, total, target, least in zip(
             self.names, self.cost.total.tolist(), self.targets.tolist(), smallest, strict=True
@@ -122,6 +130,20 @@ class Budgets:
     def met(self, open_: Tensor, targets: Tensor | None = None) -> bool:
         """Whether the deployed set ``open_`` [G] meets every budget, or other ``targets`` [K]."""
         return bool((self.cost.fraction(open_) <= (self.targets if targets is None else targets)).all())
+
+
+def _families(who: str, constraints: Sequence[Constraint], gates: Gates) -> tuple[tuple[slice, ...], ...]:
+    within = [constraint.within or "" for constraint in constraints if constraint.uniform]
+    if not within:
+        return ()
+    found = families(gates.plan.groups, within)
+    if not found:
+        units = ", ".join(f"{group.name} ({group.size})" for group in gates.plan.groups if group.kind == "unit")
+        raise BudgetError(
+            f"{who}: uniform=True, but no two groups of units are alike in size and in the last word of their names "
+            f"({units or 'there are no groups of units'}); leave it out"
+        )
+    return tuple(tuple(gates.slices[name] for name in family) for family in found)
 
 
 def as_constraints(

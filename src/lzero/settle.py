@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lzero.bundles import Bundles
 from lzero.constraints import Budgets
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
@@ -66,10 +68,12 @@ def fill(priority: Tensor, budgets: Budgets, masks: Masks, targets: Tensor | Non
     Gates are opened in that order, each one that still fits, starting from the first gate of every group. What results
     satisfies every budget, and no closed gate could be opened alone without breaking one: a single budget is met with
     less than one unit to spare. Opening only ever raises a cost and the price of the next gate, so that a gate
-    refused once is refused for good, and runs of gates are accepted by bisection.
+    refused once is refused for good, and runs of gates are accepted by bisection. Where a budget is uniform, the gates
+    of a :class:`Bundles` are opened together, by their mean priority, and "unit" above reads "bundle".
 
     Args:
-        priority: [G], in [0, 1], the highest first; a gate comes no earlier than the one that owns it.
+        priority: [G], in [0, 1], the highest first; a gate comes no earlier than the one that owns it, and of those
+            that wait for it the highest first.
         budgets: what to meet.
         masks: which sets can be deployed.
         targets: other targets than those of ``budgets``, [K].
@@ -78,19 +82,23 @@ def fill(priority: Tensor, budgets: Budgets, masks: Masks, targets: Tensor | Non
         BudgetError: one gate a group already costs more than a budget allows.
     """
     targets = budgets.targets if targets is None else targets
-    open_ = masks.with_floor(torch.zeros_like(priority, dtype=torch.bool), priority.double())
+    floor = masks.with_floor(torch.zeros_like(priority, dtype=torch.bool), priority.double())
+    bundles = Bundles(priority, floor, budgets.families)
+    open_ = bundles.floor.clone()
     if not budgets.met(open_, targets):
         raise BudgetError("settle: one unit of every layer already exceeds a budget; give the Solver a larger target")
-    rank, order = _with_owner(priority, masks), torch.arange(len(priority), device=priority.device)
-    if masks.owners is not None:
-        order = torch.argsort((masks.owners >= 0).int(), stable=True)
-    order = order[torch.argsort(rank[order], descending=True, stable=True)]  # owners first among equals
+    order = torch.argsort(bundles.of, stable=True)
+    order = order[torch.argsort(bundles.priority[order], descending=True, stable=True)]
+    if masks.owners is not None:  # no earlier than their owners, and among equals these first
+        order = order[torch.argsort((masks.owners[order] >= 0).int(), stable=True)]
+        order = order[torch.argsort(_with_owner(bundles.priority, masks)[order], descending=True, stable=True)]
     order = order[~open_[order]]
     while len(order):
-        order = order[~_hopeless(masks, budgets, targets, open_, order)[order]]
-        length = _longest_run(budgets, targets, open_, order)
+        order = order[~_hopeless(masks, budgets, targets, open_, order, bundles)[order]]
+        ends = bundles.ends(order) if len(order) else [0]
+        length = _longest_run(budgets, targets, open_, order, ends)
         open_[order[:length]] = True
-        order = order[max(length, 1) :]
+        order = order[max(length, ends[0]) :]
     return masks.alive(open_)  # a feature of a closed channel is closed too
 
 
@@ -102,20 +110,26 @@ def _with_owner(priority: Tensor, masks: Masks) -> Tensor:
     return torch.where(owners >= 0, torch.minimum(priority, priority[owners.clamp_min(0)]), priority)
 
 
-def breaking(budgets: Budgets, open_: Tensor, targets: Tensor | None = None) -> Tensor:
-    """bool [G]: gates that break a budget when opened alone beside ``open_`` [G]; prices are exact."""
+def breaking(budgets: Budgets, open_: Tensor, targets: Tensor | None = None, bundles: Bundles | None = None) -> Tensor:
+    """bool [G]: gates that break a budget when opened alone beside ``open_`` [G]; prices are exact.
+
+    With ``bundles``, gates whose bundle does: at the sum of its prices, than which it costs no less.
+    """
     targets = budgets.targets if targets is None else targets
     value, total = budgets.cost.value(open_), budgets.cost.total
     out = torch.zeros_like(open_)
     for part in range(len(total)):
         price = budgets.cost.gradient(open_, part)
+        price = price if bundles is None else bundles.sums(price * ~open_)
         out |= ((value[part] + price) / total[part] > targets[part]) & (price > 0)
     return out
 
 
-def _hopeless(masks: Masks, budgets: Budgets, targets: Tensor, open_: Tensor, order: Tensor) -> Tensor:
+def _hopeless(
+    masks: Masks, budgets: Budgets, targets: Tensor, open_: Tensor, order: Tensor, bundles: Bundles
+) -> Tensor:
     """bool [G]: gates that break a budget when opened alone, or whose owner stays closed for good."""
-    out = breaking(budgets, open_, targets)
+    out = breaking(budgets, open_, targets, bundles if budgets.families else None)
     if masks.owners is None:
         return out
     waiting = torch.zeros_like(open_)
@@ -124,12 +138,12 @@ def _hopeless(masks: Masks, budgets: Budgets, targets: Tensor, open_: Tensor, or
     return out | ((masks.owners >= 0) & ~possible[masks.owners])
 
 
-def _longest_run(budgets: Budgets, targets: Tensor, open_: Tensor, order: Tensor) -> int:
-    """How many gates of ``order``, from its start, can be opened together."""
-    low, high = 0, len(order)
+def _longest_run(budgets: Budgets, targets: Tensor, open_: Tensor, order: Tensor, ends: Sequence[int]) -> int:
+    """How many gates of ``order``, from its start to one of its ``ends``, can be opened together."""
+    low, high = 0, len(ends)
     while low < high:
         middle = (low + high + 1) // 2
         trial = open_.clone()
-        trial[order[:middle]] = True
+        trial[order[: ends[middle - 1]]] = True
         low, high = (middle, high) if budgets.met(trial, targets) else (low, middle - 1)
-    return low
+    return ends[low - 1] if low else 0

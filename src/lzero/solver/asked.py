@@ -55,4 +55,5 @@ def check_same_training(who: str, left: Mapping[str, Tensor], asked: Tensor, exp
 
 def _words(entry: Mapping[str, Any]) -> str:
     where = f" within {entry['within']}" if entry["within"] else ""
-    return f"{entry['target']:g} of the {entry['measure']}{where}{' in each layer' if entry['each_layer'] else ''}"
+    how = f"{' in each layer' if entry['each_layer'] else ''}{', uniform' if entry['uniform'] else ''}"
+    return f"{entry['target']:g} of the {entry['measure']}{where}{how}"
