@@ -77,6 +77,11 @@ class GateTrainer(Resumable):
         """Steps that changed nothing, since the gradient of the gates was not finite."""
         return self._steps.skipped
 
+    @property
+    def settles_at(self) -> int | None:
+        """The step after which what will be shipped is settled and held; None where :func:`lzero.purge` settles."""
+        return None
+
     def step(
         self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None, *, scaler: Any = None
     ) -> Tensor:
