@@ -20,6 +20,7 @@ from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
 from lzero.shipped.origin import Origin, size_of
 from lzero.surgery.attached import root_gates
+from lzero.surgery.libraries import library_of
 from lzero.surgery.remove import without_gates
 from lzero.surgery.shrink import scale_consumers, shrink
 from lzero.table import Table
@@ -105,6 +106,7 @@ def purge(
     scale_consumers(small, gates.plan.groups, gates.split(z))
     shrink(small, gates.plan.groups, kept)
     difference = None if verification is None else verification.largest_difference(small)
+    library_of(model).purged(small, model)
     certificate = certify(gates, budgets, settled, difference, asked=settle)
 
     for text in certificate.warnings:
