@@ -15,7 +15,7 @@ from lzero.checks import flag, shown
 from lzero.constraints import Budgets, Constraint
 from lzero.errors import LzeroWarning, StructureError
 from lzero.gates.gates import Gates
-from lzero.host.wrappers import check_unsharded, unwrap
+from lzero.host.wrappers import check_unsharded, restore_forward, unwrap
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
 from lzero.shipped.origin import Origin, size_of
@@ -106,6 +106,7 @@ def purge(
     scale_consumers(small, gates.plan.groups, gates.split(z))
     shrink(small, gates.plan.groups, kept)
     difference = None if verification is None else verification.largest_difference(small)
+    restore_forward(small)
     library_of(model).purged(small, model)
     certificate = certify(gates, budgets, settled, difference, asked=settle)
 

@@ -23,7 +23,7 @@ def example_inputs(model: Any) -> dict[str, Tensor]:
         StructureError: an input, or a size of it, that the configuration does not tell.
     """
     name, config = getattr(model, "main_input_name", None), getattr(model, "config", None)
-    if name not in _MAKERS or config is None:
+    if not isinstance(name, str) or name not in _MAKERS or config is None:
         raise _unknown(model, f"nothing is known of an input {name!r}")
     generator = torch.Generator().manual_seed(0)
     try:
@@ -76,7 +76,7 @@ def _features(config: Any, generator: torch.Generator) -> Tensor:
     return torch.randn(_EXAMPLES, 64, width, generator=generator)
 
 
-_MAKERS: dict[Any, Callable[[Any, torch.Generator], Tensor]] = {
+_MAKERS: dict[str, Callable[[Any, torch.Generator], Tensor]] = {
     "input_ids": _tokens,
     "pixel_values": _pixels,
     "input_values": _values,

@@ -59,9 +59,8 @@ def _purged(path: Any, kind: Any, config: Any, entry: object, options: dict[str,
 
     attributes = {"__init__": build, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
     wanted = options.pop("output_loading_info", False)
-    model, info = type(kind.__name__, (kind,), attributes).from_pretrained(
-        path, config=config, output_loading_info=True, **options
-    )
+    cut: Any = type(kind.__name__, (kind,), attributes)
+    model, info = cut.from_pretrained(path, config=config, output_loading_info=True, **options)
     missing = sorted(info["missing_keys"])
     if missing:
         raise StructureError(f"{path}: the files lack {missing[0]}; save the purged model again")

@@ -25,7 +25,7 @@ ENTRY = "lzero"
 
 @library("transformers.modeling_utils.PreTrainedModel")
 class HuggingFace(Library):
-    """Files that stock ``from_pretrained`` refuses while a model is gated, and configurations that say what was kept."""
+    """Files that stock ``from_pretrained`` refuses while a model is gated; configurations that say what was kept."""
 
     def saving(self, model: nn.Module, state: MutableMapping[str, Any], prefix: str) -> None:
         """One entry under the name of a gated weight, of a shape that this never has.
@@ -33,9 +33,9 @@ class HuggingFace(Library):
         ``from_pretrained`` draws weights that it does not find and loads the rest; a weight of another shape it
         refuses.
         """
-        name = _mark(model)
-        if name is not None:
-            state[prefix + name] = torch.zeros(1)
+        mark = _mark(model)
+        if mark is not None:
+            state[prefix + mark] = torch.zeros(1)
 
     def loading(self, model: nn.Module, state: MutableMapping[str, Any], prefix: str) -> None:
         """Take that entry out again, and call the others what the model calls them.
@@ -45,9 +45,9 @@ class HuggingFace(Library):
         here = {name.removeprefix(prefix) for name in state if name.startswith(prefix)}
         for written, name in _written_otherwise(model, here):
             state[prefix + name] = state.pop(prefix + written)
-        name = _mark(model)
-        if name is not None and _is_mark(state.get(prefix + name)):
-            del state[prefix + name]
+        mark = _mark(model)
+        if mark is not None and _is_mark(state.get(prefix + mark)):
+            del state[prefix + mark]
 
     def purged(self, small: nn.Module, model: nn.Module) -> None:
         """Plain numbers in the configuration where these can tell what was kept, else one entry that does."""
