@@ -103,7 +103,7 @@ def restore_forward(model: nn.Module) -> None:
         return
     model.__dict__.pop("forward", None)
     if getattr(original, "__func__", None) is not type(model).forward:  # one that stood there before
-        model.forward = original  # type: ignore[method-assign]
+        model.forward = original
 
 
 def is_distributed(tensor: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -64,14 +65,35 @@ def half(number: int, size: int) -> int:
     return size // 2
 
 
-def purged(name: str, keep: Any = ragged, **options: Any) -> Any:
-    """The purged model of that kind, and the gated one."""
-    model = build(name, **options).eval()
-    close(lzero.attach_gates(model, inputs(name)), keep)
-    return lzero.purge(model).model, model
+@cache
+def plan(name: str) -> lzero.Plan:
+    """What can be gated in that kind."""
+    return lzero.discover(build(name), inputs(name))
+
+
+def gated(name: str, seed: int = 0) -> Any:
+    """A model of that kind with gates, all open."""
+    model = build(name, seed)
+    lzero.attach_gates(model, plan(name))
+    return model
+
+
+@cache
+def purged(name: str, keep: Any = ragged) -> Any:
+    """The purged model of that kind, and the gated one; to look at only."""
+    model = gated(name).eval()
+    close(lzero.gates_of(model), keep)
+    return lzero.purge(model, settle=False).model, model
 
 
 def same(one: Any, two: Any, name: str) -> bool:
     """Whether two models give the same logits to the bit on inputs that neither has seen."""
     x = inputs(name, batch=4, seed=7)
     return torch.equal(one.eval()(**x).logits, two.eval()(**x).logits)
+
+
+def halved(model: Any) -> Any:
+    """``model`` with its parameters in bfloat16; buffers of no file keep their precision, as where one is loaded."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.bfloat16()
+    return model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 
 from lzero.certificate import asked_of
-from lzero.constraints import Budgets
+from lzero.constraints import Budgets, Constraint
+from lzero.cost import Measure
 from lzero.errors import LzeroWarning, SolverError, StructureError
 from lzero.gates.gates import Gates
-from lzero.integrations.request import Request, prefixed
+from lzero.integrations.request import Build, Request, prefixed
 from lzero.integrations.transformers.gated import save_plan
-from lzero.integrations.transformers.inputs import example_inputs
+from lzero.integrations.transformers.inputs import inputs_of
 from lzero.purge import PurgeResult, purge
 from lzero.solver.gate_trainer import GateTrainer
 from lzero.surgery.attached import gates_of
@@ -39,11 +41,17 @@ class Budget(TrainerCallback):
     before has met no budget, so that ``load_best_model_at_end`` chooses among those that do.
 
     Args:
-        args: those of :class:`lzero.integrations.request.Request`: ``target_density``, ``measure``, ...
-        options: the others. Without ``example_inputs=`` some are made from the model's configuration; without
-            ``total_steps=`` it is ``state.max_steps``.
+        target_density: as for :class:`lzero.integrations.request.Request`, like all that follow.
+        measure: what the density counts.
+        constraints: several budgets, in place of a target density.
+        solver: builds a solver or a baseline of your own: ``lambda gates, steps: lzero.Penalty(gates, 0.1)``.
+        example_inputs: what one forward takes; by default made from the configuration of the model.
+        granularity: as for :func:`lzero.attach_gates`.
+        ignore: as for :func:`lzero.attach_gates`.
+        total_steps: optimizer steps of the training; by default ``state.max_steps`` of the Trainer.
 
     Attributes:
+        request: what was asked for.
         solver: what moves the gates; None before the training.
 
     Raises:
@@ -51,8 +59,22 @@ class Budget(TrainerCallback):
         SolverError: a ``solver`` beside a budget, or one that cannot be called.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self._request = Request(*args, **options)
+    def __init__(
+        self,
+        target_density: float | None = None,
+        *,
+        measure: Measure = "params",
+        constraints: Sequence[Constraint] | None = None,
+        solver: Build | None = None,
+        example_inputs: object = None,
+        granularity: str | Mapping[str, str] = "unit",
+        ignore: str | Iterable[str] = (),
+        total_steps: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.request = Request(
+            target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps
+        )
         self.solver: GateTrainer | None = None
         self._model: nn.Module | None = None
 
@@ -96,7 +118,7 @@ class Budget(TrainerCallback):
                 "already; pass the callback to Trainer(callbacks=[...]), and with model_init= let that attach the gates"
             )
         gates = self._attach(model)
-        self.solver = self._request.start(gates, state.max_steps)
+        self.solver = self.request.start(gates, state.max_steps)
         if self.solver.steps < state.global_step:
             raise SolverError(
                 f"Budget: the training is resumed at step {state.global_step}, and its gates have seen "
@@ -148,9 +170,9 @@ class Budget(TrainerCallback):
     def _attach(self, model: Any) -> Gates:
         """The gates of ``model``, attached by now."""
         inputs = None
-        if self._request.example_inputs is None and gates_of(model) is None:
-            inputs = example_inputs(model)
-        gates = self._request.attach(model, inputs)
+        if self.request.example_inputs is None and gates_of(model) is None:
+            inputs = inputs_of(model)
+        gates = self.request.attach(model, inputs)
         self._model = model
         return gates
 

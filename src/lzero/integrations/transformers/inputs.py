@@ -13,7 +13,7 @@ from lzero.errors import StructureError
 _EXAMPLES, _TOKENS, _SAMPLES = 2, 8, 4000
 
 
-def example_inputs(model: Any) -> dict[str, Tensor]:
+def inputs_of(model: Any) -> dict[str, Tensor]:
     """Keyword arguments of one forward of a model of Hugging Face, by ``main_input_name`` and the configuration.
 
     Two different examples; token ids within the vocabulary and none of them padding, at most 8 of them. Nothing is

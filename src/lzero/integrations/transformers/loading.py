@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from lzero.integrations.transformers.classes import class_of, saved_config
 from lzero.integrations.transformers.gated import is_gated, load_gated
 from lzero.reload import load_purged
 from lzero.surgery.libraries.hugging_face import ENTRY, FORMAT
+
+_V = TypeVar("_V")
 
 
 def from_pretrained(path: Any, kind: Any = None, **options: Any) -> Any:
@@ -70,6 +72,7 @@ def _purged(path: Any, kind: Any, config: Any, entry: object, options: dict[str,
 
 def _placeholders(model: nn.Module, shapes: Mapping[str, list[int]], numbers: Mapping[str, int]) -> dict[str, Tensor]:
     """A state dict of the purged ``model``, without values but for numbers."""
+    shapes, numbers = _own_names(model, shapes), _own_names(model, numbers)
     state = dict(model.state_dict())
     buffers = dict(model.named_buffers())
     for name, shape in shapes.items():
@@ -79,6 +82,14 @@ def _placeholders(model: nn.Module, shapes: Mapping[str, list[int]], numbers: Ma
         else:
             state[name] = old.new_empty(shape)
     return state | {name: torch.tensor(number) for name, number in numbers.items()}
+
+
+def _own_names(model: nn.Module, saved: Mapping[str, _V]) -> dict[str, _V]:
+    """``saved`` by the names of ``model``; where that is the base of the model that was saved, what belongs to it."""
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    if hasattr(model, prefix[:-1]) or not any(name.startswith(prefix) for name in saved):
+        return dict(saved)
+    return {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
 
 
 def _checked(entry: object) -> tuple[dict[str, list[int]], dict[str, int]]:

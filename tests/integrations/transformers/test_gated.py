@@ -1,0 +1,73 @@
+"""Checkpoints with gates: found out by their files, and put together from the plan beside them."""
+
+import pytest
+import torch
+
+transformers = pytest.importorskip("transformers")
+
+from integrations.transformers.tiny import build, close, gated, half, halved, inputs, plan, same  # noqa: E402
+
+import lzero  # noqa: E402
+from lzero.errors import StructureError  # noqa: E402
+from lzero.integrations.transformers.gated import PLAN, is_gated, load_gated, save_plan  # noqa: E402
+
+
+def checkpoint(folder, name, **options):
+    """A gated model that has seen one step, saved with its plan."""
+    model = gated(name)
+    gates = lzero.gates_of(model)
+    with pytest.warns(lzero.LzeroWarning, match="are few"):
+        solver = lzero.Solver(gates, 0.7, total_steps=10)
+    model(**inputs(name)).logits.sum().backward()
+    solver.step()
+    model.save_pretrained(folder, **options)
+    save_plan(gates, folder)
+    return model
+
+
+@pytest.mark.parametrize("name", ["BERT", "GPT-2", "ViT"])
+def test_gates_and_their_training_come_back(name, tmp_path):
+    model = checkpoint(tmp_path, name, max_shard_size="20KB")
+    assert is_gated(tmp_path)
+    before = torch.random.get_rng_state()
+    back = load_gated(tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    one, two = model.state_dict(), back.state_dict()
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+    assert same(back, model, name)
+    with pytest.warns(lzero.LzeroWarning, match="are few"):
+        assert lzero.Solver(lzero.gates_of(back), 0.7, total_steps=10).steps == 1
+
+
+def test_a_settled_model_purges_to_the_same(tmp_path):
+    model = halved(gated("Llama"))
+    gates = lzero.gates_of(model)
+    close(gates, half)
+    gates.hold(gates.open_mask())
+    model.save_pretrained(tmp_path)
+    save_plan(gates, tmp_path)
+    back = load_gated(tmp_path, transformers.AutoModelForCausalLM)
+    assert back.dtype == torch.bfloat16
+    small, again = (lzero.purge(each, settle=False).model for each in (model, back))
+    assert same(small, again, "Llama")
+
+
+def test_without_a_plan_inputs_do(tmp_path):
+    model = checkpoint(tmp_path, "ViT")
+    (tmp_path / PLAN).unlink()
+    with pytest.raises(StructureError, match=r"no plan \(lzero.plan\) .* pass plan= or example_inputs="):
+        load_gated(tmp_path)
+    assert same(load_gated(tmp_path, example_inputs=inputs("ViT")), model, "ViT")
+
+
+def test_gates_of_another_kind_are_refused(tmp_path):
+    checkpoint(tmp_path, "ViT")
+    fewer = lzero.discover(build("ViT"), inputs("ViT"), ignore="vit.layers.0.mlp")
+    with pytest.raises((StructureError, RuntimeError), match=r"unknown|size mismatch"):
+        load_gated(tmp_path, plan=fewer)
+
+
+def test_plain_folders_have_no_gates(tmp_path):
+    build("ViT").save_pretrained(tmp_path)
+    assert not is_gated(tmp_path) and not is_gated(tmp_path / "nowhere") and not is_gated("google/vit")
+    assert plan("ViT").size == lzero.gates_of(gated("ViT")).log_alpha.numel()
