@@ -10,6 +10,7 @@ import torch
 pytest.importorskip("accelerate")
 transformers = pytest.importorskip("transformers")
 
+from integrations.launch import launch  # noqa: E402
 from integrations.transformers.tiny import MODELS, build, inputs, same  # noqa: E402
 from integrations.transformers.training import STEPS, trainer  # noqa: E402
 
@@ -298,6 +299,12 @@ def test_a_solver_and_inputs_of_the_users_own(tmp_path):
     assert type(budget.solver) is lzero.Penalty and budget.solver.steps == STEPS
     assert not any("pooler" in group.name for group in budget.gates.plan)
     assert "lzero/deployed" in [row for row in run.state.log_history if "loss" in row][-1]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_processes_agree_and_resume_to_the_bit(accumulate, tmp_path):
+    said = launch("integrations.transformers.processes", tmp_path, accumulate)
+    assert said.count("agrees") == 2 and said.count("resumes") == 2
 
 
 def test_before_there_is_a_model():
