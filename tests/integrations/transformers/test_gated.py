@@ -5,7 +5,7 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
-from integrations.transformers.tiny import build, close, gated, half, halved, inputs, plan, same  # noqa: E402
+from integrations.transformers.tiny import build, close, gated, half, halved, inputs, same  # noqa: E402
 
 import lzero  # noqa: E402
 from lzero.errors import StructureError  # noqa: E402
@@ -52,22 +52,20 @@ def test_a_settled_model_purges_to_the_same(tmp_path):
     assert same(small, again, "Llama")
 
 
-def test_without_a_plan_inputs_do(tmp_path):
+def test_without_a_plan_units_are_discovered_again(tmp_path):
     model = checkpoint(tmp_path, "ViT")
     (tmp_path / PLAN).unlink()
-    with pytest.raises(StructureError, match=r"no plan \(lzero.plan\) .* pass plan= or example_inputs="):
-        load_gated(tmp_path)
+    assert same(load_gated(tmp_path), model, "ViT")
     assert same(load_gated(tmp_path, example_inputs=inputs("ViT")), model, "ViT")
 
 
-def test_gates_of_another_kind_are_refused(tmp_path):
+@pytest.mark.parametrize("how", [{"ignore": "vit.layers.0.mlp"}, {"granularity": "input"}], ids=["fewer", "more"])
+def test_other_gates_are_refused(how, tmp_path):
     checkpoint(tmp_path, "ViT")
-    fewer = lzero.discover(build("ViT"), inputs("ViT"), ignore="vit.layers.0.mlp")
-    with pytest.raises((StructureError, RuntimeError), match=r"unknown|size mismatch"):
-        load_gated(tmp_path, plan=fewer)
+    with pytest.raises(StructureError, match=r"holds other gates than .* pass plan="):
+        load_gated(tmp_path, **how)
 
 
 def test_plain_folders_have_no_gates(tmp_path):
     build("ViT").save_pretrained(tmp_path)
     assert not is_gated(tmp_path) and not is_gated(tmp_path / "nowhere") and not is_gated("google/vit")
-    assert plan("ViT").size == lzero.gates_of(gated("ViT")).log_alpha.numel()

@@ -16,9 +16,10 @@ from lzero.attach import attach_gates
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
 from lzero.integrations.transformers.classes import class_of, saved_config
+from lzero.integrations.transformers.inputs import inputs_of
 from lzero.plan.plan import Plan
 
-PLAN = "lzero.plan"
+PLAN = "plan.lzero"
 """The file of a checkpoint folder that says what was gated."""
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -40,29 +41,32 @@ def load_gated(
 ) -> nn.Module:
     """The model that a training has saved at ``path``, its gates and the state of their training with it.
 
+    Without a plan, there or here, units are discovered again, with inputs made from the configuration.
+
     Raises:
-        StructureError: neither a plan nor inputs to attach the gates with, or another model than that of the files.
+        StructureError: no inputs to attach the gates with, or others than those of the training.
     """
     folder = Path(path)
     how = plan if plan is not None else example_inputs
-    if how is None and (folder / PLAN).is_file():
+    if how is None and (folder / PLAN).is_file() and not attach:
         how = Plan.load(folder / PLAN)
-    if how is None:
-        raise StructureError(
-            f"{path}: holds a model with gates, and no plan ({PLAN}) that says how they were attached; pass plan= or "
-            "example_inputs= (with granularity= and ignore= as they were), or build the model, attach its gates as in "
-            "the training, and go on with load_state_dict"
-        )
     config = saved_config(path, kind)
     kind = class_of(config, kind)
     with torch.random.fork_rng(devices=[]):
         model: nn.Module = kind(config)
     _cast(model, getattr(config, "dtype", None))
-    attach_gates(model, how, **attach)
+    attach_gates(model, inputs_of(model) if how is None else how, **attach)
     state: dict[str, Tensor] = {}
     for file in _files(path):
         state |= load_file(file)
-    _load(model, state, path)
+    try:
+        _load(model, state)
+    except (RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise StructureError(
+            f"{path}: holds other gates than those that were attached here ({said}); pass plan= of the training, or "
+            "example_inputs=, granularity= and ignore= as there"
+        ) from error
     if (folder / "generation_config.json").is_file() and hasattr(model, "generation_config"):
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return model.eval()
@@ -76,18 +80,15 @@ def _cast(model: nn.Module, dtype: Any) -> None:
             parameter.data = parameter.data.to(named)
 
 
-def _load(model: nn.Module, state: dict[str, Tensor], path: Any) -> None:
+def _load(model: nn.Module, state: dict[str, Tensor]) -> None:
     found = model.load_state_dict(state, strict=False)
     held = model.state_dict(keep_vars=True)
     lacking = set(found.missing_keys)
     loaded = {id(tensor) for name, tensor in held.items() if name not in lacking}
-    lacking = {name for name in lacking if id(held[name]) not in loaded}  # the files hold one of tied tensors
-    if lacking or found.unexpected_keys:
-        name = min([*lacking, *found.unexpected_keys])
-        verb = "lack" if name in lacking else "have an unknown"
-        raise StructureError(
-            f"{path}: the files {verb} {name}; attach the gates as they were attached in the training that saved them"
-        )
+    wrong = [name for name in lacking if id(held[name]) not in loaded]  # of tied tensors the files hold one
+    wrong += found.unexpected_keys
+    if wrong:
+        raise ValueError(f"{min(wrong)} is in only one of the two")
 
 
 def _files(path: Any) -> list[Path]:

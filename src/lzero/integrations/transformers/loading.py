@@ -30,9 +30,9 @@ def from_pretrained(path: Any, kind: Any = None, **options: Any) -> Any:
         path: a folder, or a name on the hub.
         kind: the class of the model, or an Auto class such as ``AutoModelForCausalLM``; by default the class that was
             saved, ``config.architectures``.
-        options: further arguments of ``from_pretrained``; for a gated model without a saved plan (``lzero.plan`` in
-            checkpoints of a Trainer) ``plan=``, or ``example_inputs=``, ``granularity=`` and ``ignore=`` as when its
-            gates were attached.
+        options: further arguments of ``from_pretrained``; for a gated model those of :func:`lzero.attach_gates`, or
+            ``plan=``. By default its plan is that of ``plan.lzero``, which the Trainer's checkpoints have beside the
+            weights; else units are discovered again, with inputs made from the configuration.
 
     Raises:
         StructureError: a class that is not known, an entry ``lzero`` of another format, tensors that the files lack,

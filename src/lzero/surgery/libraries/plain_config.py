@@ -67,7 +67,8 @@ class _Unsaid(Exception):
 
 def _head_size(small: Any) -> dict[str, int] | None:
     """The size of a head as a number of the configuration, for classes that look for one there before they divide."""
-    sizes = {module.head_dim for module in small.modules() if type(getattr(module, "head_dim", None)) is int}
+    found = [vars(module).get("head_dim") for module in small.modules()]
+    sizes = {size for size in found if type(size) is int}
     known = getattr(small.config, "head_dim", None) is not None
     return None if known or len(sizes) != 1 else {"head_dim": sizes.pop()}
 
@@ -121,7 +122,9 @@ def _checked(small: Any, wanted: Shapes, numbers: dict[str, int]) -> dict[str, i
     for name, shape in wanted.items():
         if shapes[name] != shape:
             raise _Unsaid(f"{name}: kept {list(shape)}, which no number of {type(small.config).__name__} says")
-    for (path, module), other in zip(small.named_modules(), stock.modules(), strict=True):
+    others = dict(stock.named_modules())
+    for path, module in small.named_modules():
+        other = others.get(path, stock)
         for name, number in _numbers(module).items():
             if _numbers(other).get(name) != number:
                 raise _Unsaid(
