@@ -29,6 +29,12 @@ OTHERS = {
     "ResNetForImageClassification": (
         "ResNetConfig", {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "num_labels": 3}
     ),
+    "T5ForSequenceClassification": ("T5Config", MODELS["T5"][2]),
+    "BartForSequenceClassification": (
+        "BartConfig",
+        {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "vocab_size": 60,
+         "decoder_attention_heads": 2, "encoder_ffn_dim": 20, "decoder_ffn_dim": 20, "max_position_embeddings": 6},
+    ),
     "BartForConditionalGeneration": (
         "BartConfig",
         {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "vocab_size": 60,
@@ -54,10 +60,11 @@ def test_other_kinds_of_inputs(name):
     assert model.eval()(**inputs_of(model)).logits.shape[0] == 2
 
 
-def test_words_are_in_the_vocabulary_and_none_of_them_is_special():
+def test_words_are_in_the_vocabulary_and_only_the_last_is_special():
     model = build("GPT-2", pad_token_id=3, eos_token_id=5, bos_token_id=7, vocab_size=9, n_positions=4)
     words = inputs_of(model)["input_ids"]
-    assert words.shape == (2, 4) and set(words.flatten().tolist()) <= {0, 1, 2, 4, 6, 8}
+    assert words.shape == (2, 4) and set(words[:, :3].flatten().tolist()) <= {0, 1, 2, 4, 6, 8}
+    assert words[:, 3].tolist() == [5, 5]
 
 
 def test_precision_follows_the_model():

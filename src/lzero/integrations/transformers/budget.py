@@ -129,9 +129,10 @@ class Budget(TrainerCallback):
         """Move the gates; once they have settled, forget the best metric of what had not."""
         if self.solver is None:
             return
-        before = self.gates.held
+        gates = self.solver.gates
+        drawn = gates.held is None
         self.solver.step(scaler=getattr(optimizer, "scaler", None))
-        if before is None and self.gates.held is not None:
+        if drawn and gates.held is not None:
             state.best_metric = state.best_model_checkpoint = None
             if hasattr(state, "best_global_step"):
                 state.best_global_step = None

@@ -16,8 +16,8 @@ _EXAMPLES, _TOKENS, _SAMPLES = 2, 8, 4000
 def inputs_of(model: Any) -> dict[str, Tensor]:
     """Keyword arguments of one forward of a model of Hugging Face, by ``main_input_name`` and the configuration.
 
-    Two different examples; token ids within the vocabulary and none of them padding, at most 8 of them. Nothing is
-    drawn from the global generators.
+    Two different examples; at most 8 token ids, within the vocabulary, none of them padding, and the last the end of a
+    text where there is one. Nothing is drawn from the global generators.
 
     Raises:
         StructureError: an input, or a size of it, that the configuration does not tell.
@@ -51,7 +51,11 @@ def _tokens(config: Any, generator: torch.Generator) -> Tensor:
     special = {getattr(text, f"{kind}_token_id", None) for kind in ("pad", "bos", "eos", "sep", "cls", "mask", "unk")}
     allowed = [token for token in range(min(text.vocab_size, 1000)) if token not in special]
     choice = torch.randint(len(allowed), (_EXAMPLES, max(1, length)), generator=generator)
-    return torch.tensor(allowed)[choice]
+    words = torch.tensor(allowed)[choice]
+    end, pad = getattr(text, "eos_token_id", None), getattr(text, "pad_token_id", None)
+    if length > 1 and isinstance(end, int) and end != pad and end < text.vocab_size:
+        words[:, -1] = end  # what classifies whole texts may look for it
+    return words
 
 
 def _pixels(config: Any, generator: torch.Generator) -> Tensor:
