@@ -86,4 +86,4 @@ def _runs(source: Path) -> dict[str, Recorder]:
     """Label -> rows, for every training in ``source``."""
     if source.is_dir() and _holds(source) == compare.ROWS:
         return compare.compared(source)
-    return {source.resolve().name.removesuffix(".csv"): _table(source)}
+    return {Path(os.path.realpath(source)).name.removesuffix(".csv"): _table(source)}

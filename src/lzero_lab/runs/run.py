@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from lzero.recorder import Recorder, Row
 from lzero_lab.datasets import Dataset
 from lzero_lab.errors import DataError
 from lzero_lab.files import read_json, read_tensors, write_json, write_tensors
-from lzero_lab.training.recipe import Recipe
+from lzero_lab.lock import LOCK, alone_in
+from lzero_lab.training.recipe import UNGATED, Recipe
 from lzero_lab.training.summary import Summary, ship, summarise
 from lzero_lab.training.training import Training
 
@@ -54,18 +56,22 @@ class RunFolder:
         """Where the figure called ``name`` lies."""
         return self.path / f"{name}.png"
 
-    def claim(self, config: Mapping[str, Any], *, resume: bool = False) -> RunFolder:
-        """The folder itself, now holding ``config``: empty before, or with ``resume`` begun with the same one.
+    @contextmanager
+    def claim(self, config: Mapping[str, Any], *, resume: bool = False) -> Iterator[RunFolder]:
+        """The folder itself, holding ``config``: empty before, or with ``resume`` begun with the same one.
 
-        Where the data lie may change.
+        Where the data lie may change. Within the context no other process has it: see :func:`lzero_lab.lock.alone_in`.
 
         Raises:
-            DataError: the path is a file, holds other files, or a run that this one may not continue.
+            DataError: the path is a file, holds other files, or a run that this one may not continue, or that another
+                process is at work on.
         """
-        asked = json.loads(json.dumps(config))
-        if self.path.exists() and not self.path.is_dir():
-            raise DataError(f"{self.path}: is a file; choose another folder (--out)")
-        content = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        with alone_in(self.path):
+            self._begin(json.loads(json.dumps(config)), resume)
+            yield self
+
+    def _begin(self, asked: Mapping[str, Any], resume: bool) -> None:
+        content = {entry.name for entry in self.path.iterdir()} - {LOCK}
         if content - {self.config.name}:
             if self.config.name not in content:
                 raise DataError(f"{self.path}: holds files but no run; {_ELSEWHERE}")
@@ -75,7 +81,6 @@ class RunFolder:
             if not resume:
                 raise DataError(f"{self.path}: holds this run already; continue it with --resume, or {_ELSEWHERE}")
         write_json(self.config, asked)
-        return self
 
     def read_config(self) -> dict[str, Any]:
         """What was asked for when the run began."""
@@ -83,8 +88,15 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end and everything was written."""
+        """Whether the run came to its end and everything was written; since then, files may have been lost."""
         return self.summary.is_file()
+
+    def lost(self, recipe: Recipe) -> list[str]:
+        """The names of the files that a finished run of ``recipe`` has left, and that are not there."""
+        expected = [self.rows, self.purged, self.certificate]
+        if recipe.method not in UNGATED:
+            expected.append(self.architecture)
+        return [path.name for path in expected if not path.is_file()]
 
     def write_shipped(self, result: PurgeResult, metadata: Mapping[str, Any]) -> None:
         """Writes the purged model, its certificate and its architecture; ``metadata`` holds plain values."""
@@ -142,12 +154,20 @@ def complete(
 ) -> Run:
     """The finished run in ``folder``: read where it is finished, continued where it broke off, trained otherwise.
 
-    ``on_epoch`` gets ``label`` and the row of every epoch that is trained.
+    What a finished run has lost since then is made again from its checkpoint. ``on_epoch`` gets ``label`` and the row
+    of every epoch that is trained.
 
     Raises:
+        DataError: a finished run has lost files, and its checkpoint with them.
         LzeroError: whatever makes the training impossible; the last checkpoint stays.
     """
-    if not folder.finished:
+    lost = folder.lost(recipe) if folder.finished else []
+    if lost and not folder.checkpoint.is_file():
+        raise DataError(
+            f"{folder.path}: a finished run without {', '.join(lost)}, and without {folder.checkpoint.name} to make "
+            f"that from; put it back, or delete {folder.summary.name} to train anew"
+        )
+    if lost or not folder.finished:
         training = Training(recipe, data)
         if folder.checkpoint.is_file():
             training.load(folder.checkpoint)

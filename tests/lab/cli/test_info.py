@@ -50,7 +50,7 @@ def test_info_reads_a_model_from_a_function_of_the_user(arguments, user_module, 
     ],
 )
 def test_a_function_that_gives_no_model_is_one_line(place, message, user_module, capsys):
-    assert main(["info", place]) == 1
+    assert main(["info", place]) == 2
     line = error_line(capsys)
     assert line.startswith(f"lzero: error: {place}: ")
     assert message in line

@@ -18,8 +18,8 @@ RECIPE = Recipe(target=0.3, epochs=2, granularity="input")
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory):
-    folder = RunFolder(tmp_path_factory.mktemp("run")).claim({"epochs": 2})
-    return complete(folder, RECIPE, data)
+    with RunFolder(tmp_path_factory.mktemp("run")).claim({"epochs": 2}) as folder:
+        return complete(folder, RECIPE, data)
 
 
 def test_a_finished_run_has_all_its_files_and_nothing_else(finished):
@@ -92,9 +92,10 @@ def test_the_shipped_density_is_in_the_measure_of_the_recipe(data, tmp_path):
 
 
 def test_a_free_folder_is_claimed_also_after_an_attempt_that_wrote_nothing(tmp_path):
-    folder = RunFolder(tmp_path / "new").claim({"epochs": 2})
-    assert folder.read_config() == {"epochs": 2}
-    assert folder.claim({"epochs": 3}).read_config() == {"epochs": 3}
+    with RunFolder(tmp_path / "new").claim({"epochs": 2}) as folder:
+        assert folder.read_config() == {"epochs": 2}
+    with folder.claim({"epochs": 3}):
+        assert folder.read_config() == {"epochs": 3}
 
 
 @pytest.mark.parametrize(
@@ -107,20 +108,22 @@ def test_a_free_folder_is_claimed_also_after_an_attempt_that_wrote_nothing(tmp_p
     ],
 )
 def test_a_folder_that_holds_a_run_is_refused(config, resume, message, tmp_path):
-    folder = RunFolder(tmp_path).claim({"recipe": {"epochs": 2}})
-    folder.rows.write_text("epoch\n1\n")
-    with pytest.raises(DataError, match=message):
-        folder.claim(config, resume=resume)
+    with RunFolder(tmp_path).claim({"recipe": {"epochs": 2}}) as folder:
+        folder.rows.write_text("epoch\n1\n")
+    with pytest.raises(DataError, match=message), folder.claim(config, resume=resume):
+        pass
     assert folder.read_config() == {"recipe": {"epochs": 2}}
-    assert folder.claim({"recipe": {"epochs": 2}}, resume=True) is folder
+    with folder.claim({"recipe": {"epochs": 2}}, resume=True) as same:
+        assert same is folder
 
 
 def test_a_folder_of_other_files_and_a_file_are_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(DataError, match="holds files but no run; choose another folder"):
-        RunFolder(tmp_path).claim({}, resume=True)
+    mine = RunFolder(tmp_path).claim({}, resume=True)
+    with pytest.raises(DataError, match="holds files but no run; choose another folder"), mine:
+        pass
     with pytest.raises(DataError, match=r"notes\.txt: is a file; choose another folder"):
-        RunFolder(tmp_path / "notes.txt").claim({})
+        RunFolder(tmp_path / "notes.txt").claim({}).__enter__()
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
