@@ -1,5 +1,6 @@
 """Run folders: what they hold, whom they refuse, and runs that are read, continued or trained."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from lzero.recorder import Recorder
 from lzero.reload import load_purged
 from lzero_lab import models
 from lzero_lab.errors import DataError
+from lzero_lab.lock import LOCK
 from lzero_lab.runs.run import RunFolder, complete
 from lzero_lab.training.recipe import Recipe
 from lzero_lab.training.training import Training
@@ -132,3 +134,41 @@ def test_a_truncated_purged_model_is_refused(finished, tmp_path):
     folder.purged.write_bytes(finished.folder.purged.read_bytes()[:500])
     with pytest.raises(DataError, match=r"purged\.pt: not readable as saved tensors .*write it anew with lzero purge"):
         folder.read_purged()
+
+
+def test_a_folder_in_which_the_first_write_was_killed_is_free(tmp_path):
+    (tmp_path / ".config.0123456789abcdef.json").write_text('{"epo')
+    (tmp_path / LOCK).write_text("process 1 on a machine that is no more")
+    with RunFolder(tmp_path).claim({"epochs": 2}) as folder:
+        assert {path.name for path in tmp_path.iterdir()} == {"config.json", LOCK}
+    assert folder.read_config() == {"epochs": 2} and not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize("name", ["purged.pt", "rows.csv", "certificate.json", "architecture.csv", "summary.json"])
+def test_what_a_finished_run_has_lost_is_made_again_from_its_checkpoint(name, finished, data, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(finished.folder.path, folder.path)
+    (folder.path / name).unlink()
+    again = complete(folder, RECIPE, data, lambda label, row: pytest.fail("trained again"))
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == {
+        path.name: path.read_bytes() for path in finished.folder.path.iterdir()
+    }
+    assert again.summary == finished.summary and again.rows.rows == finished.rows.rows
+
+
+def test_what_cannot_be_made_again_is_said(finished, data, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(finished.folder.path, folder.path)
+    for path in (folder.checkpoint, folder.purged, folder.rows):
+        path.unlink()
+    message = r"a finished run without rows\.csv, purged\.pt, and without checkpoint\.pt to make that from; put it back"
+    with pytest.raises(DataError, match=message):
+        complete(folder, RECIPE, data)
+    assert folder.summary.is_file()
+
+
+def test_a_finished_dense_run_lacks_no_architecture(data, tmp_path):
+    recipe = Recipe(method="dense", epochs=1)
+    folder = complete(RunFolder(tmp_path), recipe, data).folder
+    folder.checkpoint.unlink()
+    assert complete(folder, recipe, data).folder.lost(recipe) == []
