@@ -55,7 +55,8 @@ def content(folder):
 
 def _plain(path):
     if path.suffix == ".csv":
-        return _untimed(Recorder.from_csv(path).rows)
+        rows = Recorder.from_csv(path).rows  # those of a study in the order in which its trainings ended
+        return _untimed(sorted(rows, key=lambda row: row.get("cell", "")))
     if path.suffix == ".json":
         return _untimed(json.loads(path.read_text()))
     if path.suffix == ".pt":
