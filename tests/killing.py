@@ -36,13 +36,14 @@ class Mother:
         self._process.stdin.close()
         self._process.wait()
 
-    def run(self, *arguments, after=None, at=None, group=False):
+    def run(self, *arguments, after=None, at=None, group=False, user=None):
         """How the command ended, after how many ``seconds`` and file ``events``, and what it ``said``.
 
         It is killed ``after`` so many seconds, with its workers if ``group``; or ``at`` an event: the opening of a file
-        for writing, which is then cut in half, or a renaming, making or removing.
+        for writing, which is then cut in half, or a renaming, making or removing. It runs as the
+        ``user`` of that number.
         """
-        order = {"arguments": list(map(str, arguments)), "after": after, "at": at, "group": group}
+        order = {"arguments": list(map(str, arguments)), "after": after, "at": at, "group": group, "user": user}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
@@ -137,6 +138,8 @@ def _child(order, pipe):
     said = os.open(f".said-{os.getpid()}", os.O_WRONLY | os.O_CREAT)
     for number, handle in ((0, os.open(os.devnull, os.O_RDONLY)), (1, said), (2, said)):
         os.dup2(handle, number)
+    if order["user"] is not None:
+        os.setuid(order["user"])
     _watch(order["at"], pipe)
     from lzero_lab.cli import main
 

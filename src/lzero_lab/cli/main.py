@@ -26,17 +26,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
+    code = _OK
     try:
         code = _run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:
-        _silence(sys.stdout)
-        _fail("error: standard output was closed before all was shown; what belongs into files is there")
-        return _FAILED
     except OSError as error:
         _silence(sys.stdout)
-        _fail(f"error: standard output: {error.strerror or error}; what belongs into files is there")
-        return _FAILED
+        closed = isinstance(error, BrokenPipeError)
+        reason = "was closed before all was shown" if closed else f"cannot be written ({error.strerror or error})"
+        if code == _OK:  # otherwise a line is said already
+            _fail(f"error: standard output {reason}; what belongs into files is there")
+        return code or _FAILED
     return code
 
 
@@ -66,7 +66,7 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        place, reason = error.filename or "files", error.strerror or error
+        place, reason = error.filename or "files or standard output", error.strerror or error
         way_out = _if_disk_full(error, options, arguments)
         _fail(f"error: {place}: {reason}; check the path, its permissions and space{way_out}")
         return _FAILED

@@ -8,7 +8,7 @@ import sys
 import pytest
 from commands import TRAIN, error_line, names
 from inline import Inline
-from killing import content
+from killing import Mother, content
 from small_study import TEXT
 
 from lzero_lab.cli import main
@@ -16,11 +16,13 @@ from lzero_lab.lock import LOCK, alone_in
 from lzero_lab.studies import workers
 
 COMMAND = [sys.executable, "-W", "ignore", "-c", "import sys; from lzero_lab.cli import main; sys.exit(main())"]
+NOBODY = 65534
 posix = pytest.mark.skipif(os.name != "posix", reason="processes of POSIX")
 
 
 def lzero(*arguments, **options):
-    options = {"stdout": subprocess.PIPE, "timeout": 900, **options}
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}  # argparse hides what goes wrong where it is not
+    options = {"stdout": subprocess.PIPE, "timeout": 900, "env": buffered, **options}
     return subprocess.run([*COMMAND, *arguments], stderr=subprocess.PIPE, **options)
 
 
@@ -82,20 +84,15 @@ def test_a_folder_that_may_not_be_written_is_one_line(trained, tmp_path):
     shutil.copytree(trained, folder)
     for path in (tmp_path, *tmp_path.parents[:2]):
         path.chmod(0o755)
-    nobody = {"user": 65534, "env": os.environ | {"MPLCONFIGDIR": "/dev/shm"}}
-    if lzero("--version", **nobody).returncode:
-        pytest.skip("nobody may not read this installation")
-    for arguments in (
-        ["purge", folder],
-        ["plot", folder],
-        [*TRAIN, "--resume", "--out", folder],
-        [*TRAIN, "--out", folder / "a"],
-    ):
-        ended = lzero(*map(str, arguments), **nobody)
-        assert (ended.returncode, ended.stderr.count(b"\n")) == (1, 1) and b"Permission denied" in ended.stderr
-    (folder / "checkpoint.pt").chmod(0o600)
-    ended = lzero("purge", str(folder), **nobody)
-    assert b"Permission denied" in ended.stderr and b"delete" not in ended.stderr
+    with Mother(tmp_path) as mother:  # it has imported all that nobody may not read
+        trainings = [*TRAIN, "--resume", "--out", folder], [*TRAIN, "--out", folder / "a"]
+        for arguments in (["purge", folder], ["plot", folder], *trainings):
+            ended = mother.run(*arguments, user=NOBODY)
+            assert ended["code"] == 1 and "Permission denied" in ended["said"] and ended["said"].count("\n") == 1
+        (folder / "config.json").chmod(0o600)
+        ended = mother.run("purge", folder, user=NOBODY)
+        assert "cannot be read (Permission denied)" in ended["said"] and "delete" not in ended["said"]
+    assert content(folder) == content(trained)
 
 
 @pytest.fixture
