@@ -25,6 +25,7 @@ from lzero_lab.training.training import Training
 
 EpochCallback = Callable[[str, Row], None]  # (label of a training, row of an epoch)
 _PLACES = {"data_dir"}  # entries of a config that say where something lies, not what is computed
+_SHOWN = 80  # characters of a value in a message
 _ELSEWHERE = "choose another folder (--out), or delete this one"
 
 
@@ -204,5 +205,13 @@ def _differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str
         if isinstance(mine, Mapping) and isinstance(other, Mapping):
             phrases += _differences(mine, other)
         elif mine != other:
-            phrases.append(f"{key} {json.dumps(mine)} and not {json.dumps(other)}")
+            phrases.append(f"{key} {_in_words(mine)} and not {_in_words(other)}")
     return phrases
+
+
+def _in_words(value: Any) -> str:
+    try:
+        text = json.dumps(value)
+    except RecursionError:  # lists in lists in lists
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
