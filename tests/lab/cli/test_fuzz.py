@@ -151,7 +151,7 @@ def survives(listed, capsys):
     return code
 
 
-@pytest.mark.parametrize("number", [40, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [30, pytest.param(600, marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore")
 def test_no_arguments_end_in_a_traceback(number, place, capsys):
     chance = random.Random(number)

@@ -115,7 +115,7 @@ def small_disk(tmp_path):
         subprocess.run(["umount", str(tmp_path / "disk")], check=True)
 
 
-@pytest.mark.parametrize("kilobytes", [4, 512, 1000])
+@pytest.mark.parametrize("kilobytes", [512, *(pytest.param(size, marks=pytest.mark.slow) for size in (4, 1000))])
 def test_a_full_disk_is_one_line_and_the_run_goes_on_where_there_is_room(kilobytes, small_disk, trained, capsys):
     folder = small_disk(kilobytes) / "run"
     assert main([*TRAIN, "--out", str(folder)]) == 1

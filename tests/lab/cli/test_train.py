@@ -131,7 +131,7 @@ def test_a_file_of_a_run_that_holds_something_else_is_one_line_with_its_path(
     assert line.startswith(f"lzero: error: {folder / name}: ") and line.endswith(way_out) and line.count(way_out) == 1
 
 
-@pytest.mark.parametrize("depth", [900, *range(950, 1001, 5)])
+@pytest.mark.parametrize("depth", [900, 970, 985, 990])
 def test_a_config_nested_to_the_edge_of_what_can_be_read_is_one_line(depth, trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "run" / "config.json").write_text(f'{{"recipe": {"[" * depth}{"]" * depth}}}')

@@ -16,7 +16,7 @@ from lzero_lab.training.training import Training
 STRANGE = [None, True, -1, 3, 2.5, math.nan, "text", [], [1], {}, {"a": 1}, torch.zeros(()), torch.zeros(2, 3), b"x"]
 
 
-@pytest.fixture(scope="module", params=["sgd", "adam"])
+@pytest.fixture(scope="module", params=["sgd", pytest.param("adam", marks=pytest.mark.slow)])
 def saved(request, data, tmp_path_factory):
     """A recipe, the data and the entries of a checkpoint in the middle of its training."""
     recipe = Recipe(target=0.3, steps=8, batch_size=64, ema=0.9, optimizer=request.param)
