@@ -16,7 +16,7 @@ from lzero.certificate import Certificate
 from lzero.purge import PurgeResult
 from lzero.recorder import Recorder, Row
 from lzero_lab.datasets import Dataset
-from lzero_lab.errors import DataError
+from lzero_lab.errors import DamagedError, DataError
 from lzero_lab.files import read_json, read_tensors, write_json, write_tensors
 from lzero_lab.lock import LOCK, alone_in
 from lzero_lab.training.recipe import UNGATED, Recipe
@@ -125,10 +125,28 @@ class RunFolder:
             raise DataError(f"{self.summary}: {problem}; {advice}") from problem
 
     def read_certificate(self) -> Certificate:
-        """The certificate that :meth:`write_shipped` wrote."""
-        entries = set(Certificate.__dataclass_fields__)
-        values = read_json(self.certificate, entries, "write it anew with lzero purge")
-        return Certificate(**{name: values[name] for name in entries})
+        """The certificate that :meth:`write_shipped` wrote.
+
+        Raises:
+            DataError: the file is missing, damaged or something else.
+        """
+        entries, advice = set(Certificate.__dataclass_fields__), "write it anew with lzero purge"
+        values = read_json(self.certificate, entries, advice)
+        columns = [values[name] for name in ("expected", "trained", "deployed", "requested")]
+        if not all(isinstance(column, dict) and all(map(_is_number, column.values())) for column in columns):
+            raise DamagedError(f"{self.certificate}: expected densities by name, found something else; {advice}")
+        if (
+            any(column.keys() != columns[0].keys() for column in columns[:3])
+            or not columns[3].keys() <= columns[0].keys()
+        ):
+            raise DamagedError(f"{self.certificate}: its densities are of different names; {advice}")
+        numbers = [values[name] for name in ("threshold", "moved", "parameters", "parameters_before")]
+        difference, warnings = values["largest_difference"], values["warnings"]
+        if not all(map(_is_number, [*numbers, 0.0 if difference is None else difference])):
+            raise DamagedError(f"{self.certificate}: expected numbers, found something else; {advice}")
+        if not isinstance(warnings, list):
+            raise DamagedError(f"{self.certificate}: expected a list of warnings, found {warnings!r}; {advice}")
+        return Certificate(**{name: values[name] for name in entries} | {"warnings": tuple(map(str, warnings))})
 
     def read_purged(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """State dict for :func:`lzero.reload.load_purged`, and the metadata of the run.
@@ -207,6 +225,10 @@ def _differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str
         elif mine != other:
             phrases.append(f"{key} {_in_words(mine)} and not {_in_words(other)}")
     return phrases
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _in_words(value: Any) -> str:

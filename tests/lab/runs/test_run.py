@@ -1,5 +1,6 @@
 """Run folders: what they hold, whom they refuse, and runs that are read, continued or trained."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from commands import RUN_FILES
 from lzero.recorder import Recorder
 from lzero.reload import load_purged
 from lzero_lab import models
-from lzero_lab.errors import DataError
+from lzero_lab.errors import DamagedError, DataError
 from lzero_lab.lock import LOCK
 from lzero_lab.runs.run import RunFolder, complete
 from lzero_lab.training.recipe import Recipe
@@ -172,3 +173,16 @@ def test_a_finished_dense_run_lacks_no_architecture(data, tmp_path):
     folder = complete(RunFolder(tmp_path), recipe, data).folder
     folder.checkpoint.unlink()
     assert complete(folder, recipe, data).folder.lost(recipe) == []
+
+
+@pytest.mark.parametrize("name", ["requested", "expected", "trained", "deployed", "threshold", "moved", "warnings"])
+@pytest.mark.parametrize("value", [None, "text", [1], {"params": "much"}, {"other": 0.5}, [[]]], ids=str)
+def test_a_certificate_of_another_shape_is_refused(name, value, finished, tmp_path):
+    folder = RunFolder(tmp_path)
+    values = json.loads(finished.folder.certificate.read_text())
+    folder.certificate.write_text(json.dumps(values | {name: value}))
+    if name == "warnings" and isinstance(value, list):
+        assert all(isinstance(text, str) for text in folder.read_certificate().warnings)
+        return
+    with pytest.raises(DamagedError, match=r"certificate\.json: .*; write it anew with lzero purge"):
+        folder.read_certificate()
