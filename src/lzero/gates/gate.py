@@ -54,6 +54,8 @@ class Gate(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """``weight`` times its gates, of the same shape."""
         gates = self._gates[0]
+        if gates.training and not torch.compiler.is_compiling():
+            gates.history.saw(weight)
         if gates.by_example:
             return weight
         draw = gates.current()

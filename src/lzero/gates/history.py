@@ -6,8 +6,9 @@ import sys
 from types import FrameType
 
 import torch
+from torch import Tensor
 
-from lzero._torch import in_backward
+from lzero._torch import in_backward, version
 from lzero.errors import SolverError
 
 _FORWARDS_WATCHED = 3  # the first, whose callers are looked at
@@ -34,6 +35,7 @@ class History:
         self._alive = 0  # draws that a backward may still ask for
         self._watched = 0
         self._refused = False  # whether such a backward has been stopped since the last forward
+        self._seen: dict[int, tuple[Tensor, int]] = {}  # trained weights of the last forward, and their versions then
 
     def forward(self, training: bool) -> None:
         """Note a forward of the model.
@@ -50,6 +52,7 @@ class History:
         trained = training and torch.is_grad_enabled()
         if trained:
             self._trained += 1
+            self._seen = {}
         elif training:
             self._without_grad += 1
         else:
@@ -61,6 +64,21 @@ class History:
         self._backwards += 1
         self._alive = 0
 
+    def saw(self, weight: Tensor) -> None:
+        """Note a gated weight, as it is in this forward."""
+        if weight.requires_grad and torch.is_grad_enabled():
+            self._seen.setdefault(id(weight), (weight, version(weight)))
+
+    def discarded(self) -> bool:
+        """Whether the loop has moved the weights since the last backward and dropped their gradient, without a step.
+
+        So do the closures that run twice a step (sharpness-aware minimisation, line searches): what the gates have
+        accumulated belongs to a gradient that nobody wants any more. Accumulation over batches keeps both.
+        """
+        if not self._backwards or not any(version(weight) != then for weight, then in self._seen.values()):
+            return False
+        return not any(weight.grad is not None and bool(weight.grad.any()) for weight, _ in self._seen.values())
+
     def score(self) -> None:
         """Note that a score has been added to the gradient of the gates."""
         self.scores += 1
@@ -68,6 +86,7 @@ class History:
     def step(self) -> None:
         """Begin anew, after an optimizer step."""
         self._trained = self._evaluated = self._without_grad = self._backwards = 0
+        self._seen = {}
 
     def recomputes_another_draw(self) -> bool:
         """Whether this is a recomputation within a backward whose draw may not be the last one."""

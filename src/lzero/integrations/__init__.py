@@ -9,9 +9,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lzero.integrations import fsdp as fsdp
+    from lzero.integrations import peft as peft
     from lzero.integrations import request as request
 
-STACKS: dict[str, tuple[str, ...]] = {}
+STACKS: dict[str, tuple[str, ...]] = {"fsdp": ("torch",), "peft": ("peft",)}
 """A module of this folder -> the packages of which it needs one; its extra has the same name."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -15,6 +15,7 @@ from lzero.errors import StructureError
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.paths import covers, owner
 from lzero.plan.refusal import Reason, Refusal
+from lzero.surgery.adapters import adapter_paths, adapter_that_owns
 from lzero.tracing.tracer import Trace
 
 Granularity = Literal["unit", "input", "weight"]
@@ -29,10 +30,12 @@ class Request:
         granularity: module path prefix -> ``"unit"``, ``"input"`` or ``"weight"``; the longest prefix decides, and
             what no prefix covers is gated by unit.
         ignore: module paths and tensor names.
+        adapters: path of every adapter -> path of the layer inside.
     """
 
     granularity: Mapping[str, str]
     ignore: tuple[str, ...]
+    adapters: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, tensor: str) -> str:
         """The granularity of a tensor, by the module that holds it."""
@@ -50,7 +53,17 @@ class Request:
                 return Reason("ignored as asked")
             if member.role != "coupled" and self.of(member.tensor) == "weight":
                 return Reason(f"{member.tensor} is gated weight by weight, as asked", 'ask for "unit" there')
-        return None
+        return self._inner(members)
+
+    def _inner(self, members: Sequence[Member]) -> Reason | None:
+        """Why units on ``members`` are none of the model's: they live in an adapter alone, as the rank of LoRA does."""
+        around = [adapter_that_owns(self.adapters, member.tensor) for member in members]
+        if not around or any(path is None or any(covers(path, wish) for wish in self.granularity) for path in around):
+            return None
+        return Reason(
+            "it is an inner size of an adapter, such as the rank of LoRA, and no unit of the model",
+            f'granularity={{"{around[0]}": "unit"}} gates it',
+        )
 
 
 def request(model: nn.Module, granularity: str | Mapping[str, str], ignore: str | Iterable[str]) -> Request:
@@ -68,7 +81,7 @@ def request(model: nn.Module, granularity: str | Mapping[str, str], ignore: str 
         if path not in paths:
             raise _unknown("granularity", path, paths)
     tensors = {name for name, _ in (*model.named_parameters(remove_duplicate=False), *model.named_buffers())}
-    return Request(wanted, _ignored(ignore, paths | tensors))
+    return Request(wanted, _ignored(ignore, paths | tensors), adapter_paths(model))
 
 
 def check_inputs(example_inputs: object) -> None:
