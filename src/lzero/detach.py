@@ -19,8 +19,8 @@ def detach_gates(model: nn.Module) -> nn.Module:
     weights as they were, to rounding. For the smaller network see :func:`lzero.purge`.
 
     Args:
-        model: a model with gates attached, or a module around one; also one inside DistributedDataParallel, ``torch.compile`` or
-            ``AveragedModel``, of which the part that was wrapped is returned.
+        model: a model with gates attached, or a module around one; also one inside DistributedDataParallel,
+            ``torch.compile`` or ``AveragedModel``, of which the part that was wrapped is returned.
 
     Raises:
         StructureError: ``model`` has no gates, is a part of the model that has, or is sharded over processes.

@@ -37,7 +37,7 @@ def purge(
         model: a gated model, sharded by ``fully_shard`` or FullyShardedDataParallel; also a plain one, or one in
             DistributedDataParallel.
         build_model: builds the network that gates were attached to, without gates, on one process.
-        rank: the process that purges, and alone needs the memory of the whole model; None for every one.
+        rank: the process that purges; None for every one.
         constraints, settle, verify: as for :func:`lzero.purge`.
 
     Returns:
@@ -60,8 +60,9 @@ def purge(
             "build_model: expected a function that builds the network anew, such as lambda: Net(width=300), found "
             f"{shown(build_model)}"
         )
-    # With cpu_offload the first process alone is given the state.
-    options = StateDictOptions(full_state_dict=True, cpu_offload=rank == 0)
+    # With cpu_offload the first process alone is given the state; on the CPU it frees what it should copy (FSDP1).
+    offload = rank == 0 and gates.log_alpha.device.type != "cpu"
+    options = StateDictOptions(full_state_dict=True, cpu_offload=offload)
     state: dict[str, Any] = get_model_state_dict(model, options=options)
     result: PurgeResult | None = None
     problem: BaseException | None = None
