@@ -134,3 +134,24 @@ def test_a_failure_leaves_adapters_as_they_were(monkeypatch):
 def test_what_names_no_class_is_refused():
     with pytest.raises(StructureError, match="expected classes of modules, or dotted names"):
         adapters.adapter("LowRank", base="inside")
+
+
+class Inner(nn.Module):
+    """Its number follows layers that lie in adapters."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.read, self.out = 24, LowRank(nn.Linear(8, 24)), LowRank(LowRank(nn.Linear(24, 3)))
+
+    def forward(self, x):
+        return self.out(self.read(x).relu().view(len(x), self.inner))
+
+
+@pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")
+def test_numbers_of_the_module_around_an_adapter_follow_the_layer_inside():
+    model = Inner().double()
+    gates = lzero.attach_gates(model, X)
+    assert [(group.name, group.size) for group in gates.plan] == [("read.inside", 24)]
+    result = lzero.purge(model, constraints=[lzero.Constraint(0.6)])
+    assert result.model.inner == int(result.kept["read.inside"].sum()) < 24
