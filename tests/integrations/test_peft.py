@@ -133,6 +133,7 @@ TUNERS = {  # which of the two layers keep their units
         SECOND,
     ),
     "LoHa": (network, lambda: peft.LoHaConfig(r=4, target_modules=["a", "b"], init_weights=False), X, SECOND),
+    "LoKr": (network, lambda: peft.LoKrConfig(r=4, target_modules=["a", "b"], init_weights=False), X, SECOND),
     "VeRA": (network, lambda: peft.VeraConfig(r=4, target_modules=["b"]), X, SECOND),
     "OFT": (network, lambda: peft.OFTConfig(r=0, oft_block_size=4, target_modules=["b"]), X, SECOND),
 }

@@ -46,6 +46,16 @@ class Request:
         """Whether the tensor is to be left alone."""
         return any(covers(path, tensor) for path in self.ignore)
 
+    def adapted(self, tensor: str) -> bool:
+        """Whether the tensor lies in an adapter that no path of the granularity leads to.
+
+        Features are one thing for all that reads them there: a merge needs them alike.
+        """
+        return any(covers(path, tensor) and not self._names(path) for path in self.adapters)
+
+    def _names(self, path: str) -> bool:
+        return any(covers(path, wish) for wish in self.granularity)
+
     def veto(self, members: Sequence[Member]) -> Reason | None:
         """Why units on ``members`` may not be gated by what was asked, None where they may."""
         for member in members:
@@ -58,7 +68,7 @@ class Request:
     def _inner(self, members: Sequence[Member]) -> Reason | None:
         """Why units on ``members`` are none of the model's: they live in an adapter alone, as the rank of LoRA does."""
         around = [adapter_that_owns(self.adapters, member.tensor) for member in members]
-        if not around or any(path is None or any(covers(path, wish) for wish in self.granularity) for path in around):
+        if not around or any(path is None or self._names(path) for path in around):
             return None
         return Reason(
             "it is an inner size of an adapter, such as the rank of LoRA, and no unit of the model",
@@ -139,7 +149,7 @@ def _unknown(argument: str, path: str, known: Iterable[str]) -> StructureError:
 def input_groups(model: nn.Module, trace: Trace, asked: Request, units: Sequence[GateGroup]) -> list[GateGroup]:
     """One group for each Linear whose features are to be gated: those that are not one unit each already."""
     groups = []
-    for path, module in _selectable(model, trace):
+    for path, module in _selectable(model, trace, asked):
         weight = _weight(path)
         if asked.of(weight) != "input" or asked.ignores(weight):
             continue
@@ -154,11 +164,11 @@ def input_groups(model: nn.Module, trace: Trace, asked: Request, units: Sequence
 
 
 def advise_inputs(
-    refusals: Sequence[Refusal], model: nn.Module, trace: Trace, groups: Sequence[GateGroup]
+    refusals: Sequence[Refusal], model: nn.Module, trace: Trace, asked: Request, groups: Sequence[GateGroup]
 ) -> list[Refusal]:
     """``refusals`` without the features that an input group gates, and with a word on those that one could gate."""
     gated = {group.name for group in groups if group.kind == "input"}
-    possible = {_features(path) for path, _ in _selectable(model, trace)}
+    possible = {_features(path) for path, _ in _selectable(model, trace, asked)}
     return [
         replace(refused, advice='granularity="input" gates the features that it reads')
         if refused.name in possible and not refused.advice
@@ -168,13 +178,13 @@ def advise_inputs(
     ]
 
 
-def _selectable(model: nn.Module, trace: Trace) -> Iterator[tuple[str, nn.Linear]]:
+def _selectable(model: nn.Module, trace: Trace, asked: Request) -> Iterator[tuple[str, nn.Linear]]:
     """The Linears, by path, that purging can put a selection in front of: nothing else uses their weights."""
     names = {name for name, _ in model.named_parameters()}
     for path, module in model.named_modules():
         weight = _weight(path)
         alone = type(module) is nn.Linear and trace.users.get(weight) == {path} and _aliases(model, module.weight) == 1
-        if alone and weight in names:
+        if alone and weight in names and not asked.adapted(weight):
             yield path, module
 
 
