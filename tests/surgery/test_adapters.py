@@ -72,7 +72,7 @@ def test_features_that_an_adapted_layer_reads_stay_unless_asked_for_by_path():
     plan = lzero.discover(network(), X, granularity="input")
     assert {group.name for group in plan} == {"0.inside", "2.inside"}
     plan = lzero.discover(network(), X, granularity={"": "unit", "0": "input"})
-    assert {group.name for group in plan} == {"0.inside", "2.inside", "0.inside.input", "0.down.input", "0.up.input"}
+    assert {group.name for group in plan} == {"0.inside", "2.inside", "0.down", "0.inside.input", "0.down.input"}
 
 
 def test_without_the_class_a_rank_is_a_unit_like_others():
