@@ -53,7 +53,7 @@ def distance(outputs, taught):
 def compress(trained, share=0.0, masks_first=0.0):
     """``trained`` at the budget; ``share`` of the loss is the teacher's, and weights wait for the first part of it."""
     teacher = copy.deepcopy(trained).eval().requires_grad_(False)  # before attach_gates
-    model = copy.deepcopy(trained)
+    model = copy.deepcopy(trained).train()
     gates = lzero.attach_gates(model, x[:2])
     solver = lzero.Solver(gates, target_density=DENSITY, total_steps=STEPS)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)

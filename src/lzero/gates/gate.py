@@ -59,7 +59,7 @@ class Gate(nn.Module):
         if gates.by_example:
             return weight
         draw = gates.current()
-        factor = self._shaped(self._along(draw.pieces(gates.log_alpha, gates.history.backward)), weight)
+        factor = self._shaped(self._along(draw.pieces(gates.log_alpha, draw.reached(gates.history))), weight)
         if torch.compiler.is_compiling():
             return weight * factor.to(weight.dtype)
         gates.drawing.check_recomputation()

@@ -21,6 +21,12 @@ REDRAWN = (
 )
 
 
+UNDRAWN = (
+    "the model ran in eval mode, where gates are not drawn; call model.train(), and put single layers into eval mode "
+    "(model.bn.eval()) to freeze their statistics"
+)
+
+
 class History:
     """Forwards and backwards since the last optimizer step.
 
@@ -31,7 +37,7 @@ class History:
     def __init__(self) -> None:
         self.scores = 0
         self._trained = self._evaluated = self._without_grad = 0
-        self._backwards = 0
+        self._backwards = self._undrawn_backwards = 0
         self._alive = 0  # draws that a backward may still ask for
         self._watched = 0
         self._refused = False  # whether such a backward has been stopped since the last forward
@@ -60,9 +66,19 @@ class History:
         self._alive += trained or self._alive > 0
 
     def backward(self) -> None:
-        """Note a backward that has come to the gates."""
+        """Note a backward that has come to gates that were drawn."""
         self._backwards += 1
         self._alive = 0
+
+    def undrawn_backward(self) -> None:
+        """Note a backward that has come to the evaluation gates, of a forward in eval mode."""
+        self._undrawn_backwards += 1
+        self._alive = 0
+
+    @property
+    def undrawn(self) -> bool:
+        """Whether all that came to the gates since the last step came to evaluation gates."""
+        return self._undrawn_backwards > 0 and not self._backwards
 
     def saw(self, weight: Tensor) -> None:
         """Note a gated weight, as it is in this forward."""
@@ -85,7 +101,7 @@ class History:
 
     def step(self) -> None:
         """Begin anew, after an optimizer step."""
-        self._trained = self._evaluated = self._without_grad = self._backwards = 0
+        self._trained = self._evaluated = self._without_grad = self._backwards = self._undrawn_backwards = 0
         self._seen = {}
 
     def recomputes_another_draw(self) -> bool:
@@ -95,7 +111,7 @@ class History:
 
     def why_no_gradient(self) -> str:
         """The reason why the gates have no gradient, and the way out."""
-        if self._backwards:
+        if self._backwards or self._undrawn_backwards:
             return "their gradient was cleared after backward: leave gates.log_alpha.grad to the solver"
         if self._trained:
             return (
@@ -105,10 +121,7 @@ class History:
         if self._without_grad:
             return "the forward ran under torch.no_grad(); run it with gradients, and call loss.backward()"
         if self._evaluated:
-            return (
-                "the model ran in eval mode, where gates are not drawn; call model.train(), and put single layers into "
-                "eval mode (model.bn.eval()) to freeze their statistics"
-            )
+            return UNDRAWN
         return (
             "there was no forward since the last step: step() was called twice for one backward (by a callback and by "
             "the loop?), or before the first one"
