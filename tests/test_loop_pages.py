@@ -61,6 +61,11 @@ def test_the_page_of_adapters():
     assert float(gap.abs().max()) < 1e-5
 
 
+def test_the_page_of_distillation():
+    results, _ = run("distillation.md")
+    assert check(results) == 1 and results[0].certificate.requested == {"params": 0.3}
+
+
 @pytest.mark.parametrize("name", ["loops.md", "peft.md", "distillation.md"])
 def test_every_link_leads_somewhere(name):
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
