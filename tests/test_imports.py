@@ -27,6 +27,7 @@ LAB_LAYERS = [
     {"__init__"},
     {"errors"},
     {"files"},
+    {"lock"},
     {"datasets"},
     {"models"},
     {"training"},

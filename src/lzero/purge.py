@@ -20,6 +20,7 @@ from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
 from lzero.shipped.origin import Origin, size_of
 from lzero.surgery.attached import root_gates
+from lzero.surgery.grown import check_not_grown
 from lzero.surgery.libraries import library_of
 from lzero.surgery.remove import without_gates
 from lzero.surgery.shrink import scale_consumers, shrink
@@ -92,8 +93,9 @@ def purge(
     flag("settle", settle, error=StructureError)
     flag("verify", verify, error=StructureError)
     model = unwrap(model)
-    gates = root_gates(model)
     check_unsharded(model, "purge")
+    gates = root_gates(model)
+    check_not_grown(model, gates)
     asked = asked_of(gates) if constraints is None else constraints
     budgets = Budgets(asked, gates, "purge") if constraints is not None or asked else None
 

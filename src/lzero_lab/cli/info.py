@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from lzero.discover import discover
-from lzero.errors import LzeroError, StructureError
+from lzero.errors import LzeroError
 from lzero_lab import datasets, models
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console, show_table
 from lzero_lab.cli.run_info import show_run
+from lzero_lab.errors import UsageError
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,30 +71,35 @@ def _call(place: str, shape: tuple[int, ...] | None) -> tuple[nn.Module, Any]:
     """The model and example inputs that the function at ``place`` returns.
 
     Raises:
-        StructureError: it cannot be imported, it fails, or it returns something else.
+        UsageError: it cannot be imported, it fails or exits, or it returns something else.
     """
     path, _, name = place.partition(":")
     if not path or not name:
-        raise StructureError(f"{place}: expected package.module:function")
+        raise UsageError(f"{place}: expected package.module:function")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as with python -m: the folder that one stands in
     try:
         made = getattr(importlib.import_module(path), name)()
     except LzeroError:
         raise
-    except Exception as problem:
-        raise StructureError(
+    except (Exception, SystemExit, KeyboardInterrupt) as problem:
+        raise UsageError(
             f"{place}: {type(problem).__name__}: {problem}; expected an importable function without arguments"
         ) from problem
     model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, nn.Module):
-        raise StructureError(
+        raise UsageError(
             f"{place}: returned {type(made).__name__}; expected an nn.Module, or an nn.Module with its example inputs"
         )
     if shape is not None:
-        inputs = torch.randn(shape)
+        try:
+            inputs = torch.randn(shape)
+        except RuntimeError as problem:  # more numbers than there is memory, or than can be counted
+            raise UsageError(
+                f"--input: no tensor of shape {shape} ({type(problem).__name__}); ask for less"
+            ) from problem
     if inputs is None:
-        raise StructureError(
+        raise UsageError(
             f"{place}: returned a model without example inputs; return (model, example_inputs), or pass --input, such "
             "as --input 1,3,32,32"
         )

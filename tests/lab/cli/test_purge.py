@@ -41,6 +41,13 @@ def test_purge_needs_the_folder_of_one_training(tmp_path, capsys):
             '{"data": "digits", "recipe": {"lr": "x"}}',
             "config.json: lr: expected a finite number, found 'x'",
         ),
+        ('{"data": ["digits"], "recipe": {}}', "config.json: expected data and data_dir as names"),
+        ('{"data": "mnist", "data_dir": 3, "recipe": {}}', "config.json: expected data and data_dir as names"),
+        ('{"data": "mnist", "data_dir": "\\u0000", "recipe": {}}', "config.json: expected data and data_dir as names"),
+        ('{"data": "nothing", "recipe": {}}', "no data set is called 'nothing'"),
+        ('{"data": "digits", "recipe": {"scope": ""}}', "config.json: scope: expected model, layer or a table"),
+        ('{"data": "digits", "command": {"a": 1}, "recipe": {}}', "holds no single training"),
+        ("[" * 100_000, "config.json: not readable as JSON (RecursionError); is this a run folder of lzero?"),
     ],
 )
 def test_purge_of_a_folder_with_another_config_is_one_line(config, message, tmp_path, capsys):
