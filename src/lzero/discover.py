@@ -9,6 +9,7 @@ from torch import nn
 
 from lzero.checks import shown
 from lzero.errors import StructureError
+from lzero.host.cache import asks_for_cache
 from lzero.host.copies import private_copy
 from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
@@ -58,7 +59,7 @@ def discover(
     units, refusals = unit_groups(seen, model, asked.veto)
     units, unsteady = split_by_guards(units, seen.guards, seen.classes, spare)
 
-    proof = ModelProof(spare, example_inputs, seen)
+    proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model))
     proved, unproved = proof.accept(units)
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)

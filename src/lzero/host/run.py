@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lzero.host.cache import results_in
 from lzero.host.inputs import ExampleInputs
 from lzero.host.mode import set_mode
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
-from lzero.host.tensors import tensors_in
 
 
 class ForwardError(Exception):
@@ -45,10 +45,12 @@ def forward(model: nn.Module, inputs: ExampleInputs, where: ModulePath | None = 
 
 @torch.no_grad()
 def run(model: nn.Module, inputs: object, where: ModulePath | None = None) -> list[Tensor]:
-    """The tensors that ``model`` returns, flat; it is left in eval mode, and the global random state is as before.
+    """The results of ``model``, flat; it is left in eval mode, and the global random state is as before.
+
+    Keys and values that it keeps for its next call are not among them.
 
     Raises:
         ForwardError: it fails, ``where`` being the path that hooks on it keep.
     """
     set_mode(model, training=False)
-    return list(tensors_in(forward(model, ExampleInputs.of(inputs), where)))
+    return list(results_in(forward(model, ExampleInputs.of(inputs), where), model))

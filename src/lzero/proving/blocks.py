@@ -12,8 +12,10 @@ from torch import nn
 from lzero.errors import LzeroWarning, StructureError
 from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
+from lzero.host.next_call import with_cache
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Refusal
+from lzero.proving.compare import PRECISE
 from lzero.proving.evidence import share_that_moves
 from lzero.proving.proof import Proof, sound_together
 from lzero.proving.random_model import RandomModel
@@ -40,10 +42,12 @@ class ModelProof:
         model: a private copy that nobody needs.
         example_inputs: what the model was traced with.
         trace: what its forward said.
+        cache: whether the model is to be asked for keys and values, and to be called again with them, where it runs so.
     """
 
-    def __init__(self, model: nn.Module, example_inputs: object, trace: Trace) -> None:
+    def __init__(self, model: nn.Module, example_inputs: object, trace: Trace, *, cache: bool = False) -> None:
         self._model, self._inputs, self._trace = model, ExampleInputs.of(example_inputs), trace
+        self._cache = cache
         self._whole: RandomModel | None = None
 
     def accept(
@@ -101,7 +105,7 @@ class ModelProof:
         if whole is None:
             own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
             dtype = torch.float64 if own == {torch.float64} else torch.float32
-            whole = RandomModel(self._model, self._inputs, dtypes=(dtype,))
+            whole = self._draw((dtype,))
         try:
             if whole.obstacle is not None:
                 return []
@@ -110,10 +114,19 @@ class ModelProof:
             if whole is not self._whole:
                 whole.release()
 
+    def _draw(self, dtypes: Sequence[torch.dtype]) -> RandomModel:
+        """The whole model with random weights; with its next call where there is one."""
+        if self._cache:
+            cached = RandomModel(self._model, with_cache(self._inputs), dtypes=dtypes)
+            if cached.next_call is not None:
+                return cached
+            cached.release()
+        return RandomModel(self._model, self._inputs, dtypes=dtypes)
+
     def _precise(self) -> RandomModel:
         """The whole model in the finest dtype that it runs in."""
         if self._whole is None:
-            self._whole = RandomModel(self._model, self._inputs)
+            self._whole = self._draw(PRECISE)
             if self._whole.obstacle is None and self._whole.dtype is not torch.float64:
                 warnings.warn(
                     f"{type(self._model).__name__} does not run in float64: its groups are proved in float32, "

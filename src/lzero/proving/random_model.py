@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
+from lzero.host.cache import results_in
 from lzero.host.copies import linked_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.host.mode import freeze, set_mode
 from lzero.host.module_path import ModulePath
+from lzero.host.next_call import NextCall, taken_back
 from lzero.host.run import ForwardError, forward
 from lzero.host.state import same_state, state_of
 from lzero.host.tensors import find_tensor, replace_tensors, tensors_in
@@ -45,6 +47,8 @@ class RandomModel:
         dtype, tolerance: what it runs in, and what rounding may do in it.
         calls: forwards that a comparison needs, one after the other: 2 where one leaves something behind for the next.
         trains_more: whether train mode enters modules (auxiliary heads) that eval mode does not.
+        next_call: how it takes back what it keeps for its next call; None where it keeps nothing, or does not read it.
+        keeps: whether it keeps something that no next call reads: a result like any other.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class RandomModel:
         self._where = ModulePath(model)
         self.inputs, self.dense = inputs, list[Tensor]()
         self.dtype, self.tolerance, self.calls, self.trains_more = torch.float64, 0.0, 1, False
+        self.next_call: NextCall | None = None
+        self.keeps = False
         self._drawn, self._looks_at_training = True, train
         self.obstacle = self._prepare(dtypes, (True, False)[: 1 + given])
 
@@ -80,12 +86,21 @@ class RandomModel:
 
     @torch.no_grad()
     def outputs(self, model: nn.Module) -> list[Tensor]:
-        """The tensors that it returns, of as many forwards as a comparison needs.
+        """The tensors that it returns, of as many forwards as a comparison needs, and those of the next calls.
+
+        What it keeps for its next call (keys and values) is not among them: what that call makes of it is.
 
         Raises:
             ForwardError: it fails, with the place.
         """
-        return [tensor.clone() for _ in range(self.calls) for tensor in tensors_in(self.forward(model))]
+        return [tensor for _ in range(self.calls) for tensor in self._outputs_of_one(model)]
+
+    def _outputs_of_one(self, model: nn.Module) -> list[Tensor]:
+        returned = self.forward(model)
+        found = [tensor.clone() for tensor in (tensors_in(returned) if self.keeps else results_in(returned, model))]
+        if self.next_call is not None:
+            found += self.next_call.results(model, self.inputs, taken_back(returned, model), self._where)
+        return found
 
     @torch.no_grad()
     def train(self, model: nn.Module) -> None:
@@ -130,7 +145,7 @@ class RandomModel:
                 self.inputs = self._examples.redraw(dtype, self.generator if self._drawn else None)
                 trial = linked_copy(self.model, private=True)
                 before = state_of(trial)
-                self.calls = 1
+                self.calls, self.next_call, self.keeps = 1, None, False
                 try:
                     self.dense = self.outputs(trial)
                     if not same_state(before, state_of(trial)):
@@ -140,11 +155,21 @@ class RandomModel:
                     problem = str(error)
                     continue
                 if comparable(self.dense):
+                    self._look_at_what_is_kept()
                     self.trains_more = self._looks_at_training and self._enters_more_in_training()
                     return None
                 floats = any(tensor.is_floating_point() or tensor.is_complex() for tensor in self.dense)
                 problem = "its outputs are NaN" if floats else "it returns no float tensor"
         return Reason(f"nothing can be proved: with random weights and inputs, {problem}", "")
+
+    @torch.no_grad()
+    def _look_at_what_is_kept(self) -> None:
+        """Find the next call, and the outputs with its results."""
+        trial = linked_copy(self.model, private=True)
+        if taken_back(self.forward(trial), trial):
+            self.next_call = NextCall.find(linked_copy(self.model, private=True), self.inputs)
+            self.keeps = self.next_call is None
+            self.dense = self.outputs(linked_copy(self.model, private=True))
 
     def _enters_more_in_training(self) -> bool:
         evaluated = set(self._where.entered)

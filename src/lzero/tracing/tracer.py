@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lzero._torch import CONVOLUTIONS, EagerDispatchMode, can_decompose, flat_weight_names
 from lzero.errors import StructureError
-from lzero.host.cache import IN_CACHE, cached_tensors
+from lzero.host.cache import IN_CACHE, cached_tensors, results_in
 from lzero.host.inputs import ExampleInputs
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
@@ -84,7 +84,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     where.remove()
     tracer.thaw_unused(outputs, watch.read)
     cached = cached_tensors(outputs)
-    for tensor in tensors_in(outputs):
+    for tensor in results_in(outputs, model):
         reason = IN_CACHE if id(tensor) in cached else _OUTPUT
         for known in [found] if (found := table.find(tensor)) is not None else table.sharing(tensor):
             for labels in known.axes:
