@@ -115,7 +115,8 @@ def test_arguments_join_inputs_of_every_form() -> None:
         assert isinstance(made, Arguments) and made.args == (one,) and made.kwargs == {"past": two}
     made = with_arguments(ExampleInputs({"x": one}), {"past": two}).value
     assert isinstance(made, Arguments) and made.args == () and made.kwargs == {"x": one, "past": two}
-    assert with_arguments(ExampleInputs(Arguments((one,), {})), {"past": two}).value == Arguments((one,), {"past": two})
+    made = with_arguments(ExampleInputs(Arguments((one,), {"x": 1})), {"past": two}).value
+    assert isinstance(made, Arguments) and made.args == (one,) and made.kwargs == {"x": 1, "past": two}
     said = ExampleInputs({"x": one, "use_cache": False})
     assert with_cache(said) is said
 
