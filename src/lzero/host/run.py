@@ -12,6 +12,7 @@ from lzero.host.inputs import ExampleInputs
 from lzero.host.mode import set_mode
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
+from lzero.host.stand_ins import exact_ops
 
 
 class ForwardError(Exception):
@@ -36,7 +37,7 @@ def forward(model: nn.Module, inputs: ExampleInputs, where: ModulePath | None = 
     """
     if where is not None:
         where.reset()
-    with unfused(), isolated_random_state(model):
+    with unfused(), isolated_random_state(model), exact_ops(model):
         try:
             return inputs.call(model)
         except Exception as error:

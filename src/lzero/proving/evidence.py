@@ -11,6 +11,7 @@ from lzero.host.cache import results_in
 from lzero.host.copies import linked_copy
 from lzero.host.mode import freeze
 from lzero.host.run import ForwardError
+from lzero.host.stand_ins import exact_ops
 from lzero.host.tensors import draw_normal, find_tensor
 from lzero.plan.group import GateGroup
 from lzero.proving.compare import difference
@@ -41,7 +42,8 @@ def output_slopes(model: RandomModel, names: Iterable[str]) -> dict[str, Tensor]
             returned = model.forward(linked_copy(model.model, private=True))
             outputs = [t for t in results_in(returned, model.model) if t.requires_grad]
             weights = [draw_normal(tensor, model.generator) for tensor in outputs]
-            slopes = _gradients(outputs, list(tensors.values()), weights)
+            with exact_ops(model.model):
+                slopes = _gradients(outputs, list(tensors.values()), weights)
         return {name: slope for name, slope in zip(tensors, slopes, strict=True) if slope is not None}
     except ForwardError:  # in-place on leaves: compared by value
         return {}

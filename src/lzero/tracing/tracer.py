@@ -15,6 +15,7 @@ from lzero.host.cache import IN_CACHE, cached_tensors, results_in
 from lzero.host.inputs import ExampleInputs
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
+from lzero.host.stand_ins import exact_ops
 from lzero.host.tensors import check_materialized, tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
@@ -61,6 +62,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     try:
         with (
             unfused(),
+            exact_ops(model),
             torch.no_grad(),
             isolated_random_state(model),
             watch.numbers_of(model),

@@ -86,7 +86,10 @@ def flip(call: OpCall) -> None:
 
 @rule("aten.slice", "aten.narrow", zeros=with_self)
 def slice_(call: OpCall) -> None:
-    """A part of a dim. A part of equal parts is tied to the others, so that all lose the same; any other freezes."""
+    """A part of a dim. A part of equal parts is tied to the others, so that all lose the same; any other freezes.
+
+    Equal parts follow each other, or are every n-th index from one of the first n on.
+    """
     axes, out = list(call.axes("self")), call.outputs[0]
     dim = dims_of(call["dim"], len(axes))[0]
     labels, size = axes[dim], out.shape[dim]
@@ -94,6 +97,8 @@ def slice_(call: OpCall) -> None:
     if size < labels.size and labels.any():
         if step == 1 and size > 1 and labels.size % size == 0 and start % size == 0:
             call.unify_rows(labels.reshape(-1, size).T)
+        elif 1 < step < labels.size and labels.size == step * size and start < step:
+            call.unify_rows(labels.reshape(-1, step))
         else:
             call.freeze(labels, _BY_NUMBER, "split the units into equal parts, or make them with separate layers")
     axes[dim] = labels[start : start + size * step : step]
