@@ -15,9 +15,23 @@ from lzero.tracing.tensor_table import TensorTable
 
 
 class OpCall:
-    """An op, its arguments by schema name with defaults filled in (``call["dim"]``), and its output."""
+    """An op, its arguments by schema name with defaults filled in (``call["dim"]``), and its output.
 
-    def __init__(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any, table: TensorTable, path: str):
+    Attributes:
+        before: strides and offset of its first argument before it ran, where it changes those.
+    """
+
+    def __init__(
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        out: Any,
+        table: TensorTable,
+        path: str,
+        before: tuple[tuple[int, ...], int] | None = None,
+    ):
+        self.before = before
         self.func, self.out, self.path, self._table = func, out, path, table
         self.op = str(func.overloadpacket)  # e.g. "aten.addmm"
         schema = arguments_of(func)
@@ -96,6 +110,10 @@ class OpCall:
     def factor(self, grid: IntArray, dims: Sequence[IntArray]) -> None:
         """Note that a dim with labels ``grid`` [n_1, ..., n_m] is made of, or cut into, ``dims`` [n_1] to [n_m]."""
         self._table.book.factor(grid, dims)
+
+    def follows(self, size: int) -> bool:
+        """Whether a number of this ``size`` that the op was given follows the size of a tensor, or is a module's."""
+        return size in self._table.following
 
     def freeze(self, labels: IntArray, why: str, advice: str = "") -> None:
         """Forbid the removal of ``labels``; ``why`` completes "it is not gated because", an empty one stays unsaid."""

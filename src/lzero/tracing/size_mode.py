@@ -41,6 +41,7 @@ _LEAVES_TORCH = {
     Tensor.__dlpack__: "hands its memory to another library",
     Tensor.nbytes.__get__: "reads its size in bytes",  # type: ignore[attr-defined]
 }
+_EXPANDS = (Tensor.expand_as, Tensor.__setitem__, torch.broadcast_tensors)
 _COMPUTES = {"add", "sub", "mul", "div", "truediv", "floordiv", "pow", "mod", "multiply", "divide", "subtract", "fill"}
 _COMPUTES |= {"true_divide", "floor_divide", "remainder", "fmod", "eq", "ne", "lt", "le", "gt", "ge", "clamp", "where"}
 
@@ -66,6 +67,7 @@ class SizeMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of ``func``, its sizes watched."""
+        self._table.following = self._following(func, args, kwargs)
         try:
             out = func(*args, **(kwargs or {}))
         except Exception as error:
@@ -73,6 +75,14 @@ class SizeMode(TorchFunctionMode):
             raise
         with self._table.bookkeeping():
             return self._followed(func, out, args, kwargs or {})
+
+    def _following(self, func: Any, args: Any, kwargs: Any) -> frozenset[int]:
+        """The numbers among the arguments that are watched; of what is expanded as another tensor, that one's sizes."""
+        numbers = {plain(number) for number in _watched_in(args, kwargs)}
+        for tensor in args if func in _EXPANDS else ():
+            found = self._table.find(tensor) if isinstance(tensor, Tensor) else None
+            numbers |= {labels.size for labels in (found.axes if found is not None else ()) if labels.any()}
+        return frozenset(numbers)
 
     def _followed(self, func: Any, out: Any, args: Any, kwargs: Any) -> Any:
         """``out``, the result of ``func``, with its sizes watched."""

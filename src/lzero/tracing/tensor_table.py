@@ -38,12 +38,14 @@ class TensorTable:
         macs: multiply-accumulates of one forward, by the parameter that the products read.
         users: module paths that used each parameter.
         fault: the first error of the bookkeeping itself; None where all is well.
+        following: the numbers given to the function that runs which follow the size of a tensor, or are a module's.
     """
 
     book: LabelBook = field(default_factory=LabelBook)
     macs: dict[str, int] = field(default_factory=dict)
     users: dict[str, set[str]] = field(default_factory=dict)
     fault: Exception | None = None
+    following: frozenset[int] = frozenset()
     _known: dict[int, Traced] = field(default_factory=dict)
     _storages: dict[int, list[Traced]] = field(default_factory=dict)
 

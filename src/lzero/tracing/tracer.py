@@ -138,6 +138,9 @@ _PROJECTED = Reason(
 )
 
 
+_RESTRIDED = (torch.ops.aten.as_strided, torch.ops.aten.as_strided_)
+
+
 class Tracer(EagerDispatchMode):
     """A dispatch mode that runs every op and hands it to its rule."""
 
@@ -152,9 +155,11 @@ class Tracer(EagerDispatchMode):
         if find_rule(func) is None and can_decompose(func):  # a composite op reaches a mode in inference only
             with self:
                 return func.decompose(*args, **kwargs)
+        moved = func.overloadpacket in _RESTRIDED
+        before = (args[0].stride(), args[0].storage_offset()) if moved else None
         out = func(*args, **kwargs)
         with self._table.bookkeeping():
-            call = OpCall(func, args, kwargs, out, self._table, self._where.current)
+            call = OpCall(func, args, kwargs, out, self._table, self._where.current, before)
             self._table.book.step = len(self._steps)
             self._record(call)
             made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))

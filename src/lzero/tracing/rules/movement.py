@@ -54,26 +54,34 @@ def squeeze(call: OpCall) -> None:
 def expand(call: OpCall) -> None:
     """Dims of size one repeated by reference, new dims in front.
 
-    What is repeated along the first dim is the same at every index, and like a constant takes the units that it meets.
+    What is repeated along the first dim, or as often as the size of another tensor says, is the same at every index,
+    and like a constant takes the units that it meets.
     """
     axes, shape = call.axes("self"), tuple(call.outputs[0].shape)
-    wide = list(fixed(shape))
-    if len(shape) > len(axes) or (axes and axes[0].size < shape[0]):
-        wide[0] = call.fresh(shape[0])
-    for dim in range(-len(axes), 0):
-        if axes[dim].size == shape[dim]:
-            wide[dim] = axes[dim]
-        else:
-            call.freeze(axes[dim], "one unit is spread over many")
+    lead = len(shape) - len(axes)
+    wide = [_repeated(call, dim, size) for dim, size in enumerate(shape[:lead])]
+    for dim, (labels, size) in enumerate(zip(axes, shape[lead:], strict=True), start=lead):
+        if labels.size != size:
+            call.freeze(labels, "one unit is spread over many")
+        wide.append(labels if labels.size == size else _repeated(call, dim, size))
     call.set_output(wide, view_of="self")
+
+
+def _repeated(call: OpCall, dim: int, size: int) -> IntArray:
+    """Labels of a dim along which all is the same."""
+    return call.fresh(size) if dim == 0 or call.follows(size) else fixed((size,))[0]
 
 
 @rule("aten.repeat")
 def repeat(call: OpCall) -> None:
-    """Every dim tiled; new dims in front."""
+    """Every dim tiled; new dims in front. One index that is repeated takes the units that it meets, as in expand."""
     axes, times = call.axes("self"), list(call["repeats"])
     lead = len(times) - len(axes)
-    call.set_output([*fixed(tuple(times[:lead])), *(np.tile(a, n) for a, n in zip(axes, times[lead:], strict=True))])
+    tiled = [call.fresh(n) if call.follows(n) else fixed((n,))[0] for n in times[:lead]]
+    for labels, n in zip(axes, times[lead:], strict=True):
+        alone = labels.size == 1 and not labels.any() and call.follows(n)
+        tiled.append(call.fresh(n) if alone else np.tile(labels, n))
+    call.set_output(tiled)
 
 
 @rule("aten.flip")
