@@ -82,7 +82,9 @@ LATENT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 LITERAL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "expand": lambda own, rotated: torch.cat([own, rotated.expand(-1, 4, -1, -1)], -1),
     "empty": copied(lambda own: own.new_empty(own.shape[0], 4, own.shape[2], 12)),
-    "the mean of all heads": lambda own, rotated: torch.cat([own, own.mean(1, True).expand_as(own)], -1),
+    "the mean of all heads": lambda own, rotated: torch.cat(
+        [own, own.mean(1, True)[..., :4].expand(-1, own.shape[1], -1, -1)], -1
+    ),
     "the first head": lambda own, rotated: torch.cat([own, own[:, :1, :, :4].expand(-1, own.shape[1], -1, -1)], -1),
     "heads in the number": lambda own, rotated: torch.cat(
         [own, rotated.expand(-1, own.shape[1], -1, -1) / own.shape[1]], -1
