@@ -113,7 +113,20 @@ class OpCall:
 
     def follows(self, size: int) -> bool:
         """Whether a number of this ``size`` that the op was given follows the size of a tensor, or is a module's."""
-        return size in self._table.following
+        return size in self._table.given.following
+
+    @property
+    def literal(self) -> bool:
+        """Whether it is a subscript that counts from the end and is written with constants alone."""
+        return self._table.given.literal
+
+    def kept(self, *numbers: int | None) -> bool:
+        """Whether one of the ``numbers`` that the op was given is made of a number that a module keeps."""
+        return any(number in self._table.given.kept for number in numbers)
+
+    def cut(self, labels: IntArray, start: int, size: int, why: str, advice: str) -> None:
+        """Note that a part of ``labels`` is cut out at a number that may change; see :class:`Cut`."""
+        self._table.book.cut(labels, start, size, self.reason(why, advice))
 
     def freeze(self, labels: IntArray, why: str, advice: str = "") -> None:
         """Forbid the removal of ``labels``; ``why`` completes "it is not gated because", an empty one stays unsaid."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from lzero.host.module_path import ModulePath
@@ -24,8 +25,9 @@ from lzero.tracing.guards import (
     user_frame,
 )
 from lzero.tracing.label import Axes, Classes, IntArray
+from lzero.tracing.literals import counts_from_the_end, numbers_in, written_as_constant
 from lzero.tracing.size_int import SizeInt, plain
-from lzero.tracing.tensor_table import TensorTable, storage_pointer
+from lzero.tracing.tensor_table import Given, TensorTable, storage_pointer
 
 skip_frames_of(__name__)
 
@@ -41,7 +43,8 @@ _LEAVES_TORCH = {
     Tensor.__dlpack__: "hands its memory to another library",
     Tensor.nbytes.__get__: "reads its size in bytes",  # type: ignore[attr-defined]
 }
-_EXPANDS = (Tensor.expand_as, Tensor.__setitem__, torch.broadcast_tensors)
+_MULTIPLY = (torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, scaled_dot_product_attention)
+_EXPANDS = (Tensor.expand_as, Tensor.__setitem__, torch.broadcast_tensors, *_MULTIPLY)
 _COMPUTES = {"add", "sub", "mul", "div", "truediv", "floordiv", "pow", "mod", "multiply", "divide", "subtract", "fill"}
 _COMPUTES |= {"true_divide", "floor_divide", "remainder", "fmod", "eq", "ne", "lt", "le", "gt", "ge", "clamp", "where"}
 
@@ -67,7 +70,7 @@ class SizeMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of ``func``, its sizes watched."""
-        self._table.following = self._following(func, args, kwargs)
+        self._table.given = self._given(func, args, kwargs)
         try:
             out = func(*args, **(kwargs or {}))
         except Exception as error:
@@ -76,13 +79,16 @@ class SizeMode(TorchFunctionMode):
         with self._table.bookkeeping():
             return self._followed(func, out, args, kwargs or {})
 
-    def _following(self, func: Any, args: Any, kwargs: Any) -> frozenset[int]:
+    def _given(self, func: Any, args: Any, kwargs: Any) -> Given:
         """The numbers among the arguments that are watched; of what is expanded as another tensor, that one's sizes."""
-        numbers = {plain(number) for number in _watched_in(args, kwargs)}
+        watched = list(_watched_in(args, kwargs))
+        follow = {plain(number) for number in watched}
         for tensor in args if func in _EXPANDS else ():
             found = self._table.find(tensor) if isinstance(tensor, Tensor) else None
-            numbers |= {labels.size for labels in (found.axes if found is not None else ()) if labels.any()}
-        return frozenset(numbers)
+            follow |= {labels.size for labels in (found.axes if found is not None else ()) if labels.any()}
+        kept = {plain(n) for n in watched if any(isinstance(symbol, ModuleNumber) for symbol in n.expr.symbols)}
+        literal = func is Tensor.__getitem__ and counts_from_the_end(args[1]) and written_as_constant(user_frame())
+        return Given(frozenset(follow), frozenset(kept), literal)
 
     def _followed(self, func: Any, out: Any, args: Any, kwargs: Any) -> Any:
         """``out``, the result of ``func``, with its sizes watched."""
@@ -171,8 +177,8 @@ class SizeMode(TorchFunctionMode):
 
 
 def _watched_in(args: Any, kwargs: Any) -> Iterator[SizeInt]:
-    """The watched numbers among arguments, and in lists and tuples of them."""
-    return (value for value in _flat((*args, *(kwargs or {}).values())) if isinstance(value, SizeInt))
+    """The watched numbers among arguments, and in lists, tuples and slices of them."""
+    return (value for value in numbers_in((*args, *(kwargs or {}).values())) if isinstance(value, SizeInt))
 
 
 def _flat(args: Any) -> Iterator[Any]:

@@ -30,6 +30,21 @@ class Traced:
     zeroing: Zeroing = frozenset()
 
 
+@dataclass(frozen=True)
+class Given:
+    """The numbers that a function was given.
+
+    Attributes:
+        following: those that follow the size of a tensor, or are a module's.
+        kept: those of them that a module's number is part of.
+        literal: whether they are a subscript that counts from the end and is written with constants alone.
+    """
+
+    following: frozenset[int] = frozenset()
+    kept: frozenset[int] = frozenset()
+    literal: bool = False
+
+
 @dataclass
 class TensorTable:
     """Labels of the tensors that a forward has met so far.
@@ -38,14 +53,14 @@ class TensorTable:
         macs: multiply-accumulates of one forward, by the parameter that the products read.
         users: module paths that used each parameter.
         fault: the first error of the bookkeeping itself; None where all is well.
-        following: the numbers given to the function that runs which follow the size of a tensor, or are a module's.
+        given: the numbers that the function was given which runs.
     """
 
     book: LabelBook = field(default_factory=LabelBook)
     macs: dict[str, int] = field(default_factory=dict)
     users: dict[str, set[str]] = field(default_factory=dict)
     fault: Exception | None = None
-    following: frozenset[int] = frozenset()
+    given: Given = field(default_factory=lambda: Given())
     _known: dict[int, Traced] = field(default_factory=dict)
     _storages: dict[int, list[Traced]] = field(default_factory=dict)
 

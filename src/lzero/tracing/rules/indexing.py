@@ -77,7 +77,7 @@ def _indexed(call: OpCall, axes: Axes, chosen: dict[int, Tensor], shape: tuple[i
     width = max(1 if _is_mask(tensor) else tensor.dim() for tensor in chosen.values())
     dims = sorted(chosen)
     for dim in dims:
-        call.freeze(axes[dim], _BY_NUMBER, _ADVICE)
+        call.freeze(axes[dim][_first(call, chosen[dim]) :], _BY_NUMBER, _ADVICE)
     kept = [labels for dim, labels in enumerate(axes) if dim not in chosen]
     adjacent = dims == list(range(dims[0], dims[-1] + 1))
     place = dims[0] if adjacent else 0
@@ -87,6 +87,11 @@ def _indexed(call: OpCall, axes: Axes, chosen: dict[int, Tensor], shape: tuple[i
     if [labels.size for labels in new] != list(shape):
         raise NotImplementedError("an index of another form")
     return new
+
+
+def _first(call: OpCall, chosen: Tensor) -> int | None:
+    """Where the indices begin that must not leave: those picked from the end leave what is before them free."""
+    return int(chosen.min()) if call.literal and chosen.numel() and int(chosen.max()) < 0 else None
 
 
 def _meet(call: OpCall, target: list[IntArray], values: Axes) -> None:

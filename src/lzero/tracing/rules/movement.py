@@ -13,6 +13,7 @@ from lzero.tracing.rules.registry import rule
 from lzero.tracing.rules.zeros import with_self
 
 _BY_NUMBER = "the forward picks units by their number"
+_EQUAL = "split the units into equal parts, or make them with separate layers"
 
 
 @rule("aten.permute", zeros=with_self)
@@ -54,8 +55,8 @@ def squeeze(call: OpCall) -> None:
 def expand(call: OpCall) -> None:
     """Dims of size one repeated by reference, new dims in front.
 
-    What is repeated along the first dim, or as often as the size of another tensor says, is the same at every index,
-    and like a constant takes the units that it meets.
+    What is repeated along the first dim, or as often as the size of another tensor says (in a product, too), is the
+    same at every index, and like a constant takes the units that it meets.
     """
     axes, shape = call.axes("self"), tuple(call.outputs[0].shape)
     lead = len(shape) - len(axes)
@@ -96,19 +97,25 @@ def flip(call: OpCall) -> None:
 def slice_(call: OpCall) -> None:
     """A part of a dim. A part of equal parts is tied to the others, so that all lose the same; any other freezes.
 
-    Equal parts follow each other, or are every n-th index from one of the first n on.
+    Equal parts follow each other, or are every n-th index from one of the first n on. All but the last m, where that is
+    written down, stay what they are whoever leaves before those. Parts that end at numbers of a module are looked at
+    together, once all are known.
     """
     axes, out = list(call.axes("self")), call.outputs[0]
     dim = dims_of(call["dim"], len(axes))[0]
     labels, size = axes[dim], out.shape[dim]
-    start, step = _start(call["start"], labels.size), call.arguments.get("step", 1)
+    start, step, end = _start(call["start"], labels.size), call.arguments.get("step", 1), call.get("end")
     if size < labels.size and labels.any():
-        if step == 1 and size > 1 and labels.size % size == 0 and start % size == 0:
+        if call.literal and step == 1 and start == 0 and end is not None and end < 0:
+            call.freeze(labels[end:], _BY_NUMBER, _EQUAL)
+        elif step == 1 and size and call.kept(call["start"], end, call.get("length")):
+            call.cut(labels, start, size, _BY_NUMBER, _EQUAL)
+        elif step == 1 and size > 1 and labels.size % size == 0 and start % size == 0:
             call.unify_rows(labels.reshape(-1, size).T)
         elif 1 < step < labels.size and labels.size == step * size and start < step:
             call.unify_rows(labels.reshape(-1, step))
         else:
-            call.freeze(labels, _BY_NUMBER, "split the units into equal parts, or make them with separate layers")
+            call.freeze(labels, _BY_NUMBER, _EQUAL)
     axes[dim] = labels[start : start + size * step : step]
     call.set_output(axes, view_of="self")
 
@@ -139,12 +146,17 @@ def unbind(call: OpCall) -> None:
 
 @rule("aten.split", "aten.split_with_sizes", "aten.chunk", "aten.unsafe_split", "aten.unsafe_split_with_sizes")
 def split(call: OpCall) -> None:
-    """Parts of a dim, tied so that all lose in proportion: as one block each, or as many as their sizes share."""
+    """Parts of a dim, tied so that all lose in proportion: as one block each, or as many as their sizes share.
+
+    Unequal parts whose sizes a module keeps may lose what they like: their numbers follow, or the proof refuses.
+    """
     axes, outs = list(call.axes("self")), call.outputs
     dim = dims_of(call["dim"], len(axes))[0]
     labels, sizes = axes[dim], [out.shape[dim] for out in outs]
-    block = math.gcd(*sizes)
-    if block > 1 or len(set(sizes)) == 1:
+    block, equal = math.gcd(*sizes), len(set(sizes)) == 1
+    if not equal and call.kept(*sizes):
+        pass
+    elif block > 1 or equal:
         call.unify_rows(labels.reshape(-1, block).T)
     else:
         call.freeze(labels, "the forward splits the units into unequal parts of literal sizes")
