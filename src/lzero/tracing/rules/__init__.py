@@ -20,6 +20,8 @@ from lzero.tracing.rules import (
     pointwise,
     reduction,
     reshape,
+    sequences,
+    solving,
     spatial,
 )
 from lzero.tracing.rules.registry import RULES, find_rule, rule
@@ -40,5 +42,7 @@ __all__ = [
     "reduction",
     "reshape",
     "rule",
+    "sequences",
+    "solving",
     "spatial",
 ]
