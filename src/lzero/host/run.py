@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lzero.host.cache import results_in
+from lzero.host.failure_line import failure_line
 from lzero.host.inputs import ExampleInputs
 from lzero.host.mode import set_mode
 from lzero.host.module_path import ModulePath
@@ -21,12 +23,23 @@ class ForwardError(Exception):
     Attributes:
         path: of the module that raised; ``""`` where it is unknown or the root.
         error: what it raised.
+        line: file, number and source of the line of the user's own that raised it; ``""`` where there is none.
     """
 
     def __init__(self, path: str, error: Exception) -> None:
         self.path, self.error = path, error
+        self.line = failure_line(error.__traceback__)
         message = str(error).strip().split("\n")[0]
-        super().__init__(f"{path or 'its forward'}: {type(error).__name__}: {message}")
+        place = f" at {self.line}" if self.line else ""
+        super().__init__(f"{path or 'its forward'}: {type(error).__name__}: {message}{place}")
+
+    @property
+    def is_of_a_view(self) -> bool:
+        """Whether the tensor has not as many elements as the sizes that it was to be viewed with."""
+        return _VIEWED.search(str(self.error)) is not None
+
+
+_VIEWED = re.compile(r"shape '.*' is invalid for input of size")
 
 
 def forward(model: nn.Module, inputs: ExampleInputs, where: ModulePath | None = None) -> Any:

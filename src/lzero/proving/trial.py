@@ -20,6 +20,11 @@ _JOINT_PATTERNS, _JOINT_SHARE = 2, 0.4
 _TRAINING = "what only train mode runs reads these units; run it in eval mode too, or pass what makes them to ignore="
 _LITERAL = "make the sizes in the forward follow the tensors (x.shape, -1), or ignore this module"
 
+_VIEW = (
+    "write -1 there for the size that counts these units, which may become less than the width of an input, and keep "
+    "the size of a head as a number of its own, not as width // heads; or ignore this module"
+)
+
 
 def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: bool = False) -> Reason | None:
     """Why purging ``groups`` together is not exact; None where every closure gave equal outputs and the right size.
@@ -49,7 +54,9 @@ def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure) 
     try:
         found = model.outputs(cut)
     except ForwardError as error:
-        return Reason(f"the purged model fails in {error} (a hard-coded size?)", _LITERAL)
+        return Reason(
+            f"the purged model fails in {error} (a hard-coded size?)", _VIEW if error.is_of_a_view else _LITERAL
+        )
     if model.trains_more:
         try:
             model.train(cut)

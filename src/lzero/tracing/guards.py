@@ -108,6 +108,17 @@ def user_frame() -> FrameType:
     return frame
 
 
+def users_line() -> str:
+    """File and number of the line that runs, beyond PyTorch and this library."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _OURS:
+        frame = frame.f_back
+    return "" if frame is None else f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+
+
+_OURS = (torch.__name__, __name__.partition(".")[0])
+
+
 def in_library(frame: FrameType) -> bool:
     """Whether the code belongs to a library that checks sizes and never decides by them what to compute."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0] in (torch.__name__, "einops")

@@ -62,6 +62,8 @@ class TensorTable:
     fault: Exception | None = None
     given: Given = field(default_factory=lambda: Given())
     _known: dict[int, Traced] = field(default_factory=dict)
+    _computed: dict[int, tuple[Tensor, str]] = field(default_factory=dict)
+    _made: dict[int, tuple[Tensor, str]] = field(default_factory=dict)
     _storages: dict[int, list[Traced]] = field(default_factory=dict)
 
     @contextmanager
@@ -83,6 +85,25 @@ class TensorTable:
         """The labels of ``tensor``, None for one that no labelled tensor led to."""
         traced = self._known.get(id(tensor))
         return traced if traced is not None and len(traced.axes) == tensor.dim() else None
+
+    def note_made(self, tensor: Tensor, origin: str) -> None:
+        """Note that the forward makes ``tensor`` of plain numbers, and where."""
+        self._made[id(tensor)] = tensor, origin
+
+    def made(self, tensor: Tensor) -> str:
+        """Where the forward made ``tensor`` of plain numbers; empty where it did not."""
+        return self._made[id(tensor)][1] if id(tensor) in self._made else ""
+
+    def note_computed(self, tensor: Tensor, name: str) -> None:
+        """Note that ``tensor`` is computed from the parameter ``name``, and from nothing that has other units."""
+        self._computed[id(tensor)] = tensor, name
+
+    def computed(self, tensor: Tensor) -> str:
+        """The parameter that ``tensor`` is computed from, or a view of; empty where there is none."""
+        found = self.find(tensor)
+        if found is not None and found.source is not None:
+            return found.source
+        return self._computed[id(tensor)][1] if id(tensor) in self._computed else ""
 
     def mark(self, tensor: Tensor, zeroing: Zeroing) -> None:
         """Note what makes ``tensor`` zero."""

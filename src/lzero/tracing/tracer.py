@@ -19,7 +19,7 @@ from lzero.host.stand_ins import exact_ops
 from lzero.host.tensors import check_materialized, tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
-from lzero.tracing.guards import Guard
+from lzero.tracing.guards import Guard, users_line
 from lzero.tracing.label import Classes, fixed
 from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules import find_rule
@@ -192,6 +192,7 @@ class Tracer(EagerDispatchMode):
                 if found.source is not None:
                     self._table.users.setdefault(found.source, set()).add(call.path)
         rule = find_rule(call.func)
+        self._note_origin(call)
         if not known and (rule is None or rule.label is not constant):
             return
         if rule is None:
@@ -204,6 +205,21 @@ class Tracer(EagerDispatchMode):
                 self._table.mark(out, made)
         except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
             self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
+
+    def _note_origin(self, call: OpCall) -> None:
+        """Note where an op makes numbers of nothing that has units, or of a parameter alone, or goes on with such."""
+        others = [tensor for tensor in call.inputs if not self._table.made(tensor)]
+        names = [self._table.computed(tensor) for tensor in others]
+        if names and all(names):
+            for out in call.outputs:
+                self._table.note_computed(out, names[0])
+        if any(self._table.find(tensor) is not None for tensor in others):
+            return
+        origin = next((made for tensor in call.inputs if (made := self._table.made(tensor))), "")
+        if not origin and (not call.inputs or call.op == "aten.lift_fresh"):
+            origin = f"{call.op.removeprefix('aten.')} at {users_line()}"
+        for out in call.outputs if origin else ():
+            self._table.note_made(out, origin)
 
     def _freeze_hidden_views(self, call: OpCall, tensor: Tensor) -> None:
         """Freeze what shares memory with a tensor that no op led to, e.g. one that went through NumPy."""
