@@ -44,9 +44,7 @@ def test_of_what_has_no_trace_or_no_source_as_much_is_told_as_there_is() -> None
 def test_long_lines_are_cut() -> None:
     value = "x"
     try:
-        raise ValueError(
-            value + "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
-        )
+        raise ValueError(value + "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy")
     except ValueError as error:
         line = failure_line(error.__traceback__)
     assert line.endswith(" ...`") and len(line) < 150
