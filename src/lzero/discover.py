@@ -13,6 +13,7 @@ from lzero.host.copies import private_copy
 from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
 from lzero.proving.blocks import ModelProof
+from lzero.proving.readings import Readings
 from lzero.proving.size_branches import split_by_guards
 from lzero.tracing.granularity import advise_inputs, check_inputs, input_groups, request, weight_groups
 from lzero.tracing.grouping import unit_groups
@@ -56,13 +57,22 @@ def discover(
     spare = private_copy(model)
     seen = trace(spare, example_inputs)
     units, refusals = unit_groups(seen, model, asked.veto)
-    units, unsteady = split_by_guards(units, seen.guards, seen.classes, spare)
+    readings = Readings(units, seen, spare)
+    units, unsteady = split_by_guards(readings.groups, seen.guards, seen.classes, spare)
 
     proof = ModelProof(spare, example_inputs, seen)
     proved, unproved = proof.accept(units)
+    unproved = [*readings.refusals, *unsteady, *unproved]
+    for again in readings.others(proved, [refusal.name for refusal in unproved]):
+        steady, _ = split_by_guards([*proved, *again], seen.guards, seen.classes, spare)
+        proved, _ = proof.accept([group for group in again if group in steady], proved)
+    names = {group.name for group in proved}
+    order = [group.name for group in readings.groups]
+    proved.sort(key=lambda group: order.index(group.name))
+    unproved = [refusal for refusal in unproved if refusal.name not in names]
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)
-    refusals = [*advise_inputs(refusals, model, seen, groups), *unsteady, *unproved, *unproved_others]
+    refusals = [*advise_inputs(refusals, model, seen, groups), *unproved, *unproved_others]
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     return Plan(

@@ -21,7 +21,7 @@ from lzero.plan.refusal import Refusal
 from lzero.plan.storage import read, write
 
 _TABLES = ("shapes", "positions", "granularity")
-_HEADING = "lzero plan 1"
+_HEADING = "lzero plan 2"
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,18 +14,22 @@ from torch.overrides import TorchFunctionMode
 from lzero.host.module_path import ModulePath
 from lzero.host.tensors import tensors_in
 from lzero.plan.refusal import Reason
+from lzero.surgery.layer_sizes import has_rule
+from lzero.surgery.numbers.spots import watched_numbers
 from lzero.tracing.guards import (
     DimSize,
     Guard,
     GuardLog,
     ModuleNumber,
     SizeExpr,
+    SizeUse,
     in_library,
     skip_frames_of,
     user_frame,
 )
 from lzero.tracing.label import Axes, Classes, IntArray
 from lzero.tracing.size_int import SizeInt, plain
+from lzero.tracing.size_uses import uses_of
 from lzero.tracing.tensor_table import TensorTable, storage_pointer
 
 skip_frames_of(__name__)
@@ -64,6 +69,11 @@ class SizeMode(TorchFunctionMode):
         fixed = [guard for labels, guard in self._made.values() if (classes.everywhere[labels] == 0).any()]
         return [*self._log.guards, *fixed]
 
+    @property
+    def uses(self) -> list[SizeUse]:
+        """The numbers that the forward has asked dims to be long."""
+        return self._log.uses
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of ``func``, its sizes watched."""
         try:
@@ -84,7 +94,13 @@ class SizeMode(TorchFunctionMode):
                 self._freeze([args[0]], f"the forward {_LEAVES_TORCH[func]}", 1 if func is Tensor.__len__ else None)
         elif watched := list(_watched_in(args, kwargs)):
             self._handed_over(func, out, args, watched)
+        for expr, labels in uses_of(func, out, args, kwargs, self._log, self._axes_of):
+            self._log.used(expr, labels)
         return out
+
+    def _axes_of(self, tensor: Any) -> Axes | None:
+        found = self._table.find(tensor) if isinstance(tensor, Tensor) else None
+        return None if found is None else found.axes
 
     def _read(self, func: Any, tensor: Tensor, out: Any, args: Any, kwargs: Any) -> Any:
         self.read.add(storage_pointer(tensor))
@@ -148,16 +164,25 @@ class SizeMode(TorchFunctionMode):
     @contextmanager
     def numbers_of(self, model: nn.Module) -> Iterator[None]:
         """A context in which the whole numbers that the modules of ``model`` keep are watched."""
+        replaced: list[tuple[nn.Module, str, Any, Any]] = []
         for path, module in model.named_modules():
             for name, value in list(vars(module).items()):
-                if type(value) is int and value > 1 and not name.startswith("_"):
-                    vars(module)[name] = SizeInt(value, SizeExpr.of(ModuleNumber(path, name)), self._log)
+                watched = watched_numbers(value, name, partial(self._number, path), deep=not has_rule(module))
+                if watched is not value:
+                    vars(module)[name] = watched
+                    replaced.append((module, name, value, watched))
         try:
             yield
         finally:
+            for module, name, value, watched in replaced:
+                if vars(module).get(name) is watched:
+                    vars(module)[name] = value
             for module in model.modules():
                 for name, value in list(vars(module).items()):
                     vars(module)[name] = plain(value)
+
+    def _number(self, path: str, name: str, place: int, value: int) -> SizeInt:
+        return SizeInt(value, SizeExpr.of(ModuleNumber(path, name, place)), self._log)
 
 
 def _watched_in(args: Any, kwargs: Any) -> Iterator[SizeInt]:

@@ -18,7 +18,7 @@ from lzero.host.quiet import isolated_random_state, unfused
 from lzero.host.tensors import check_materialized, tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
-from lzero.tracing.guards import Guard
+from lzero.tracing.guards import Guard, SizeUse
 from lzero.tracing.label import Classes, fixed
 from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules import find_rule
@@ -36,6 +36,7 @@ class Trace:
         macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
         users: paths of the modules whose forward used each parameter; unused ones are absent.
         guards: what the forward asked about sizes in Python.
+        uses: what it asked dims to be long.
         calls: what each module that was called once was called with, by path.
     """
 
@@ -43,6 +44,7 @@ class Trace:
     macs: dict[str, int]
     users: dict[str, set[str]]
     guards: list[Guard]
+    uses: list[SizeUse]
     calls: Mapping[str, ExampleInputs]
 
 
@@ -90,7 +92,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             for labels in known.axes:
                 table.book.freeze(labels, reason)
     classes = table.book.classes()
-    return Trace(classes, table.macs, table.users, watch.guards(classes), called)
+    return Trace(classes, table.macs, table.users, watch.guards(classes), watch.uses, called)
 
 
 def _shapes(inputs: Any) -> str:
