@@ -12,12 +12,20 @@ from lzero.errors import StructureError
 from lzero.host.copies import private_copy
 from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
+from lzero.plan.refusal import Refusal
 from lzero.proving.blocks import ModelProof
 from lzero.proving.readings import Readings
 from lzero.proving.size_branches import split_by_guards
-from lzero.tracing.granularity import advise_inputs, check_inputs, input_groups, request, weight_groups
+from lzero.tracing.granularity import (
+    Request,
+    advise_inputs,
+    check_inputs,
+    input_groups,
+    request,
+    weight_groups,
+)
 from lzero.tracing.grouping import unit_groups
-from lzero.tracing.tracer import trace
+from lzero.tracing.tracer import Trace, trace
 
 
 def discover(
@@ -54,10 +62,11 @@ def discover(
     check_unwrapped(model)
     check_inputs(example_inputs)
     asked = request(model, granularity, ignore)
-    spare = private_copy(model)
-    seen = trace(spare, example_inputs)
-    units, refusals = unit_groups(seen, model, asked.veto)
-    readings = Readings(units, seen, spare)
+    spare, seen, readings, refusals = _studied(model, example_inputs, asked)
+    if seen.loosens:
+        other = _studied(model, example_inputs, asked, loose=True)
+        if other[2].extent > readings.extent:
+            spare, seen, readings, refusals = other
     units, unsteady = split_by_guards(readings.groups, seen.guards, seen.classes, spare)
 
     proof = ModelProof(spare, example_inputs, seen)
@@ -83,6 +92,18 @@ def discover(
         granularity=asked.granularity,
         example_inputs=example_inputs,
     )
+
+
+def _studied(
+    model: nn.Module, example_inputs: Any, asked: Request, *, loose: bool = False
+) -> tuple[nn.Module, Trace, Readings, list[Refusal]]:
+    """A copy of ``model``, what its forward said, the groups that it makes, and what it refuses."""
+    spare = private_copy(model)
+    seen = trace(spare, example_inputs, loose=loose)
+    units, refusals = unit_groups(seen, model, asked.veto)
+    if seen.swapped:
+        spare = private_copy(model)
+    return spare, seen, Readings(units, seen, spare), refusals
 
 
 def _each(macs: int, size: int) -> float:

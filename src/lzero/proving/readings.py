@@ -1,4 +1,4 @@
-"""How the numbers that modules keep may be read: what the forward tells of them first, then what their names suggest."""
+"""How the numbers that modules keep may be read: as the forward tells of them, then as their names suggest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from torch import nn
 
 from lzero.plan.group import GateGroup
+from lzero.plan.ownership import reach
 from lzero.plan.refusal import Refusal
 from lzero.proving.told_numbers import told_numbers
 from lzero.surgery.guessed_numbers import guessed_numbers
@@ -34,6 +35,12 @@ class Readings:
             Refusal.of(g.name, g.size, g.members, conflicts[g.name]) for g in groups if g.name in conflicts
         ]
         self.groups = self._guessed([group for group in groups if group.name not in conflicts])
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Parameters that the groups could remove, and how many gates they have for it."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in self._model.named_parameters()}
+        return reach(self.groups, shapes), sum(group.size for group in self.groups)
 
     def others(self, proved: Sequence[GateGroup], refused: Iterable[str]) -> Iterator[list[GateGroup]]:
         """For the groups whose names are ``refused``, with other numbers than before: to be tried one list at a time.

@@ -1,7 +1,8 @@
 """What a forward tells of the numbers that modules keep: how each follows the units whose dims it has measured out.
 
-``x.view(b, t, self.inner)`` says that ``inner`` is as long as the dim that it makes, and the labels of that dim say which
-units lie on it. So each such use is an equation, ``expr(numbers) = size of the dim``, that has to hold whatever is closed.
+``x.view(b, t, self.inner)`` says that ``inner`` is as long as the dim that it makes, and the labels of that dim say
+which units lie on it. Each such use is an equation, ``expr(numbers) = size of the dim``, that has to hold whatever is
+closed.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ class _System:
         return bool((self._gap(equation, group, closed, each) == 0).all())
 
     def _gap(self, equation: _Equation, group: GateGroup, closed: IntArray, each: Mapping[Any, Any]) -> Any:
-        """How far the number is from the size of the dim, for each number of closed units or each amount that is tried."""
+        """How far the number is from the size of the dim, by numbers of closed units or by amounts that are tried."""
         sizes: dict[Any, Any] = {n: self._values[n] - each.get(n, 0) * closed for n in equation.own}
         for symbol, linear in equation.dims.items():
             sizes[symbol] = self._size(linear) - linear.slopes.get(group.name, 0) * closed

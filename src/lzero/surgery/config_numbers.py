@@ -22,7 +22,7 @@ A dot in ``name`` is two underscores there, and a list or tuple is saved with al
 
 @dataclass(frozen=True)
 class Number:
-    """A whole number of the module at ``path``, named as in :class:`lzero.plan.follower.Follower`, and its new value."""
+    """A whole number of the module at ``path``, named as in a follower of units, and its new value."""
 
     path: str
     name: str

@@ -41,7 +41,7 @@ def guessed_numbers(
     found: dict[str, list[Follower]] = {}
     for path, near in _neighbourhoods(model, groups).items():
         module = model.get_submodule(path)
-        spots = [spot for spot in spots_of(module, deep=False)]
+        spots = list(spots_of(module, deep=False))
         roles = roles_of(module, (spot.name for spot in spots))
         head = next((spot.value for spot, role in zip(spots, roles, strict=True) if role is Role.HEAD_SIZE), 1)
         for spot, role in zip(spots, roles, strict=True):

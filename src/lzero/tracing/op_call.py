@@ -33,6 +33,11 @@ class OpCall:
         return self.arguments.get(name)
 
     @property
+    def loose(self) -> bool:
+        """Whether the op cuts a dim at numbers that follow the units of each part on their own."""
+        return self._table.loose
+
+    @property
     def outputs(self) -> list[Tensor]:
         """The tensors that the op returned."""
         return list(_flat(self.out))

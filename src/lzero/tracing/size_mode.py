@@ -29,7 +29,7 @@ from lzero.tracing.guards import (
 )
 from lzero.tracing.label import Axes, Classes, IntArray
 from lzero.tracing.size_int import SizeInt, plain
-from lzero.tracing.size_uses import uses_of
+from lzero.tracing.size_uses import cuts_by_numbers, uses_of
 from lzero.tracing.tensor_table import TensorTable, storage_pointer
 
 skip_frames_of(__name__)
@@ -53,12 +53,20 @@ _COMPUTES |= {"true_divide", "floor_divide", "remainder", "fmod", "eq", "ne", "l
 class SizeMode(TorchFunctionMode):
     """A mode in which ``x.shape`` and the whole numbers of modules are :class:`SizeInt`, where units may leave.
 
+    Args:
+        table: of the labels.
+        where: the module that runs.
+        loose: leave parts of a dim free of each other where it is cut at numbers of modules.
+
     Attributes:
         read: memory of the tensors whose sizes were read.
+        loosens: whether a dim was cut so.
     """
 
-    def __init__(self, table: TensorTable, where: ModulePath) -> None:
+    def __init__(self, table: TensorTable, where: ModulePath, *, loose: bool = False) -> None:
         super().__init__()
+        self.loosens, self._loose = False, loose
+        self._ruled = set[str]()  # paths of modules whose numbers are set by rules
         self._table, self._where = table, where
         self._log = GuardLog(lambda: where.current)
         self.read: set[int] = set()
@@ -76,6 +84,9 @@ class SizeMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of ``func``, its sizes watched."""
+        cuts = cuts_by_numbers(func, args, kwargs, self._ruled)
+        self.loosens |= cuts
+        self._table.loose = cuts and self._loose
         try:
             out = func(*args, **(kwargs or {}))
         except Exception as error:
@@ -164,10 +175,11 @@ class SizeMode(TorchFunctionMode):
     @contextmanager
     def numbers_of(self, model: nn.Module) -> Iterator[None]:
         """A context in which the whole numbers that the modules of ``model`` keep are watched."""
+        self._ruled = {path for path, module in model.named_modules() if has_rule(module)}
         replaced: list[tuple[nn.Module, str, Any, Any]] = []
         for path, module in model.named_modules():
             for name, value in list(vars(module).items()):
-                watched = watched_numbers(value, name, partial(self._number, path), deep=not has_rule(module))
+                watched = watched_numbers(value, name, partial(self._number, path), deep=path not in self._ruled)
                 if watched is not value:
                     vars(module)[name] = watched
                     replaced.append((module, name, value, watched))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -50,6 +50,30 @@ def uses_of(func: Any, out: Any, args: Any, kwargs: Any, log: GuardLog, axes_of:
             yield size.expr, labels
 
 
+def cuts_by_numbers(func: Any, args: Any, kwargs: Any, ruled: Container[str]) -> bool:
+    """Whether a call cuts a dim at numbers that modules keep, those at ``ruled`` paths left out, and at nothing else.
+
+    Such numbers may follow the units of each part on their own; what is cut at literal places has to lose alike.
+    """
+    name = getattr(func, "__name__", "")
+    if name == "__getitem__":
+        entries = args[1] if isinstance(args[1], tuple) else (args[1],)
+        slices = [e for e in entries if isinstance(e, slice) and not (e.start is e.stop is e.step is None)]
+        bounds = [0 if bound is None else bound for e in slices for bound in (e.start, e.stop)]
+        known = all(_kept(bound, ruled) or plain(bound) == 0 for bound in bounds)
+        return known and any(_kept(bound, ruled) for bound in bounds) and all(e.step is None for e in slices)
+    if name in _SPLITS:
+        sizes = args[1] if len(args) > 1 else None
+        return isinstance(sizes, tuple | list) and all(_kept(size, ruled) for size in sizes)
+    return False
+
+
+def _kept(value: Any, ruled: Container[str]) -> bool:
+    """Whether ``value`` is computed from numbers of modules."""
+    symbols = value.expr.symbols if isinstance(value, SizeInt) else ()
+    return any(not isinstance(symbol, DimSize) and symbol.path not in ruled for symbol in symbols)
+
+
 def _sizes(args: Sequence[Any], kwargs: Any, names: Sequence[str]) -> list[Any]:
     """The sizes among positional arguments, one by one or as a list, or under one of ``names``."""
     given = next((kwargs[name] for name in names if name in kwargs), None)
@@ -92,20 +116,21 @@ def _slices(before: Axes | None, after: Axes | None, index: Any) -> Iterator[tup
             new += 1
         elif isinstance(entry, slice):
             if entry.step is None:
-                yield _length(entry, before[old]), after[new]
+                yield from _bounds(entry, before[old], after[new])
             old, new = old + 1, new + 1
         else:
             old += 1
 
 
-def _length(entry: slice, labels: IntArray) -> Any:
-    """``stop - start`` as a number that knows where it comes from; None where neither bound is one."""
+def _bounds(entry: slice, labels: IntArray, taken: IntArray) -> Iterator[tuple[Any, IntArray]]:
+    """How much of ``labels`` lies before a slice, and how much is ``taken``, as numbers that know where they come from."""
     bound = next((b for b in (entry.start, entry.stop) if isinstance(b, SizeInt)), None)
     if bound is None:
-        return None
+        return
     whole = SizeInt(labels.size, SizeExpr.of(DimSize(labels)), bound.log)
     start = 0 if entry.start is None else entry.start
     stop = whole if entry.stop is None else entry.stop
     start = whole + start if plain(start) < 0 else start
     stop = whole + stop if plain(stop) < 0 else stop
-    return stop - start
+    yield start, labels[: plain(start)]
+    yield stop - start, taken

@@ -38,11 +38,13 @@ class TensorTable:
         macs: multiply-accumulates of one forward, by the parameter that the products read.
         users: module paths that used each parameter.
         fault: the first error of the bookkeeping itself; None where all is well.
+        loose: whether what runs now cuts a dim at numbers that follow the units of each part on their own.
     """
 
     book: LabelBook = field(default_factory=LabelBook)
     macs: dict[str, int] = field(default_factory=dict)
     users: dict[str, set[str]] = field(default_factory=dict)
+    loose: bool = False
     fault: Exception | None = None
     _known: dict[int, Traced] = field(default_factory=dict)
     _storages: dict[int, list[Traced]] = field(default_factory=dict)

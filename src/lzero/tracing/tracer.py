@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from lzero.host.inputs import ExampleInputs
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
 from lzero.host.tensors import check_materialized, tensors_in
+from lzero.plan.paths import covers
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
 from lzero.tracing.guards import Guard, SizeUse
@@ -38,6 +40,9 @@ class Trace:
         guards: what the forward asked about sizes in Python.
         uses: what it asked dims to be long.
         calls: what each module that was called once was called with, by path.
+        loosens: whether a dim was cut at numbers of modules, so that a ``loose`` trace would say more.
+        swapped: paths at which the forward has put other modules than there were, so that the traced copy is no longer
+            what a fresh one is.
     """
 
     classes: Classes
@@ -46,10 +51,14 @@ class Trace:
     guards: list[Guard]
     uses: list[SizeUse]
     calls: Mapping[str, ExampleInputs]
+    loosens: bool = False
+    swapped: tuple[str, ...] = ()
 
 
-def trace(model: nn.Module, example_inputs: Any) -> Trace:
+def trace(model: nn.Module, example_inputs: Any, *, loose: bool = False) -> Trace:
     """The labels of ``model``, which must be a private copy in eval mode.
+
+    With ``loose``, parts of a dim that is cut at numbers of modules are free of each other.
 
     Raises:
         StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has
@@ -58,8 +67,8 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     table = TensorTable()
     _check(model)
     _enrol(model, table)
-    where, calls = ModulePath(model), Calls(model)
-    watch = SizeMode(table, where)
+    where, calls, before = ModulePath(model), Calls(model), dict(model.named_modules())
+    watch = SizeMode(table, where, loose=loose)
     try:
         with (
             unfused(),
@@ -85,6 +94,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     called = calls.remove()
     where.remove()
     tracer.thaw_unused(outputs, watch.read)
+    swapped = _freeze_swapped(model, before, table)
     cached = cached_tensors(outputs)
     for tensor in tensors_in(outputs):
         reason = IN_CACHE if id(tensor) in cached else _OUTPUT
@@ -92,7 +102,29 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             for labels in known.axes:
                 table.book.freeze(labels, reason)
     classes = table.book.classes()
-    return Trace(classes, table.macs, table.users, watch.guards(classes), watch.uses, called)
+    return Trace(classes, table.macs, table.users, watch.guards(classes), watch.uses, called, watch.loosens, swapped)
+
+
+def _freeze_swapped(model: nn.Module, before: Mapping[str, nn.Module], table: TensorTable) -> tuple[str, ...]:
+    """The paths at which ``model`` has other modules than ``before``; tensors below them freeze.
+
+    What the forward builds of its own, the next fresh copy builds again, from numbers of its own.
+    """
+    after = dict(model.named_modules())
+    changed = [path for path in {**before, **after} if before.get(path) is not after.get(path)]
+    outermost = tuple(p for p in changed if not any(p != other and covers(other, p) for other in changed))
+    for slot in table.book.slots:
+        path = next((path for path in outermost if covers(path, slot.tensor)), None)
+        if path is not None:
+            reason = Reason(f"the forward puts another module in the place of {path}", _SWAPPED)
+            table.book.freeze(np.arange(slot.start, slot.start + slot.size), reason)
+    return outermost
+
+
+_SWAPPED = (
+    "let it do so before lzero.discover (run it once on such inputs; and once more after building it again, before "
+    "load_purged), or choose between modules that both stay"
+)
 
 
 def _shapes(inputs: Any) -> str:

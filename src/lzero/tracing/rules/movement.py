@@ -86,12 +86,15 @@ def flip(call: OpCall) -> None:
 
 @rule("aten.slice", "aten.narrow", zeros=with_self)
 def slice_(call: OpCall) -> None:
-    """A part of a dim. A part of equal parts is tied to the others, so that all lose the same; any other freezes."""
+    """A part of a dim. A part of equal parts is tied to the others, so that all lose the same; any other freezes.
+
+    Where the bounds follow the units, nothing is tied.
+    """
     axes, out = list(call.axes("self")), call.outputs[0]
     dim = dims_of(call["dim"], len(axes))[0]
     labels, size = axes[dim], out.shape[dim]
     start, step = _start(call["start"], labels.size), call.arguments.get("step", 1)
-    if size < labels.size and labels.any():
+    if size < labels.size and labels.any() and not call.loose:
         if step == 1 and size > 1 and labels.size % size == 0 and start % size == 0:
             call.unify_rows(labels.reshape(-1, size).T)
         else:
@@ -126,14 +129,17 @@ def unbind(call: OpCall) -> None:
 
 @rule("aten.split", "aten.split_with_sizes", "aten.chunk", "aten.unsafe_split", "aten.unsafe_split_with_sizes")
 def split(call: OpCall) -> None:
-    """Parts of a dim, tied so that all lose in proportion: as one block each, or as many as their sizes share."""
+    """Parts of a dim, tied so that all lose in proportion: as one block each, or as many as their sizes share.
+
+    Where all sizes follow the units, nothing is tied.
+    """
     axes, outs = list(call.axes("self")), call.outputs
     dim = dims_of(call["dim"], len(axes))[0]
     labels, sizes = axes[dim], [out.shape[dim] for out in outs]
     block = math.gcd(*sizes)
-    if block > 1 or len(set(sizes)) == 1:
+    if not call.loose and (block > 1 or len(set(sizes)) == 1):
         call.unify_rows(labels.reshape(-1, block).T)
-    else:
+    elif not call.loose:
         call.freeze(labels, "the forward splits the units into unequal parts of literal sizes")
     ends = np.cumsum([0, *sizes])
     for out, start, end in zip(outs, ends, ends[1:], strict=False):
