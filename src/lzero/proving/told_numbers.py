@@ -98,25 +98,34 @@ class _System:
 
     def solve(self, group: GateGroup) -> dict[ModuleNumber, int] | Reason:
         """What each number loses with a unit of ``group``; why there is no such amount."""
-        equations = self.by_group.get(group.name, [])
         closed = np.arange(1, group.size)
         closed = closed[np.linspace(0, len(closed) - 1, min(_TRIED, len(closed))).astype(int)]
         each: dict[ModuleNumber, int] = {}
-        for number in dict.fromkeys(number for equation in equations for number in equation.own):
-            found = {
-                equation.target.slopes.get(group.name, 0): equation
-                for equation in self.by_number[number]
-                if _is_itself(equation)
-            }
-            if len(found) > 1:
-                return _both(number, [found[amount] for amount in sorted(found)])
-            each.update((number, amount) for amount in found)
-        self._solve_others(group, equations, closed, each)
-        each = {number: amount for number, amount in each.items() if amount}
-        for equation in dict.fromkeys([*equations, *(e for number in each for e in self.by_number[number])]):
+        equations: dict[_Equation, None] = {}
+        more = self.by_group.get(group.name, [])
+        while more:  # a number that changes may change others with it
+            equations |= dict.fromkeys(more)
+            for number in dict.fromkeys(number for equation in more for number in equation.own):
+                found = self._as_dims(number, group)
+                if len(found) > 1:
+                    return _both(number, [found[amount] for amount in sorted(found)])
+                each.update((number, amount) for amount in found)
+            self._solve_others(group, list(equations), closed, each)
+            more = [
+                e for number, amount in each.items() if amount for e in self.by_number[number] if e not in equations
+            ]
+        for equation in equations:
             if not self._holds(equation, group, closed, each):
                 return _unequal(equation)
-        return each
+        return {number: amount for number, amount in each.items() if amount}
+
+    def _as_dims(self, number: ModuleNumber, group: GateGroup) -> dict[int, _Equation]:
+        """What the dims that are as long as ``number`` lose with each unit; one amount, or it is no one number."""
+        return {
+            equation.target.slopes.get(group.name, 0): equation
+            for equation in self.by_number[number]
+            if _is_itself(equation)
+        }
 
     def _solve_others(
         self, group: GateGroup, equations: Sequence[_Equation], closed: IntArray, each: dict[ModuleNumber, int]

@@ -123,7 +123,7 @@ def _slices(before: Axes | None, after: Axes | None, index: Any) -> Iterator[tup
 
 
 def _bounds(entry: slice, labels: IntArray, taken: IntArray) -> Iterator[tuple[Any, IntArray]]:
-    """How much of ``labels`` lies before a slice, and how much is ``taken``, as numbers that know where they come from."""
+    """How much of ``labels`` lies before a slice, and how much is ``taken``, where numbers of the forward say so."""
     bound = next((b for b in (entry.start, entry.stop) if isinstance(b, SizeInt)), None)
     if bound is None:
         return
