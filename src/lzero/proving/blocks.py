@@ -34,7 +34,7 @@ class ModelProof:
        of the forward goes on as it did;
     3. all others, and all together where the second stage fails, on the whole model in float64. What its own part has
        refuted may hold there, where the rest does not read what differs; if closing it moves no output there, depth
-       hides it, and the refusal stays.
+       hides it, and the refusal stays. So it does where the part, purged, has raised.
 
     Args:
         model: a private copy that nobody needs.
@@ -52,17 +52,17 @@ class ModelProof:
         """``given`` and those of ``groups`` that hold together with them, and refusals of the others."""
         if not groups:
             return list(given), []
-        proved, refuted = self._prove_in_parts(groups, given)
-        if len(proved) < len(groups):
+        proved, refuted, raised = self._prove_in_parts(groups, given)
+        if len(proved) + len(raised) < len(groups):
             self._precise()  # needed in any case, it serves the second stage too
         if proved:
             proved = self._that_hold_together(proved, given)
         names = {group.name for group in proved}
-        left = [group for group in groups if group.name not in names]
+        left = [group for group in groups if group.name not in names | raised]
         if not left:
-            return [*given, *proved], []
+            return [*given, *proved], [refuted[group.name] for group in groups if group.name in raised]
         whole = self._precise()
-        unseen = {
+        unseen = raised | {
             group.name
             for group in left
             if group.name in refuted and whole.obstacle is None and not share_that_moves(whole, group)
@@ -75,9 +75,12 @@ class ModelProof:
 
     def _prove_in_parts(
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup]
-    ) -> tuple[list[GateGroup], dict[str, Refusal]]:
-        """Those of ``groups`` that hold in the smallest part of the model that has them; by name, why others do not."""
-        proved, refuted = set[str](), dict[str, Refusal]()
+    ) -> tuple[list[GateGroup], dict[str, Refusal], set[str]]:
+        """Those of ``groups`` that hold in the smallest part of the model that has them; by name, why others do not.
+
+        And the names of those with which a part, purged, has raised: so would the whole model.
+        """
+        proved, refuted, raised = set[str](), dict[str, Refusal](), set[str]()
         tensors = {group.name: tuple(dict.fromkeys(m.tensor for m in group.members)) for group in groups}
         for scope, members in scopes_of(self._model, self._trace, [*given, *groups]).items():
             wanted = [scope.rename(group) for group in members if group.name in tensors]
@@ -90,10 +93,12 @@ class ModelProof:
                 continue
             trial = _small_trial(part, inputs_of(scope, self._model, self._trace).to(torch.device("cpu")))
             if trial is not None:
-                accepted, refusals = Proof(trial).accept(wanted, others)
+                proof = Proof(trial)
+                accepted, refusals = proof.accept(wanted, others)
+                raised |= proof.raised
                 proved |= {group.name for group in accepted}
                 refuted |= {r.name: replace(r, tensors=tensors[r.name]) for r in refusals}  # by their whole names
-        return [group for group in groups if group.name in proved], refuted
+        return [group for group in groups if group.name in proved], refuted, raised
 
     def _that_hold_together(self, proved: Sequence[GateGroup], given: Sequence[GateGroup]) -> list[GateGroup]:
         """Those of ``proved``, each on a part, that hold on the whole model with ``given``, in its own precision."""

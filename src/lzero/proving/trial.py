@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from torch import Tensor
@@ -28,47 +29,56 @@ _COARSE = "it may lose precision on the way (an approximation, a large constant)
 _ROUNDING = 1e-5  # where a wrong size, and most of what else is wrong, makes more
 
 
-def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: bool = False) -> Reason | None:
+@dataclass(frozen=True)
+class Failure:
+    """What has failed: why, whether a forward has raised, and the path of the module that did."""
+
+    reason: Reason
+    raised: bool = False
+    path: str = ""
+
+
+def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: bool = False) -> Failure | None:
     """Why purging ``groups`` together is not exact; None where every closure gave equal outputs and the right size.
 
     A ``joint`` trial of groups that are proved one by one takes few closures, of which little memory is left.
     """
     patterns = islice(closures(groups, model.generator, _JOINT_SHARE), _JOINT_PATTERNS)
-    for closure in patterns if joint else closures(groups, model.generator):
-        failure = _failure(model, groups, closure)
+    for number, closure in enumerate(patterns if joint else closures(groups, model.generator)):
+        failure = _failure(model, groups, closure, rounded=not number)
         if failure is not None:
             return failure
     return None
 
 
-def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure) -> Reason | None:
+def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure, *, rounded: bool) -> Failure | None:
     keep = {name: z > 0 for name, z in closure.items()}
     gated = model.gated(groups, closure)
     cut = linked_copy(gated, private=True)  # what one forward leaves behind for the next must not reach the other model
     try:
-        expected, rounded = model.outputs(gated), model.rounded(gated)
+        expected, coarse = model.outputs(gated), model.rounded(gated) if rounded else []
     except ForwardError as error:
-        return Reason(f"the gated model fails in {error}", "")
+        return Failure(Reason(f"the gated model fails in {error}", ""))
     shapes = {name: parameter.shape for name, parameter in gated.named_parameters()}
     counted = parameters_left(groups, keep, shapes)
     del gated  # what is cut away is free again
     shrink(cut, groups, keep)
     try:
-        found, found_rounded = model.outputs(cut), model.rounded(cut)
+        found, found_coarse = model.outputs(cut), model.rounded(cut) if rounded else []
     except ForwardError as error:
-        return Reason(f"the purged model fails in {error} (a hard-coded size?)", _LITERAL)
+        return Failure(Reason(f"the purged model fails in {error} (a hard-coded size?)", _LITERAL), True, error.path)
     if model.trains_more:
         try:
             model.train(cut)
         except ForwardError as error:
-            return Reason(f"in train mode the purged model fails in {error}", _TRAINING)
+            return Failure(Reason(f"in train mode the purged model fails in {error}", _TRAINING), False, error.path)
     left = sum(parameter.numel() for parameter in cut.parameters())
     if left != counted:
-        return Reason(f"purging leaves {left} parameters where {counted} were counted", "")
-    for one, two, tolerance in ((expected, found, model.tolerance), (rounded, found_rounded, model.coarse)):
+        return Failure(Reason(f"purging leaves {left} parameters where {counted} were counted", ""))
+    for one, two, tolerance in ((expected, found, model.tolerance), (coarse, found_coarse, model.coarse)):
         gap = difference(one, two)
         if not gap.relative < tolerance:
-            return _difference(one, two, gap)
+            return Failure(_difference(one, two, gap))
     return None
 
 

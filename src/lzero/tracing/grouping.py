@@ -138,7 +138,7 @@ def _obstacle(members: Sequence[Member], size: int, gated: dict[str, set[int]], 
         if all(member.width == 1 for member in members):
             return _ALONE
         made = [model.get_submodule(owner(member.tensor)) for member in members]
-        grouped = sum(isinstance(layer, CONVOLUTIONS) and layer.groups > 1 for layer in made)
+        grouped = any(isinstance(layer, CONVOLUTIONS) and int(getattr(layer, "groups", 1)) > 1 for layer in made)
         return Reason(_TIED, _SHUFFLED if grouped else _CUT)
     dims: dict[str, set[int]] = {}
     for member in members:

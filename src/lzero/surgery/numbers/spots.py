@@ -35,7 +35,7 @@ def read_number(module: nn.Module, name: str, place: int) -> int:
 
 
 def items_of(module: nn.Module, name: str) -> dict[int, int]:
-    """By their places, all whole numbers, whatever they are, of the list or tuple called ``name``; -1: a number itself."""
+    """By place, all whole numbers, whatever they are, of the list or tuple called ``name``; at -1 a number itself."""
     held = _held(module, name)
     if type(held) not in (tuple, list):
         return {-1: held}
