@@ -158,7 +158,7 @@ class RandomModel:
                 randomise(self.model, self.generator)
                 self.inputs = self._examples.redraw(dtype, self.generator if self._drawn else None)
                 for self._promotes in (True, False) if dtype is torch.float64 else (False,):
-                    problem = self._try()
+                    problem = self._try() or self._try_rounded()
                     if not problem:
                         self._promotes = bool(self._asked)
                         self.trains_more = self._looks_at_training and self._enters_more_in_training()
@@ -181,6 +181,15 @@ class RandomModel:
             return ""
         floats = any(tensor.is_floating_point() or tensor.is_complex() for tensor in self.dense)
         return "its outputs are NaN" if floats else "it returns no float tensor"
+
+    def _try_rounded(self) -> str:
+        """Why it does not run with the casts that it asks for, empty where it does, or asks for none."""
+        try:
+            if self._asked:
+                self.rounded(linked_copy(self.model, private=True))
+        except ForwardError as error:
+            return str(error)
+        return ""
 
     def _enters_more_in_training(self) -> bool:
         evaluated = set(self._where.entered)
