@@ -1,4 +1,4 @@
-"""Numbers that follow a cut, wherever a module keeps them: found by what the forward does with them, exact, reloaded."""
+"""Numbers that follow a cut, wherever a module keeps them: found by what the forward does, exact, reloaded."""
 
 from __future__ import annotations
 

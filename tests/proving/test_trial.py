@@ -126,10 +126,10 @@ def test_a_way_that_only_casts_open_is_tried_too() -> None:
 
 
 def test_what_is_not_finite_is_told_from_what_differs() -> None:
-    failure = why_not_exact(random_model(Model(second=lambda h: h + 0 * torch.where(h == 0, torch.nan, 0.0))), [GateGroup(
-        "b", 10, "unit", tuple(type(m)(m.tensor, m.dim, m.index, "consumer" if m.role != "consumer" else "coupled")
-                               for m in B.members))])  # fmt: skip
-    assert failure is not None and "NaN" in failure.reason.text
+    makers = [type(m)(m.tensor, m.dim, m.index, "coupled" if m.role == "consumer" else "consumer") for m in B.members]
+    model = random_model(Model(second=lambda h: h + 0 * torch.where(h == 0, torch.nan, 0.0)))
+    failure = why_not_exact(model, [GateGroup("b", 10, "unit", tuple(makers))])  # what it closes is 0 where it is made
+    assert failure is not None and "the outputs are NaN" in failure.reason.text
 
 
 def test_a_rounding_is_called_one() -> None:

@@ -40,11 +40,15 @@ class ModelProof:
         model: a private copy that nobody needs.
         example_inputs: what the model was traced with.
         trace: what its forward said.
+
+    Attributes:
+        untrainable: why train mode does not run on the inputs; empty where it does.
     """
 
     def __init__(self, model: nn.Module, example_inputs: object, trace: Trace) -> None:
         self._model, self._inputs, self._trace = model, ExampleInputs.of(example_inputs), trace
         self._whole: RandomModel | None = None
+        self.untrainable = ""
 
     def accept(
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup] = ()
@@ -107,6 +111,7 @@ class ModelProof:
             own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
             dtype = torch.float64 if own == {torch.float64} else torch.float32
             whole = RandomModel(self._model, self._inputs, dtypes=(dtype,))
+            self.untrainable = whole.untrainable
         try:
             if whole.obstacle is not None:
                 return []
@@ -119,6 +124,7 @@ class ModelProof:
         """The whole model in the finest dtype that it runs in."""
         if self._whole is None:
             self._whole = RandomModel(self._model, self._inputs)
+            self.untrainable = self._whole.untrainable
             if self._whole.obstacle is None and self._whole.dtype is not torch.float64:
                 warnings.warn(
                     f"{type(self._model).__name__} does not run in float64: its groups are proved in float32, "

@@ -47,6 +47,7 @@ class RandomModel:
         calls: forwards that a comparison needs, one after the other: 2 where one leaves something behind for the next.
         coarse: what rounding may do where the forward casts to less than that.
         trains_more: whether train mode enters modules (auxiliary heads) that eval mode does not.
+        untrainable: why train mode does not run on the inputs; empty where it does, or was not asked for.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class RandomModel:
         self.inputs, self.dense = inputs, list[Tensor]()
         self.dtype, self.tolerance, self.calls, self.trains_more = torch.float64, 0.0, 1, False
         self._drawn, self._looks_at_training, self._promotes = True, train, False
-        self._asked = set[torch.dtype]()
+        self._asked, self.untrainable = set[torch.dtype](), ""
         self.obstacle = self._prepare(dtypes, (True, False)[: 1 + given])
 
     def release(self) -> None:
@@ -195,6 +196,7 @@ class RandomModel:
         evaluated = set(self._where.entered)
         try:
             self.train(linked_copy(self.model, private=True))
-        except (ForwardError, StructureError):  # train mode wants other inputs, such as targets
+        except (ForwardError, StructureError) as error:  # train mode wants other inputs, such as targets
+            self.untrainable = str(error)
             return False
         return not self._where.entered <= evaluated

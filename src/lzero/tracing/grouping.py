@@ -31,7 +31,7 @@ _UNREAD = Reason(
     "no weight reads it, so that there is nowhere for a gate to multiply",
     "a Linear or convolution must come after it; what does come may be an output or a computed weight",
 )
-_UNUSED = Reason("not used in the forward of the example inputs", "pass example inputs that reach it, or remove it")
+UNUSED = Reason("not used in the forward of the example inputs", "pass example inputs that reach it, or remove it")
 _CROWDED = Reason("a tensor would be gated along more than two dims", "")
 
 
@@ -153,6 +153,6 @@ def _unused(trace: Trace, parameters: dict[str, nn.Parameter]) -> list[Refusal]:
         if name not in trace.users:
             unused.setdefault(owner(name) or name, []).append(name)
     return [
-        Refusal(path, max((*parameters[names[0]].shape[:1], 1)), tuple(names), _UNUSED.text, _UNUSED.advice)
+        Refusal(path, max((*parameters[names[0]].shape[:1], 1)), tuple(names), UNUSED.text, UNUSED.advice)
         for path, names in unused.items()
     ]
