@@ -145,6 +145,10 @@ FOLLOW: dict[str, tuple[Callable[[], nn.Module], Tensor, Tensor, list[int]]] = {
     "halves of a number of the grandparent": (Stage, IMAGE, OTHER_IMAGE, [8, 12]),
     "a tuple of sizes": (lambda: nn.Sequential(Gated(tuple)), SEQUENCE, OTHER_SEQUENCE, [8, 4]),
     "a list of sizes": (lambda: nn.Sequential(Gated(list)), SEQUENCE, OTHER_SEQUENCE, [8, 4]),
+    "a layer of PyTorch that unflattens": (
+        lambda: nn.Sequential(nn.Linear(8, 12), nn.Unflatten(1, (12, 1, 1)), nn.ConvTranspose2d(12, 6, 4), nn.ReLU(),
+                              nn.Conv2d(6, 1, 1)), torch.randn(2, 8), torch.randn(5, 8), [12, 6]
+    ),
     "the shape of a bias": (Biased, TOKENS, torch.randn(3, 5, 16), [3]),
 }  # fmt: skip
 

@@ -102,8 +102,6 @@ class GuardLog:
     def used(self, expr: SizeExpr, labels: IntArray) -> None:
         """Note that the number ``expr`` has become the length of a dim with ``labels``."""
         frame = user_frame()
-        while frame.f_back is not None and frame.f_globals.get("__name__") == _FUNCTIONS:
-            frame = frame.f_back
         if expr.symbols and not _is_ours(frame):
             self.uses.append(SizeUse(expr, labels, self._place(frame)))
 
@@ -118,7 +116,6 @@ class GuardLog:
 
 
 _MACHINERY = {__name__, *MACHINERY}
-_FUNCTIONS = torch.split.__module__  # those of torch that only call a method of a tensor
 
 
 def skip_frames_of(module: str) -> None:
@@ -139,8 +136,8 @@ def user_frame() -> FrameType:
 
 
 def _is_ours(frame: FrameType) -> bool:
-    """Layers of PyTorch and of this library, whose sizes their rules correct and whose forward may be another then."""
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in (torch.__name__, __name__.partition(".")[0])
+    """Whether the library itself asks, for notes of its own."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
 
 
 def in_library(frame: FrameType) -> bool:
