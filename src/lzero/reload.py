@@ -56,7 +56,7 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     for name, linear in selected.items():
         _check_columns(name, state[name], state[name.removesuffix(_COLUMNS) + "weight"], linear.weight)
     with _undone_by_errors(model):
-        _load(model, state, selected, list(numbers.values()), buffers)
+        _load(model, state, selected, [number for several in numbers.values() for number in several], buffers)
     return model
 
 

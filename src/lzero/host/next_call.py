@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lzero.host.cache import SWITCH, kept_in, results_in
 from lzero.host.inputs import Arguments, ExampleInputs
-from lzero.host.module_path import ModulePath
 from lzero.host.run import ForwardError, forward
+
+Run = Callable[[nn.Module, ExampleInputs], Any]
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,15 @@ class NextCall:
     step: bool
 
     def results(
-        self, model: nn.Module, inputs: ExampleInputs, kept: Mapping[str, object], where: ModulePath | None = None
+        self, model: nn.Module, inputs: ExampleInputs, kept: Mapping[str, object], run: Run = forward
     ) -> list[Tensor]:
-        """The results of the next call of ``model``, which writes into ``kept``, by argument.
+        """The results of the next call of ``model``, by ``run``, which writes into ``kept``, by argument.
 
         Raises:
             ForwardError: it fails.
         """
         again = last_step(inputs) if self.step else inputs
-        returned = forward(model, with_arguments(again, kept), where)
+        returned = run(model, with_arguments(again, kept))
         return [tensor.clone() for tensor in results_in(returned, model)]
 
     @classmethod

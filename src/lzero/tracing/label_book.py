@@ -10,7 +10,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lzero.plan.refusal import Reason
-from lzero.tracing.cuts import Cut, whole_dims
 from lzero.tracing.gated_sums import Sum, gated_positions
 from lzero.tracing.label import Axes, Classes, IntArray, Slot, Zeroing, fixed
 from lzero.tracing.split_dims import Factor, State, decide
@@ -38,7 +37,6 @@ class LabelBook:
     _consumed: list[IntArray] = field(default_factory=list)
     _read: list[tuple[str, IntArray]] = field(default_factory=list)
     _sums: list[Sum] = field(default_factory=list)
-    _cuts: list[Cut] = field(default_factory=list)
 
     def enrol(self, name: str, shape: tuple[int, ...], dims: int | None = None) -> Axes:
         """Fresh labels for the first ``dims`` dims (all by default) of the tensor ``name``.
@@ -90,7 +88,6 @@ class LabelBook:
         """Take back what was frozen while :attr:`step` was one of ``steps``."""
         left = [(f, step) for f, step in zip(self._frozen, self._frozen_by, strict=True) if step not in steps]
         self._frozen, self._frozen_by = [f for f, _ in left], [step for _, step in left]
-        self._cuts = [cut for cut in self._cuts if cut.step not in steps]
 
     def consume(self, name: str, labels: IntArray) -> None:
         """Mark ``labels`` as positions of parameter ``name`` that a product contracts over: a gate can multiply there.
@@ -106,19 +103,8 @@ class LabelBook:
         """Note a sum over ``labels``, which ``reason`` forbids unless the parameters of one of ``ways`` gate it."""
         self._sums.append(Sum(labels, ways, reason))
 
-    def cut(self, labels: IntArray, start: int, size: int, reason: Reason) -> None:
-        """Note that ``labels[start : start + size]`` is cut out at numbers of a module."""
-        self._cuts.append(Cut(labels, start, size, reason, self.step))
-
     def classes(self) -> Classes:
         """The classes that all the ties together make."""
-        for one in (one for parts in whole_dims(self._cuts) for one in parts):
-            if one.tied is None:
-                self.freeze(one.labels, one.reason)
-            else:
-                for row in one.tied[1:]:
-                    self.unify(one.tied[0], row, one.reason)
-        self._cuts.clear()
         self._gate_sums()
         decide(self._factors, self._state, self._settle)
         self._factors.clear()

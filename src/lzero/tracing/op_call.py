@@ -53,6 +53,11 @@ class OpCall:
         return self.arguments.get(name)
 
     @property
+    def loose(self) -> bool:
+        """Whether the op cuts a dim at numbers that follow the units of each part on their own."""
+        return self._table.loose
+
+    @property
     def outputs(self) -> list[Tensor]:
         """The tensors that the op returned."""
         return list(_flat(self.out))
@@ -137,14 +142,6 @@ class OpCall:
     def literal(self) -> bool:
         """Whether it is a subscript that counts from the end and is written with constants alone."""
         return self._table.given.literal
-
-    def kept(self, *numbers: int | None) -> bool:
-        """Whether one of the ``numbers`` that the op was given is made of a number that a module keeps."""
-        return any(number in self._table.given.kept for number in numbers)
-
-    def cut(self, labels: IntArray, start: int, size: int, why: str, advice: str) -> None:
-        """Note that a part of ``labels`` is cut out at a number that may change; see :class:`Cut`."""
-        self._table.book.cut(labels, start, size, self.reason(why, advice))
 
     def freeze(self, labels: IntArray, why: str, advice: str = "") -> None:
         """Forbid the removal of ``labels``; ``why`` completes "it is not gated because", an empty one stays unsaid."""

@@ -36,12 +36,10 @@ class Given:
 
     Attributes:
         following: those that follow the size of a tensor, or are a module's.
-        kept: those of them that a module's number is part of.
         literal: whether they are a subscript that counts from the end and is written with constants alone.
     """
 
     following: frozenset[int] = frozenset()
-    kept: frozenset[int] = frozenset()
     literal: bool = False
 
 
@@ -54,11 +52,13 @@ class TensorTable:
         users: module paths that used each parameter.
         fault: the first error of the bookkeeping itself; None where all is well.
         given: the numbers that the function was given which runs.
+        loose: whether what runs now cuts a dim at numbers that follow the units of each part on their own.
     """
 
     book: LabelBook = field(default_factory=LabelBook)
     macs: dict[str, int] = field(default_factory=dict)
     users: dict[str, set[str]] = field(default_factory=dict)
+    loose: bool = False
     fault: Exception | None = None
     given: Given = field(default_factory=lambda: Given())
     _known: dict[int, Traced] = field(default_factory=dict)

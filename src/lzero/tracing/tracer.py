@@ -19,12 +19,14 @@ from lzero.host.stand_ins import exact_ops
 from lzero.host.tensors import check_materialized, tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
-from lzero.tracing.guards import Guard, users_line
+from lzero.tracing.guards import Guard, SizeUse
 from lzero.tracing.label import Classes, fixed
 from lzero.tracing.op_call import OpCall
+from lzero.tracing.origins import note_origin
 from lzero.tracing.rules import find_rule
 from lzero.tracing.rules.creation import constant
 from lzero.tracing.size_mode import SizeMode
+from lzero.tracing.swapped import freeze_swapped
 from lzero.tracing.tensor_table import TensorTable, storage_pointer
 
 
@@ -37,18 +39,27 @@ class Trace:
         macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
         users: paths of the modules whose forward used each parameter; unused ones are absent.
         guards: what the forward asked about sizes in Python.
+        uses: what it asked dims to be long.
         calls: what each module that was called once was called with, by path.
+        loosens: whether a dim was cut at numbers of modules, so that a ``loose`` trace would say more.
+        swapped: paths at which the forward has put other modules than there were, so that the traced copy is no longer
+            what a fresh one is.
     """
 
     classes: Classes
     macs: dict[str, int]
     users: dict[str, set[str]]
     guards: list[Guard]
+    uses: list[SizeUse]
     calls: Mapping[str, ExampleInputs]
+    loosens: bool = False
+    swapped: tuple[str, ...] = ()
 
 
-def trace(model: nn.Module, example_inputs: Any) -> Trace:
+def trace(model: nn.Module, example_inputs: Any, *, loose: bool = False) -> Trace:
     """The labels of ``model``, which must be a private copy in eval mode.
+
+    With ``loose``, parts of a dim that is cut at numbers of modules are free of each other.
 
     Raises:
         StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has
@@ -57,8 +68,8 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     table = TensorTable()
     _check(model)
     _enrol(model, table)
-    where, calls = ModulePath(model), Calls(model)
-    watch = SizeMode(table, where)
+    where, calls, before = ModulePath(model), Calls(model), dict(model.named_modules())
+    watch = SizeMode(table, where, loose=loose)
     try:
         with (
             unfused(),
@@ -85,6 +96,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     called = calls.remove()
     where.remove()
     tracer.thaw_unused(outputs, watch.read)
+    swapped = freeze_swapped(model, before, table)
     cached = cached_tensors(outputs)
     for tensor in results_in(outputs, model):
         reason = IN_CACHE if id(tensor) in cached else _OUTPUT
@@ -92,7 +104,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             for labels in known.axes:
                 table.book.freeze(labels, reason)
     classes = table.book.classes()
-    return Trace(classes, table.macs, table.users, watch.guards(classes), called)
+    return Trace(classes, table.macs, table.users, watch.guards(classes), watch.uses, called, watch.loosens, swapped)
 
 
 def _shapes(inputs: Any) -> str:
@@ -192,7 +204,7 @@ class Tracer(EagerDispatchMode):
                 if found.source is not None:
                     self._table.users.setdefault(found.source, set()).add(call.path)
         rule = find_rule(call.func)
-        self._note_origin(call)
+        note_origin(call, self._table)
         if not known and (rule is None or rule.label is not constant):
             return
         if rule is None:
@@ -205,21 +217,6 @@ class Tracer(EagerDispatchMode):
                 self._table.mark(out, made)
         except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
             self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
-
-    def _note_origin(self, call: OpCall) -> None:
-        """Note where an op makes numbers of nothing that has units, or of a parameter alone, or goes on with such."""
-        others = [tensor for tensor in call.inputs if not self._table.made(tensor)]
-        names = [self._table.computed(tensor) for tensor in others]
-        if names and all(names):
-            for out in call.outputs:
-                self._table.note_computed(out, names[0])
-        if any(self._table.find(tensor) is not None for tensor in others):
-            return
-        origin = next((made for tensor in call.inputs if (made := self._table.made(tensor))), "")
-        if not origin and (not call.inputs or call.op == "aten.lift_fresh"):
-            origin = f"{call.op.removeprefix('aten.')} at {users_line()}"
-        for out in call.outputs if origin else ():
-            self._table.note_made(out, origin)
 
     def _freeze_hidden_views(self, call: OpCall, tensor: Tensor) -> None:
         """Freeze what shares memory with a tensor that no op led to, e.g. one that went through NumPy."""

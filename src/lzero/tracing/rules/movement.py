@@ -98,18 +98,15 @@ def slice_(call: OpCall) -> None:
     """A part of a dim. A part of equal parts is tied to the others, so that all lose the same; any other freezes.
 
     Equal parts follow each other, or are every n-th index from one of the first n on. All but the last m, where that is
-    written down, stay what they are whoever leaves before those. Parts that end at numbers of a module are looked at
-    together, once all are known.
+    written down, stay what they are whoever leaves before those. Where the bounds follow the units, nothing is tied.
     """
     axes, out = list(call.axes("self")), call.outputs[0]
     dim = dims_of(call["dim"], len(axes))[0]
     labels, size = axes[dim], out.shape[dim]
     start, step, end = _start(call["start"], labels.size), call.arguments.get("step", 1), call.get("end")
-    if size < labels.size and labels.any():
+    if size < labels.size and labels.any() and not call.loose:
         if call.literal and step == 1 and start == 0 and end is not None and end < 0:
             call.freeze(labels[end:], _BY_NUMBER, _EQUAL)
-        elif step == 1 and size and call.kept(call["start"], end, call.get("length")):
-            call.cut(labels, start, size, _BY_NUMBER, _EQUAL)
         elif step == 1 and size > 1 and labels.size % size == 0 and start % size == 0:
             call.unify_rows(labels.reshape(-1, size).T)
         elif 1 < step < labels.size and labels.size == step * size and start < step:
@@ -148,17 +145,15 @@ def unbind(call: OpCall) -> None:
 def split(call: OpCall) -> None:
     """Parts of a dim, tied so that all lose in proportion: as one block each, or as many as their sizes share.
 
-    Unequal parts whose sizes a module keeps may lose what they like: their numbers follow, or the proof refuses.
+    Where all sizes follow the units, nothing is tied.
     """
     axes, outs = list(call.axes("self")), call.outputs
     dim = dims_of(call["dim"], len(axes))[0]
     labels, sizes = axes[dim], [out.shape[dim] for out in outs]
-    block, equal = math.gcd(*sizes), len(set(sizes)) == 1
-    if not equal and call.kept(*sizes):
-        pass
-    elif block > 1 or equal:
+    block = math.gcd(*sizes)
+    if not call.loose and (block > 1 or len(set(sizes)) == 1):
         call.unify_rows(labels.reshape(-1, block).T)
-    else:
+    elif not call.loose:
         call.freeze(labels, "the forward splits the units into unequal parts of literal sizes")
     ends = np.cumsum([0, *sizes])
     for out, start, end in zip(outs, ends, ends[1:], strict=False):
