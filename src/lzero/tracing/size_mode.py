@@ -89,7 +89,7 @@ class SizeMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of ``func``, its sizes watched."""
         self._table.given = self._given(func, args, kwargs)
-        cuts = cuts_by_numbers(func, args, kwargs, self._ruled)
+        cuts = cuts_by_numbers(func, args, kwargs, self._ruled, self._axes_of)
         self.loosens |= cuts
         self._table.loose = cuts and self._loose
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from lzero.tracing.guards import DimSize, GuardLog, SizeExpr, skip_frames_of
@@ -50,32 +51,39 @@ def uses_of(func: Any, out: Any, args: Any, kwargs: Any, log: GuardLog, axes_of:
             yield size.expr, labels
 
 
-def cuts_by_numbers(func: Any, args: Any, kwargs: Any, ruled: Container[str]) -> bool:
+def cuts_by_numbers(func: Any, args: Any, kwargs: Any, ruled: Container[str], axes_of: _AxesOf) -> bool:
     """Whether a call cuts a dim at numbers that modules keep, those at ``ruled`` paths left out, and at nothing else.
 
-    Such numbers may follow the units of each part on their own; what is cut at literal places has to lose alike.
+    Sizes of other tensors count as such. Such numbers may follow the units of each part on their own; what is cut at
+    literal places has to lose alike.
     """
     name = getattr(func, "__name__", "")
-    if name == "__getitem__":
+    if name not in ("__getitem__", "__setitem__", "narrow", *_SPLITS):
+        return False
+    own = axes_of(args[0]) or ()
+    if name in ("__getitem__", "__setitem__"):
         entries = args[1] if isinstance(args[1], tuple) else (args[1],)
         slices = [e for e in entries if isinstance(e, slice) and not (e.start is e.stop is e.step is None)]
         bounds = [0 if bound is None else bound for e in slices for bound in (e.start, e.stop)]
-        known = all(_kept(bound, ruled) or plain(bound) == 0 for bound in bounds)
-        return known and any(_kept(bound, ruled) for bound in bounds) and all(e.step is None for e in slices)
+        known = all(_kept(bound, ruled, own) or plain(bound) == 0 for bound in bounds)
+        return known and any(_kept(bound, ruled, own) for bound in bounds) and all(e.step is None for e in slices)
     if name == "narrow":
         named = kwargs or {}
         given = [*args[2:], *(named[key] for key in ("start", "length") if key in named)]
-        return all(_kept(n, ruled) or plain(n) == 0 for n in given) and any(_kept(n, ruled) for n in given)
-    if name in _SPLITS:
-        sizes = args[1] if len(args) > 1 else None
-        return isinstance(sizes, tuple | list) and all(_kept(size, ruled) for size in sizes)
-    return False
+        return all(_kept(n, ruled, own) or plain(n) == 0 for n in given) and any(_kept(n, ruled, own) for n in given)
+    sizes = args[1] if len(args) > 1 else None
+    return isinstance(sizes, tuple | list) and all(_kept(size, ruled, own) for size in sizes)
 
 
-def _kept(value: Any, ruled: Container[str]) -> bool:
-    """Whether ``value`` is computed from numbers of modules."""
+def _kept(value: Any, ruled: Container[str], own: Axes) -> bool:
+    """Whether ``value`` is computed from numbers of modules, or from sizes of dims that are not among ``own``."""
     symbols = value.expr.symbols if isinstance(value, SizeInt) else ()
-    return any(not isinstance(symbol, DimSize) and symbol.path not in ruled for symbol in symbols)
+    return any(
+        not any(np.array_equal(symbol.labels, labels) for labels in own)
+        if isinstance(symbol, DimSize)
+        else symbol.path not in ruled
+        for symbol in symbols
+    )
 
 
 def _sizes(args: Sequence[Any], kwargs: Any, names: Sequence[str]) -> list[Any]:
