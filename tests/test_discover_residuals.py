@@ -63,4 +63,4 @@ def test_a_shortcut_into_the_first_channels(way: str) -> None:
 def test_a_shortcut_into_channels_by_number_is_left() -> None:
     block = Partial(8, 12, lambda y, x, n: torch.cat([y[:, :8] + x, y[:, 8:]], 1))
     plan = lzero.discover(nn.Sequential(nn.Conv2d(3, 8, 1), block, nn.Conv2d(12, 2, 1)), torch.randn(2, 3, 6, 6))
-    assert (sizes(plan) == {"1.up": 12} and "by number" in reasons(plan)) or "by their number" in reasons(plan)
+    assert sizes(plan) == {"1.up": 12} and reasons(plan)
