@@ -91,7 +91,8 @@ REFUSED: dict[str, Callable[[], tuple[nn.Module, Any]]] = {
     "first half by number": lambda: (mlp(lambda net, h: h[:, :6], 12, 6), X),
     "halves cut by number": lambda: (mlp(lambda net, h: h[:, :6] * h[:, 6:], 12, 6), X),
     "a part cut by an odd share of the size": lambda: (mlp(lambda net, h: h[:, : h.shape[1] * 5 // 12], 12, 5), X),
-    "every second": lambda: (mlp(lambda net, h: h[:, ::2] * h[:, 1::2], 12, 6), X),
+    "every fifth": lambda: (mlp(lambda net, h: h[:, ::5], 12, 3), X),
+    "every second from the third on": lambda: (mlp(lambda net, h: h[:, 2::2], 12, 5), X),
     "first unit read as a scalar": lambda: (mlp(lambda net, h: h * h[:, 0:1]), X),
     "last unit added to all": lambda: (mlp(lambda net, h: h + h[:, -1:]), X),
     "division by the root of the size": lambda: (mlp(lambda net, h: h / math.sqrt(h.shape[1])), X),
@@ -213,6 +214,10 @@ ACCEPTED: dict[str, tuple[Callable[[], tuple[nn.Module, Any]], dict[str, int]]] 
     "a quarter cut by a share of the size": (
         lambda: (mlp(lambda net, h: h[:, : h.shape[1] // 4], 12, 3), X), {"a": 3}
     ),
+    "every second times the one after it": (
+        lambda: (mlp(lambda net, h: h[:, ::2] * h[:, 1::2], 12, 6), X), {"a": 6}
+    ),
+    "every third": (lambda: (mlp(lambda net, h: h[:, 1::3], 12, 4), X), {"a": 4}),
     "equal halves are one unit each": (
         lambda: (mlp(lambda net, h: (p := h.chunk(2, 1))[0] * p[1].sigmoid(), 12, 6), X), {"a": 6}
     ),

@@ -31,7 +31,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
     "roll and add": (lambda h: h + h.roll(1, 1), 16),
     "first half": (lambda h: h[:, :8], 8),
     "two literal halves": (lambda h: h[:, :8] * h[:, 8:], 8),
-    "every second channel": (lambda h: h[:, ::2], 8),
+    "every third channel": (lambda h: h[:, ::3], 6),
     "one channel as an attention map": (lambda h: h * h[:, 0:1].sigmoid(), 16),
     "one channel by number": (lambda h: h + h[:, 3][:, None], 16),
     "division by sqrt of the channels": (lambda h: h / math.sqrt(h.shape[1]), 16),

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from lzero.checks import shown
-from lzero.errors import StructureError
+from lzero.errors import LzeroWarning, StructureError
+from lzero.host.cache import asks_for_cache
 from lzero.host.copies import private_copy
 from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
+from lzero.plan.refusal import Refusal
 from lzero.proving.blocks import ModelProof
+from lzero.proving.readings import Readings
 from lzero.proving.size_branches import split_by_guards
-from lzero.tracing.granularity import advise_inputs, check_inputs, input_groups, request, weight_groups
-from lzero.tracing.grouping import unit_groups
-from lzero.tracing.tracer import trace
+from lzero.tracing.granularity import (
+    Request,
+    advise_inputs,
+    check_inputs,
+    input_groups,
+    request,
+    weight_groups,
+)
+from lzero.tracing.grouping import UNUSED, unit_groups
+from lzero.tracing.tracer import Trace, trace
 
 
 def discover(
@@ -47,22 +59,40 @@ def discover(
     Raises:
         StructureError: not a module, or one that is wrapped already; no inputs, an unknown path or granularity, or a
             model that does not run on the inputs.
+
+    Warns:
+        LzeroWarning: the model is proved in float32 alone, or train mode does not run on the inputs, and may use what
+            eval mode does not.
     """
     if not isinstance(model, nn.Module):
         raise StructureError(f"model: expected an nn.Module, found {shown(model)}")
     check_unwrapped(model)
     check_inputs(example_inputs)
     asked = request(model, granularity, ignore)
-    spare = private_copy(model)
-    seen = trace(spare, example_inputs)
-    units, refusals = unit_groups(seen, model, asked.veto)
-    units, unsteady = split_by_guards(units, seen.guards, seen.classes, spare)
+    spare, seen, readings, refusals = _studied(model, example_inputs, asked)
+    if seen.loosens:
+        other = _studied(model, example_inputs, asked, loose=True)
+        if other[2].extent > readings.extent:
+            spare, seen, readings, refusals = other
+    units, unsteady = split_by_guards(readings.groups, seen.guards, seen.classes, spare)
 
-    proof = ModelProof(spare, example_inputs, seen)
+    proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model))
     proved, unproved = proof.accept(units)
+    unproved = [*readings.refusals, *unsteady, *unproved]
+    for again in readings.others(proved, [refusal.name for refusal in unproved]):
+        names = {group.name for group in proved}
+        again = [group for group in again if group.name not in names]
+        steady, _ = split_by_guards([*proved, *again], seen.guards, seen.classes, spare)
+        proved, _ = proof.accept([group for group in again if group in steady], proved)
+    names = {group.name for group in proved}
+    order = [group.name for group in readings.groups]
+    proved.sort(key=lambda group: order.index(group.name))
+    unproved = [refusal for refusal in unproved if refusal.name not in names]
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)
-    refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unsteady, *unproved, *unproved_others]
+    refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved, *unproved_others]
+    if proof.untrainable:
+        refusals = _unseen_in_training(model, refusals, proof.untrainable)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     return Plan(
@@ -73,6 +103,42 @@ def discover(
         granularity=asked.granularity,
         example_inputs=example_inputs,
     )
+
+
+def _studied(
+    model: nn.Module, example_inputs: Any, asked: Request, *, loose: bool = False
+) -> tuple[nn.Module, Trace, Readings, list[Refusal]]:
+    """A copy of ``model``, what its forward said, the groups that it makes, and what it refuses."""
+    spare = private_copy(model)
+    seen = trace(spare, example_inputs, loose=loose)
+    units, refusals = unit_groups(seen, model, asked.veto)
+    if seen.swapped:
+        spare = private_copy(model)
+    return spare, seen, Readings(units, seen, spare), refusals
+
+
+def _unseen_in_training(model: nn.Module, refusals: Sequence[Refusal], problem: str) -> list[Refusal]:
+    """``refusals``, those of what no op has used with a word on train mode, which may use it and does not run."""
+    told = list[Refusal]()
+    for refusal in refusals:
+        if refusal.reason == UNUSED.text:
+            text = f"{refusal.reason}, and train mode, which may use it, does not run on them ({problem})"
+            told.append(replace(refusal, reason=text, advice=_LARGER))
+        else:
+            told.append(refusal)
+    names = [refusal.name for refusal in told if refusal.advice == _LARGER]
+    if names:
+        warnings.warn(
+            f"{type(model).__name__}: {', '.join(names[:4])}{' and more' if len(names) > 4 else ''}: not used in eval "
+            f"mode, and train mode does not run on the example inputs ({problem}): what it reads there is not looked "
+            f"at, and may lose units under it; {_LARGER}",
+            LzeroWarning,
+            stacklevel=3,
+        )
+    return told
+
+
+_LARGER = "pass example inputs that train mode runs on, or remove it; else train the purged model in eval mode alone"
 
 
 def _each(macs: int, size: int) -> float:

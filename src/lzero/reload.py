@@ -67,7 +67,7 @@ def load_purged(model: nn.Module, saved: str | os.PathLike[str] | Mapping[str, T
     for name, linear in columns.items():
         check_columns(name, state[name], state[name.removesuffix(COLUMNS) + "weight"], linear.weight)
     with _undone_by_errors(model):
-        _load(model, state, columns, list(numbers.values()), buffers)
+        _load(model, state, columns, [number for several in numbers.values() for number in several], buffers)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Decoders that return keys and values by default are studied without; the user's configuration is left alone."""
+"""Keys and values that are kept for the next call are no results; the user's configuration is left alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nets import Net, reasons, sizes
 from torch import Tensor, nn
 
 import lzero
-from lzero.host.cache import cached_tensors, without_cache
+from lzero.host.cache import asks_for_cache, cached_tensors, kept_in, results_in, without_cache
 from lzero.host.copies import private_copy
 
 
@@ -29,30 +29,72 @@ def test_heads_of_a_decoder_are_gated_with_its_default_configuration(name: str) 
     assert {g.name for g in lzero.discover(private_copy(model), IDS)} == {g.name for g in plan}
 
 
-def test_a_cache_that_the_inputs_ask_for_is_named_in_the_refusal() -> None:
-    text = str(lzero.discover(decoder("gpt2"), {**IDS, "use_cache": True}))
-    assert "past_key_values" in text and "use_cache=False" in text
-    assert text.count("past_key_values") == 2  # of two layers
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_heads_are_gated_where_the_inputs_ask_for_a_cache(name: str) -> None:
+    model = decoder(name)
+    asked, plain = (lzero.discover(model, {**IDS, "use_cache": on}) for on in (True, False))
+    assert sizes(asked) == sizes(plain) and len(asked) == 4
 
 
-WAYS: dict[str, Any] = {
-    "an object": lambda k, v: SimpleNamespace(past_key_values=((k, v),)),
-    "a dict": lambda k, v: {"past_key_values": ((k, v),)},
-    "tuples in the tuple": lambda k, v: ((k, v),),
+WAYS: dict[str, tuple[Any, bool]] = {
+    "an object": (lambda k, v: SimpleNamespace(past_key_values=((k, v),)), True),
+    "a dict": (lambda k, v: {"past_key_values": ((k, v),)}, True),
+    "tuples in the tuple": (lambda k, v: ((k, v),), False),
+    "another name": (lambda k, v: {"cache": ((k, v),)}, False),
+    "keys": (lambda k, v: {"keys": k, "values": v}, False),
+    "keys beside the cache": (lambda k, v: {"keys": k, "past_key_values": (k, v)}, False),
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_model_that_always_returns_keys_is_told_the_way_out(way: str) -> None:
+def test_keys_are_kept_by_the_names_of_a_cache_and_results_by_any_other(way: str) -> None:
+    made, kept = WAYS[way]
+
     def forward(net: Any, x: Tensor) -> Any:
         k, v = net.k(x), net.v(x)
-        return net.out(torch.tanh(k) * v), WAYS[way](k, v)
+        return net.out(torch.tanh(k) * v), made(k, v)
 
     net = Net(forward, k=nn.Linear(5, 6), v=nn.Linear(5, 6), out=nn.Linear(6, 2))
     plan = lzero.discover(net, torch.randn(2, 5))
-    assert not plan.groups
-    assert any("past_key_values" in r.reason and "use_cache=False" in r.advice for r in plan.refusals)
-    assert "past_key_values" not in reasons(lzero.discover(nn.Linear(5, 6), torch.randn(2, 5)))
+    assert list(sizes(plan).values()) == ([6] if kept else [])
+    assert kept or "an output of the model" in reasons(plan)
+
+
+def test_a_model_that_seems_to_return_keys_is_told_the_way_out() -> None:
+    def forward(net: Any, x: Tensor) -> Any:
+        k, v = net.k(x), net.v(x)
+        return net.out(torch.tanh(k) * v), ((k, v),)
+
+    net = Net(forward, k=nn.Linear(5, 6), v=nn.Linear(5, 6), out=nn.Linear(6, 2))
+    plan = lzero.discover(net, torch.randn(2, 5))
+    assert any("next call" in r.reason and "past_key_values" in r.advice for r in plan.refusals)
+    assert "next call" not in reasons(lzero.discover(nn.Linear(5, 6), torch.randn(2, 5)))
+
+
+class Recalling(nn.Module):
+    def forward(self, x: Tensor, past_key_values: Any = None, kv_cache: Any = None) -> Any:
+        return x
+
+
+def test_what_is_kept_and_what_is_a_result() -> None:
+    one, two, three = torch.zeros(1), torch.zeros(2), torch.zeros(3)
+    outputs = {"logits": one, "past_key_values": [two], "kv_cache": three}
+    assert kept_in(outputs, Recalling()) == [("past_key_values", [two]), ("kv_cache", three)]
+    assert list(results_in(outputs, Recalling())) == [one]
+    assert kept_in(outputs, nn.Identity()) == [(None, [two])]  # by its name, although nothing takes it back
+    assert [tensor is three for tensor in results_in(outputs, nn.Identity())] == [False, True]
+    library = pytest.importorskip("transformers")
+    cache = library.DynamicCache()
+    assert kept_in((one, cache), Recalling()) == [("past_key_values", cache)]
+    assert list(results_in((one, (two, three)), Recalling())) == [one, two, three]
+
+
+def test_a_model_is_asked_for_a_cache_where_its_configuration_does() -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    assert not asks_for_cache(model)
+    model.config = SimpleNamespace(use_cache=True)  # type: ignore[assignment]
+    assert not asks_for_cache(model)  # its forward takes no such argument
+    assert asks_for_cache(decoder("gpt2")) and not asks_for_cache(private_copy(decoder("gpt2")))
 
 
 def test_what_is_returned_beside_each_other_is_no_cache() -> None:

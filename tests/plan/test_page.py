@@ -25,6 +25,10 @@ def test_the_page_word_for_word() -> None:
     lines = page(groups, refusals, SHAPES).splitlines()
     assert lines[0] == "3 groups, 19 gates; they reach 60 of 60 parameters (100.0%); left ungated: 2"
     assert [" ".join(line.split()) for line in lines[1:]] == [
+        "half of every group leaves 46.7% of the parameters; the floor, one unit of each, is 15.0% of the parameters",
+        "the floor is made of net.fc1 (10.0%), head (3.3%), net.fc2 (1.7%)",
+        'what would lower it: net.fc1.input, left because it is given; granularity="input" gates it',
+        "what would lower it: head, left because it is an output of the model",
         "net",
         "fc1 4 units 36 parameters read by net.fc2",
         'fc1.input 5 left it is given; granularity="input" gates it',
@@ -36,13 +40,13 @@ def test_the_page_word_for_word() -> None:
 
 def test_what_follows_and_what_also_makes_a_unit_is_named() -> None:
     group = units("a", 2, ["a.weight", "b.weight"], ["norm.weight", "norm.bias", "a.bias"], {"c.weight": column(2)})
-    (_, line) = page([group], [], {"a.weight": (2, 2)}).splitlines()
+    *_, line = page([group], [], {"a.weight": (2, 2)}).splitlines()
     assert line.endswith("read by c, also made by b, with norm")
 
 
 def test_weights_and_tensors_of_the_model_itself() -> None:
     group = GateGroup("w", 6, "weight", (Member("w", -1, column(6), "consumer"),))
-    (_, line) = page([group], [], {"w": (2, 3)}).splitlines()
+    *_, line = page([group], [], {"w": (2, 3)}).splitlines()
     assert " ".join(line.split()) == "w 6 weights 6 parameters read by w"
 
 

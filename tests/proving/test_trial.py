@@ -71,7 +71,7 @@ def test_faults_and_their_words(fault: str) -> None:
     model = random_model(Model(second=between))
     assert why_not_exact(model, [A]) is None
     failure = why_not_exact(model, [A, B])
-    assert failure is not None and words in failure.text
+    assert failure is not None and words in failure.reason.text
 
 
 def test_a_sound_model_passes_every_pattern() -> None:
@@ -91,7 +91,7 @@ def test_a_gated_model_that_fails_is_told_from_a_purged_one() -> None:
         type(m)(m.tensor, m.dim, m.index, "consumer" if m.role != "consumer" else "coupled") for m in B.members
     ))  # fmt: skip
     failure = why_not_exact(random_model(model), [rows])
-    assert failure is not None and failure.text.startswith(
+    assert failure is not None and failure.reason.text.startswith(
         "the gated model fails in its forward: ValueError: dead unit"
     )
 
@@ -99,7 +99,43 @@ def test_a_gated_model_that_fails_is_told_from_a_purged_one() -> None:
 def test_members_that_are_counted_and_not_there_to_cut() -> None:
     group = GateGroup("b", 10, "unit", B.members[:1] + B.members[2:])  # the bias is forgotten
     failure = why_not_exact(random_model(Model()), [group])
-    assert failure is not None and "the purged model fails in b" in failure.text
+    assert failure is not None and "the purged model fails in b" in failure.reason.text
+    assert failure.raised and failure.path == "b"
+
+
+def island(h: Tensor, between: Callable[[Tensor], Tensor] = lambda h: h) -> Tensor:
+    """What attention does that computes its scores in float32 whatever the model's dtype."""
+    return h * (between(h.float() * 10).exp() / 1e4).tanh().to(h.dtype)
+
+
+def test_casts_are_no_failure_and_hide_none() -> None:
+    model = random_model(Model(second=island))
+    assert model.coarse == 1e-4 and why_not_exact(model, [A, B]) is None
+    for wrong in (lambda h: h - 1e-6 * h.mean(-1, keepdim=True), lambda h: h + 1e-7 * h.shape[-1]):  # below float32
+        failure = why_not_exact(random_model(Model(second=lambda h, wrong=wrong: island(h, wrong))), [B])
+        assert failure is not None and "purged and gated outputs differ by" in failure.reason.text
+
+
+def test_a_way_that_only_casts_open_is_tried_too() -> None:
+    def by_dtype(h: Tensor) -> Tensor:
+        low = h.float()
+        return (low / low.shape[-1] if low.dtype is torch.float32 else low).to(h.dtype)
+
+    failure = why_not_exact(random_model(Model(second=by_dtype)), [B])
+    assert failure is not None and "purged and gated outputs differ by" in failure.reason.text
+
+
+def test_what_is_not_finite_is_told_from_what_differs() -> None:
+    makers = [type(m)(m.tensor, m.dim, m.index, "coupled" if m.role == "consumer" else "consumer") for m in B.members]
+    model = random_model(Model(second=lambda h: h + 0 * torch.where(h == 0, torch.nan, 0.0)))
+    failure = why_not_exact(model, [GateGroup("b", 10, "unit", tuple(makers))])  # what it closes is 0 where it is made
+    assert failure is not None and "the outputs are NaN" in failure.reason.text
+
+
+def test_a_rounding_is_called_one() -> None:
+    failure = why_not_exact(random_model(Model(second=lambda h: h + 1e-7 * h.shape[-1])), [B])
+    assert failure is not None and "more than rounding in its dtype" in failure.reason.text
+    assert "follow the tensors" not in failure.reason.advice
 
 
 class Auxiliary(Model):
@@ -118,7 +154,7 @@ def test_train_mode_is_run_where_it_enters_more() -> None:
     model = random_model(Auxiliary())
     assert model.trains_more and not random_model(Auxiliary(), train=False).trains_more
     failure = why_not_exact(model, [B])
-    assert failure is not None and failure.text.startswith("in train mode the purged model fails in")
+    assert failure is not None and failure.reason.text.startswith("in train mode the purged model fails in")
     assert why_not_exact(random_model(Auxiliary(), train=False), [B]) is None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from zoo.blocks import Entry, Net, Residual
 
 WORDS, WIDTH, HEADS = 30, 24, 4
@@ -253,6 +254,14 @@ def stacked_experts(route: Callable[[Tensor], Tensor]) -> nn.Module:
     return nn.Sequential(nn.Linear(5, WIDTH), nn.LayerNorm(WIDTH), Residual(Stacked()), nn.Linear(WIDTH, 4))
 
 
+def packed() -> nn.Module:
+    def forward(net: Net, x: Tensor, lengths: Tensor) -> Tensor:
+        steps = pack_padded_sequence(net.up(x).relu(), lengths, batch_first=True, enforce_sorted=False)
+        return net.out(pad_packed_sequence(net.run(steps)[0], batch_first=True)[0])
+
+    return Net(forward, up=nn.Linear(5, 12), run=nn.GRU(12, 10, batch_first=True), out=nn.Linear(10, 4))
+
+
 def autoencoder() -> nn.Module:
     def forward(net: Net, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean, spread = net.encoder(x).chunk(2, -1)
@@ -307,6 +316,9 @@ ZOO: dict[str, Entry] = {
     "LSTM, stacked, both directions": Entry(RECURRENT, lambda: tagger(nn.LSTM, 2, True), words(), 0.9),
     "GRU": Entry(RECURRENT, lambda: tagger(nn.GRU, 1, False), words(), 0.9),
     "GRU, stacked": Entry(RECURRENT, lambda: tagger(nn.GRU, 2, False), words(), 0.9),
+    "GRU, packed": Entry(
+        RECURRENT, packed, lambda: {"x": torch.randn(4, 7, 5), "lengths": torch.tensor([7, 3, 5, 2])}, 0.9
+    ),
     "Sequence to sequence": Entry(RECURRENT, listener, lambda: (words(7)(), words(5)()), 0.3),
     "MLP": Entry(OTHER, mlp, lambda: torch.randn(3, 9), 0.9),
     "Experts, all": Entry(OTHER, lambda: experts(None), words(), 0.7),

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from exactness import largest_difference
 from zoo.convolutional import CONVOLUTIONAL
 from zoo.hugging_face import HUGGING_FACE
 from zoo.measure import measure
 from zoo.sequences import ZOO
+
+from lzero import attach_gates, purge
+from lzero.host.run import run
 
 ENTRIES = {**CONVOLUTIONAL, **ZOO, **HUGGING_FACE}
 
@@ -35,3 +39,32 @@ def test_model(name: str) -> None:
     assert all(found == counted for found, counted in row.params), row.params
     assert entry.routed or all(found == counted for found, counted in row.macs), row.macs
     assert all(refusal.reason for refusal in row.plan.refusals)
+
+
+def _pictures(name: str) -> bool:
+    inputs = ENTRIES[name].inputs()
+    return isinstance(inputs, torch.Tensor) and inputs.dim() == 4
+
+
+_BRIEF = ("ResNet", "MobileNetV3", "ConvNeXt", "ViT")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in _BRIEF else pytest.param(name, marks=pytest.mark.slow) for name in filter(_pictures, ENTRIES)],
+)
+def test_model_with_channels_last(name: str) -> None:
+    """What is found does not depend on how pictures lie in memory, and stays exact where they lie otherwise."""
+    entry, last = ENTRIES[name], torch.channels_last
+    torch.manual_seed(0)
+    model, inputs = entry.build().to(memory_format=last), entry.inputs().to(memory_format=last)
+    gates = attach_gates(model, inputs)
+    assert gates.plan.reachable >= entry.reach * gates.plan.parameters, f"\n{gates.plan}"
+    with torch.no_grad():
+        gates.log_alpha.copy_(torch.randn(len(gates)) * 3)
+        for view in gates.split(gates.log_alpha).values():
+            view[0] = 1.0
+    model, new = model.double(), torch.cat([torch.randn_like(inputs), inputs]).double().to(memory_format=last)
+    small = purge(model, settle=False, verify=False).model
+    difference, scale = largest_difference(run(model, new), run(small, new))
+    assert difference < 1e-9 * scale

@@ -1,8 +1,9 @@
-"""Decoders that return their keys and values for generation: copies that are studied do not ask for them."""
+"""Keys and values that a decoder keeps for its next call: state, and no result of the forward that returns them."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,22 +14,40 @@ from torch import Tensor, nn
 from lzero.host.tensors import tensors_in
 from lzero.plan.refusal import Reason
 
-_SWITCH = "use_cache"
+SWITCH = "use_cache"
+"""The argument, and the number of a configuration, by which transformers ask for keys and values."""
+
 _NAMED = re.compile(r"config|cfg")
 _NAMES = ("past_key_values", "past_key_value", "past_buckets_states", "mems", "cache_params")
+_KEEPS = re.compile(r"past|cache|mems")
+_CLASS = "Cache"
 IN_CACHE = Reason(
-    "it is an output of the model, among keys and values that it keeps for its next call (past_key_values)",
-    "only generation needs them: let the forward that training runs return none (use_cache=False among the example "
-    "inputs, or the model's own switch)",
+    "it is an output of the model, among keys and values that it seems to keep for its next call",
+    "return them by a name under which the forward takes them back (past_key_values), or let the forward that training "
+    "runs return none (use_cache=False among the example inputs, or the model's own switch)",
 )
+UNREAD_CACHE = Reason(
+    "it is kept for a next call, which does not run on these example inputs or does not read it: it is an output",
+    "let the example inputs leave room for as many steps again, or let the forward return none (use_cache=False)",
+)
+
+
+def asks_for_cache(model: nn.Module) -> bool:
+    """Whether a forward of ``model`` takes ``use_cache``, and a configuration in it has that on."""
+    memo: dict[int, tuple[Any, Any]] = {}
+    for value in (v for module in model.modules() for name, v in vars(module).items() if _NAMED.search(name)):
+        with suppress(Exception):
+            if _switched_off(value, memo) is not value:
+                return SWITCH in _parameters(model)
+    return False
 
 
 def without_cache(model: nn.Module) -> None:
     """``model``, a private copy, with ``use_cache`` off in configurations of its own.
 
-    Keys and values that are outputs would keep all attention heads, and no training asks for them. Every configuration
-    that asks for a cache is replaced by a copy, and so are those around it: the one that the user holds stays as it
-    is, even where the copied model still shares it.
+    A trace needs no state for a next call, and it costs time and memory. Every configuration that asks for a cache is
+    replaced by a copy, and so are those around it: the one that the user holds stays as it is, even where the copied
+    model still shares it.
     """
     memo: dict[int, tuple[Any, Any]] = {}
     for module in model.modules():
@@ -53,14 +72,74 @@ def _switched_off(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
     else:
         parts = vars(value)
     changed = {name: made for name, held in parts.items() if (made := _switched_off(held, memo)) is not held}
-    if parts.get(_SWITCH) is True:
-        changed[_SWITCH] = False
+    if parts.get(SWITCH) is True:
+        changed[SWITCH] = False
     if not changed:
         return value
     made = copy.copy(value)
     memo[id(value)] = value, made
     (made if isinstance(made, dict) else vars(made)).update(changed)
     return made
+
+
+def kept_in(outputs: Any, model: nn.Module) -> list[tuple[str | None, Any]]:
+    """What a forward of ``model`` keeps for its next call among ``outputs``: the argument that takes it back, and it.
+
+    A cache of transformers, wherever it stands; what goes by the name that such a cache has; and what is called a past,
+    a cache or mems where the forward takes it back by that name. The argument is None where it takes none.
+    """
+    parameters = _parameters(model)
+    return [(_argument(name, parameters), held) for name, held in _entries(outputs) if _is_kept(name, held, parameters)]
+
+
+def results_in(outputs: Any, model: nn.Module) -> Iterator[Tensor]:
+    """The tensors among ``outputs`` that are not kept for the next call, in order."""
+    parameters = _parameters(model)
+    for name, held in _entries(outputs):
+        if not _is_kept(name, held, parameters):
+            yield from tensors_in(held)
+
+
+def is_cache(value: Any) -> bool:
+    """Whether ``value`` is a cache of transformers, by the name of its class."""
+    return any(_CLASS in kind.__name__ and kind.__module__.startswith("transformers.") for kind in type(value).__mro__)
+
+
+def _is_kept(name: str | None, held: Any, parameters: Sequence[str]) -> bool:
+    if is_cache(held) or name in _NAMES:
+        return True
+    return name is not None and name in parameters and _KEEPS.search(name) is not None
+
+
+def _argument(name: str | None, parameters: Sequence[str]) -> str | None:
+    if name in parameters:
+        return name
+    return next((known for known in _NAMES if known in parameters), None)
+
+
+def _parameters(model: nn.Module) -> list[str]:
+    """Names of the arguments of the forward of ``model``."""
+    try:
+        return list(inspect.signature(model.forward).parameters)
+    except (TypeError, ValueError):  # a callable of somebody's own
+        return []
+
+
+def _entries(outputs: Any, depth: int = 0) -> Iterator[tuple[str | None, Any]]:
+    """The parts of ``outputs``, with their names where they have one."""
+    if isinstance(outputs, Tensor) or outputs is None or is_cache(outputs):
+        yield None, outputs
+    elif isinstance(outputs, Mapping):
+        yield from ((name if isinstance(name, str) else None, held) for name, held in outputs.items())
+    elif type(outputs) in (tuple, list, set, frozenset):
+        for held in outputs:
+            yield from _entries(held, 1) if depth == 0 else [(None, held)]
+    elif isinstance(outputs, tuple) and hasattr(outputs, "_fields"):
+        yield from zip(outputs._fields, outputs, strict=True)
+    elif isinstance(outputs, tuple | list):
+        yield from ((None, held) for held in outputs)
+    else:
+        yield from getattr(outputs, "__dict__", {}).items()
 
 
 def cached_tensors(outputs: Any) -> set[int]:

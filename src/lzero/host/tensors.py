@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -29,12 +30,27 @@ def _walk(value: Any, seen: set[int]) -> Iterator[Tensor]:
         children = list(value.values())
     elif isinstance(value, tuple | list | set | frozenset):
         children = list(value)
-    elif is_dataclass(value):
-        children = [getattr(value, field.name) for field in fields(value)]
     else:
-        children = list(getattr(value, "__dict__", {}).values())
+        children = list(_attributes(value).values())
     for child in children:
         yield from _walk(child, seen)
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass, the attributes of any other object, asked without a ``__getattribute__`` of its own.
+
+    A configuration may refuse to answer for some.
+    """
+    if not is_dataclass(value):
+        try:
+            return dict(object.__getattribute__(value, "__dict__"))
+        except AttributeError:
+            return {}
+    held: dict[str, Any] = {}
+    for name in (field.name for field in fields(value)):
+        with suppress(AttributeError):  # not set, or deleted
+            held[name] = object.__getattribute__(value, name)
+    return held
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -66,9 +82,8 @@ def _map(value: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]) -
         for key, item in value.items():
             made[key] = _map(item, change, done)
         return made
-    names = [field.name for field in fields(value)] if is_dataclass(value) else list(getattr(value, "__dict__", ()))
-    for name in names:
-        object.__setattr__(made, name, _map(getattr(value, name), change, done))  # a dataclass may be frozen
+    for name, item in _attributes(value).items():
+        object.__setattr__(made, name, _map(item, change, done))  # a dataclass may be frozen
     return made
 
 

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lzero.plan.follower import Follower
+
 Role = Literal["consumer", "producer", "coupled"]
 Kind = Literal["unit", "input", "weight"]
 
@@ -64,12 +66,14 @@ class GateGroup:
         size: the number of gates, k.
         kind: ``"unit"``, ``"input"`` (features that a Linear reads) or ``"weight"``.
         members: every tensor dim that the units live on.
+        numbers: the whole numbers of modules that follow the units, as they were proved to.
     """
 
     name: str
     size: int
     kind: Kind
     members: tuple[Member, ...]
+    numbers: tuple[Follower, ...] = ()
 
     @property
     def consumers(self) -> tuple[Member, ...]:

@@ -6,11 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lzero.plan.group import GateGroup, Member
-from lzero.plan.ownership import reach
+from lzero.plan.ownership import flat_order, reach
+from lzero.plan.paths import owner
 from lzero.plan.refusal import Refusal
+from lzero.plan.remainder import Remainder
 
 
-def page(groups: Sequence[GateGroup], refusals: Sequence[Refusal], shapes: Mapping[str, Sequence[int]]) -> str:
+def page(
+    groups: Sequence[GateGroup],
+    refusals: Sequence[Refusal],
+    shapes: Mapping[str, Sequence[int]],
+    positions: Mapping[str, float] | None = None,
+) -> str:
     """What ``str(plan)`` is."""
     place = {name: position for position, name in enumerate(shapes)}
     entries: list[tuple[int, str, str]] = []  # position in the model, path, what to say of it
@@ -34,13 +41,38 @@ def page(groups: Sequence[GateGroup], refusals: Sequence[Refusal], shapes: Mappi
     parameters = sum(math.prod(shape) for shape in shapes.values())
     lines = [
         f"{len(groups)} groups, {gates:,} gates; they reach {reached:,} of {parameters:,} parameters "
-        f"({reached / max(parameters, 1):.1%}); left ungated: {len(refusals)}"
+        f"({reached / max(parameters, 1):.1%}); left ungated: {len(refusals)}",
+        *(_bounds(Remainder(flat_order(groups), shapes, positions or {}), refusals, shapes) if groups else ()),
     ]
     for folder, texts in folders.items():
         lines += [folder, *texts] if folder else texts
     return "\n".join(lines)
 
 
+def _bounds(rest: Remainder, refusals: Sequence[Refusal], shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """What closing half of everything leaves, the floor, what that is made of, and what would lower it."""
+    lines = [f"half of every group leaves {_both(rest, 0.5)}; the floor, one unit of each, is {_both(rest, 0.0)}"]
+    parts = [(path, share) for path, share in rest.parts().items() if share >= _WORTH][:_NAMED]
+    if parts:
+        lines.append(f"the floor is made of {', '.join(f'{path} ({share:.1%})' for path, share in parts)}")
+    told = set[str]()
+    for path, _ in parts:
+        here = [r for r in refusals if any(owner(name) == path or name == path for name in r.tensors)]
+        if here:
+            refusal = max(here, key=lambda r: len(r.tensors))  # the widest: a stream, rather than one end of it
+            advice = f"; {refusal.advice}" if refusal.advice else ""
+            if refusal.name not in told:
+                lines.append(f"what would lower it: {refusal.name}, left because {refusal.reason}{advice}")
+            told.add(refusal.name)
+    return lines
+
+
+def _both(rest: Remainder, share: float) -> str:
+    macs = rest.density(share, "macs")
+    return f"{rest.density(share):.1%} of the parameters" + (f" and {macs:.1%} of the MACs" if macs else "")
+
+
+_WORTH, _NAMED = 0.005, 3  # parts of the floor that are told: their share of the model, and how many
 _INPUT = ".input"
 
 

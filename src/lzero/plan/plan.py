@@ -18,10 +18,11 @@ from lzero.plan.ownership import Maps, flat_order, maps_of, owners_of, reach, sl
 from lzero.plan.page import page
 from lzero.plan.record import record, unrecorded
 from lzero.plan.refusal import Refusal
+from lzero.plan.remainder import Check, Counted, Remainder
 from lzero.plan.storage import read, write
 
 _TABLES = ("shapes", "positions", "granularity")
-_HEADING = "lzero plan 1"
+_HEADING = "lzero plan 2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,5 +136,40 @@ class Plan:
         """Parameters that at least one gate of ``groups`` can remove."""
         return reach(groups, self.shapes)
 
+    def floor(self, measure: Counted = "params") -> float:
+        """The lowest density that the gates can reach, every group at one unit, of ``"params"`` or ``"macs"``."""
+        return self.left(0.0, measure)
+
+    def left(self, share: float, measure: Counted = "params") -> float:
+        """The density that is left where every group keeps this ``share`` of its units, rounded up, one at least.
+
+        Raises:
+            BudgetError: a share outside [0, 1], or another measure.
+        """
+        return self._remainder.density(share, measure)
+
+    def floor_parts(self, measure: Counted = "params") -> dict[str, float]:
+        """The modules that the floor is made of, with their shares of the whole model's cost, the largest first."""
+        return self._remainder.parts(measure)
+
+    def check(self, target: float, measure: Counted = "params") -> Check:
+        """Whether a ``target`` density can be met by the whole model; true where it can, and a line to print.
+
+        Example:
+            >>> from lzero import discover
+            >>> from torch import nn, zeros
+            >>> plan = discover(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2)), zeros(1, 8))
+            >>> print(plan.check(0.05))  # doctest: +ELLIPSIS
+            0.05 of the params: not satisfiable, what is not gated and one unit of every group cost 0.07303; ...
+
+        Raises:
+            BudgetError: a target outside (0, 1], or another measure.
+        """
+        return self._remainder.check(target, measure)
+
+    @cached_property
+    def _remainder(self) -> Remainder:
+        return Remainder(self.flat_groups, self.shapes, self.positions)
+
     def __str__(self) -> str:
-        return page(self.groups, self.refusals, self.shapes)
+        return page(self.groups, self.refusals, self.shapes, self.positions)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lzero.checks import choice, real, shown, whole
 from lzero.errors import StructureError
+from lzero.plan.follower import Follower
 from lzero.plan.group import GateGroup, Kind, Member, Role
 from lzero.plan.refusal import Refusal
 
@@ -76,11 +77,12 @@ def unrecorded(content: object) -> dict[str, Any]:
 
 def _group(group: GateGroup) -> list[Any]:
     members = [[m.tensor, int(m.dim), m.index.detach().cpu().clone(), m.role] for m in group.members]
-    return [group.name, int(group.size), group.kind, members]
+    numbers = [[n.path, n.name, int(n.place), int(n.each)] for n in group.numbers]
+    return [group.name, int(group.size), group.kind, members, numbers]
 
 
 def _read_group(place: str, item: object, shapes: Mapping[str, tuple[int, ...]]) -> GateGroup:
-    name, size, kind, members = _row(place, item, 4)
+    name, size, kind, members, numbers = _row(place, item, 5)
     count = whole(f"{place} size", size, least=1, expected="a whole number >= 1", error=StructureError)
     rows = _list(f"{place} members", members)
     return GateGroup(
@@ -88,6 +90,17 @@ def _read_group(place: str, item: object, shapes: Mapping[str, tuple[int, ...]])
         count,
         choice(f"{place} kind", kind, get_args(Kind), error=StructureError),  # type: ignore[arg-type]
         tuple(_read_member(f"{place} members[{i}]", row, count, shapes) for i, row in enumerate(rows)),
+        tuple(_read_number(f"{place} numbers[{i}]", row) for i, row in enumerate(_list(f"{place} numbers", numbers))),
+    )
+
+
+def _read_number(where: str, item: object) -> Follower:
+    path, name, place, each = _row(where, item, 4)
+    return Follower(
+        _word(f"{where} path", path),
+        _word(f"{where} name", name),
+        whole(f"{where} place", place, least=-1, expected="a whole number >= -1", error=StructureError),
+        whole(f"{where} each", each, least=1, expected="a whole number >= 1", error=StructureError),
     )
 
 

@@ -12,8 +12,10 @@ from torch import nn
 from lzero.errors import LzeroWarning, StructureError
 from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
+from lzero.host.next_call import with_cache
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Refusal
+from lzero.proving.compare import PRECISE
 from lzero.proving.evidence import share_that_moves
 from lzero.proving.proof import Proof, sound_together
 from lzero.proving.random_model import RandomModel
@@ -34,17 +36,23 @@ class ModelProof:
        of the forward goes on as it did;
     3. all others, and all together where the second stage fails, on the whole model in float64. What its own part has
        refuted may hold there, where the rest does not read what differs; if closing it moves no output there, depth
-       hides it, and the refusal stays.
+       hides it, and the refusal stays. So it does where the part, purged, has raised.
 
     Args:
         model: a private copy that nobody needs.
         example_inputs: what the model was traced with.
         trace: what its forward said.
+        cache: whether the model is to be asked for keys and values, and to be called again with them, where it runs so.
+
+    Attributes:
+        untrainable: why train mode does not run on the inputs; empty where it does.
     """
 
-    def __init__(self, model: nn.Module, example_inputs: object, trace: Trace) -> None:
+    def __init__(self, model: nn.Module, example_inputs: object, trace: Trace, *, cache: bool = False) -> None:
         self._model, self._inputs, self._trace = model, ExampleInputs.of(example_inputs), trace
+        self._cache = cache
         self._whole: RandomModel | None = None
+        self.untrainable = ""
 
     def accept(
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup] = ()
@@ -52,17 +60,17 @@ class ModelProof:
         """``given`` and those of ``groups`` that hold together with them, and refusals of the others."""
         if not groups:
             return list(given), []
-        proved, refuted = self._prove_in_parts(groups, given)
-        if len(proved) < len(groups):
+        proved, refuted, raised = self._prove_in_parts(groups, given)
+        if len(proved) + len(raised) < len(groups):
             self._precise()  # needed in any case, it serves the second stage too
         if proved:
             proved = self._that_hold_together(proved, given)
         names = {group.name for group in proved}
-        left = [group for group in groups if group.name not in names]
+        left = [group for group in groups if group.name not in names | raised]
         if not left:
-            return [*given, *proved], []
+            return [*given, *proved], [refuted[group.name] for group in groups if group.name in raised]
         whole = self._precise()
-        unseen = {
+        unseen = raised | {
             group.name
             for group in left
             if group.name in refuted and whole.obstacle is None and not share_that_moves(whole, group)
@@ -75,9 +83,12 @@ class ModelProof:
 
     def _prove_in_parts(
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup]
-    ) -> tuple[list[GateGroup], dict[str, Refusal]]:
-        """Those of ``groups`` that hold in the smallest part of the model that has them; by name, why others do not."""
-        proved, refuted = set[str](), dict[str, Refusal]()
+    ) -> tuple[list[GateGroup], dict[str, Refusal], set[str]]:
+        """Those of ``groups`` that hold in the smallest part of the model that has them; by name, why others do not.
+
+        And the names of those with which a part, purged, has raised: so would the whole model.
+        """
+        proved, refuted, raised = set[str](), dict[str, Refusal](), set[str]()
         tensors = {group.name: tuple(dict.fromkeys(m.tensor for m in group.members)) for group in groups}
         for scope, members in scopes_of(self._model, self._trace, [*given, *groups]).items():
             wanted = [scope.rename(group) for group in members if group.name in tensors]
@@ -90,10 +101,12 @@ class ModelProof:
                 continue
             trial = _small_trial(part, inputs_of(scope, self._model, self._trace).to(torch.device("cpu")))
             if trial is not None:
-                accepted, refusals = Proof(trial).accept(wanted, others)
+                proof = Proof(trial)
+                accepted, refusals = proof.accept(wanted, others)
+                raised |= proof.raised
                 proved |= {group.name for group in accepted}
                 refuted |= {r.name: replace(r, tensors=tensors[r.name]) for r in refusals}  # by their whole names
-        return [group for group in groups if group.name in proved], refuted
+        return [group for group in groups if group.name in proved], refuted, raised
 
     def _that_hold_together(self, proved: Sequence[GateGroup], given: Sequence[GateGroup]) -> list[GateGroup]:
         """Those of ``proved``, each on a part, that hold on the whole model with ``given``, in its own precision."""
@@ -101,7 +114,8 @@ class ModelProof:
         if whole is None:
             own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
             dtype = torch.float64 if own == {torch.float64} else torch.float32
-            whole = RandomModel(self._model, self._inputs, dtypes=(dtype,))
+            whole = self._draw((dtype,))
+            self.untrainable = whole.untrainable
         try:
             if whole.obstacle is not None:
                 return []
@@ -110,10 +124,20 @@ class ModelProof:
             if whole is not self._whole:
                 whole.release()
 
+    def _draw(self, dtypes: Sequence[torch.dtype]) -> RandomModel:
+        """The whole model with random weights; with its next call where there is one."""
+        if self._cache:
+            cached = RandomModel(self._model, with_cache(self._inputs), dtypes=dtypes)
+            if cached.next_call is not None:
+                return cached
+            cached.release()
+        return RandomModel(self._model, self._inputs, dtypes=dtypes)
+
     def _precise(self) -> RandomModel:
         """The whole model in the finest dtype that it runs in."""
         if self._whole is None:
-            self._whole = RandomModel(self._model, self._inputs)
+            self._whole = self._draw(PRECISE)
+            self.untrainable = self._whole.untrainable
             if self._whole.obstacle is None and self._whole.dtype is not torch.float64:
                 warnings.warn(
                     f"{type(self._model).__name__} does not run in float64: its groups are proved in float32, "

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from lzero.host.cache import results_in
 from lzero.host.copies import linked_copy
 from lzero.host.mode import freeze
 from lzero.host.run import ForwardError
-from lzero.host.tensors import draw_normal, find_tensor, tensors_in
+from lzero.host.stand_ins import exact_ops
+from lzero.host.tensors import draw_normal, find_tensor
 from lzero.plan.group import GateGroup
 from lzero.proving.compare import difference
 from lzero.proving.random_model import RandomModel
@@ -37,9 +39,11 @@ def output_slopes(model: RandomModel, names: Iterable[str]) -> dict[str, Tensor]
     tensors = {name: find_tensor(model.model, name).requires_grad_() for name in sorted(names)}
     try:
         with torch.enable_grad():
-            outputs = [t for t in tensors_in(model.forward(linked_copy(model.model, private=True))) if t.requires_grad]
+            returned = model.forward(linked_copy(model.model, private=True))
+            outputs = [t for t in results_in(returned, model.model) if t.requires_grad]
             weights = [draw_normal(tensor, model.generator) for tensor in outputs]
-            slopes = _gradients(outputs, list(tensors.values()), weights)
+            with exact_ops(model.model):
+                slopes = _gradients(outputs, list(tensors.values()), weights)
         return {name: slope for name, slope in zip(tensors, slopes, strict=True) if slope is not None}
     except ForwardError:  # in-place on leaves: compared by value
         return {}

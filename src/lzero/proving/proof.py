@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lzero.plan.group import GateGroup
+from lzero.plan.paths import covers
 from lzero.plan.refusal import Reason, Refusal
 from lzero.proving.evidence import visible_shares
 from lzero.proving.random_model import RandomModel
-from lzero.proving.trial import why_not_exact
+from lzero.proving.trial import Failure, why_not_exact
 
 _INVISIBLE = Reason(
     "closing it changes no output, so that nothing can be proved",
@@ -23,10 +24,13 @@ class Proof:
 
     Args:
         model: with random weights.
+
+    Attributes:
+        raised: names of the groups with which a purged model has raised.
     """
 
     def __init__(self, model: RandomModel) -> None:
-        self._model = model
+        self._model, self.raised = model, set[str]()
 
     def accept(
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup] = ()
@@ -41,7 +45,8 @@ class Proof:
                 break
             shares = visible_shares(self._model, pending)
             held, failures = sound_together(self._model, [group for group in pending if shares[group.name]], accepted)
-            refusals += [Refusal.of(g.name, g.size, g.members, reason) for g, reason in failures]
+            refusals += [Refusal.of(g.name, g.size, g.members, failure.reason) for g, failure in failures]
+            self.raised |= {group.name for group, failure in failures if failure.raised}
             failed = {group.name for group in pending if shares[group.name]} - {group.name for group in held}
             for name, share in shares.items():
                 evidence[name] += share
@@ -55,12 +60,13 @@ class Proof:
 
 def sound_together(
     model: RandomModel, groups: Sequence[GateGroup], given: Sequence[GateGroup], *, joint: bool = False
-) -> tuple[list[GateGroup], list[tuple[GateGroup, Reason]]]:
-    """``given`` and those of ``groups`` that are exact together with them, and the others with their reasons.
+) -> tuple[list[GateGroup], list[tuple[GateGroup, Failure]]]:
+    """``given`` and those of ``groups`` that are exact together with them, and the others with what fails.
 
-    All at once; where that fails, halves, down to the culprits. ``joint`` as in :func:`why_not_exact`.
+    All at once; where that fails, the groups near the module that raises on their own, or halves, down to the culprits.
+    ``joint`` as in :func:`why_not_exact`.
     """
-    accepted, failures = list(given), list[tuple[GateGroup, Reason]]()
+    accepted, failures = list(given), list[tuple[GateGroup, Failure]]()
     waiting = [list(groups)] if groups else []
     while waiting:
         part = waiting.pop()
@@ -70,6 +76,15 @@ def sound_together(
         elif len(part) == 1:
             failures.append((part[0], failure))
         else:
-            middle = len(part) // 2
-            waiting += [part[middle:], part[:middle]]
+            waiting += _parts(part, failure.path)
     return accepted, failures
+
+
+def _parts(part: Sequence[GateGroup], path: str) -> list[list[GateGroup]]:
+    """``part`` in two, what is to be tried first last: what lies at or beside the module ``path``, or a half."""
+    home = path.rpartition(".")[0] if path else None
+    near = [g for g in part if home is not None and any(covers(home, m.tensor) for m in g.members)]
+    if 0 < len(near) <= len(part) // 2:
+        return [[group for group in part if group not in near], near]
+    middle = len(part) // 2
+    return [list(part[middle:]), list(part[:middle])]

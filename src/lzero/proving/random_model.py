@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
+from lzero.host.cache import results_in
 from lzero.host.copies import linked_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.host.mode import freeze, set_mode
 from lzero.host.module_path import ModulePath
+from lzero.host.next_call import NextCall, taken_back
+from lzero.host.promoted import Promoted
 from lzero.host.run import ForwardError, forward
 from lzero.host.state import same_state, state_of
 from lzero.host.tensors import find_tensor, replace_tensors, tensors_in
@@ -44,7 +47,11 @@ class RandomModel:
         dense: outputs of the ungated model.
         dtype, tolerance: what it runs in, and what rounding may do in it.
         calls: forwards that a comparison needs, one after the other: 2 where one leaves something behind for the next.
+        coarse: what rounding may do where the forward casts to less than that.
         trains_more: whether train mode enters modules (auxiliary heads) that eval mode does not.
+        next_call: how it takes back what it keeps for its next call; None where it keeps nothing, or does not read it.
+        keeps: whether it keeps something that no next call reads: a result like any other.
+        untrainable: why train mode does not run on the inputs; empty where it does, or was not asked for.
     """
 
     def __init__(
@@ -63,7 +70,10 @@ class RandomModel:
         self._where = ModulePath(model)
         self.inputs, self.dense = inputs, list[Tensor]()
         self.dtype, self.tolerance, self.calls, self.trains_more = torch.float64, 0.0, 1, False
-        self._drawn, self._looks_at_training = True, train
+        self.next_call: NextCall | None = None
+        self.keeps = False
+        self._drawn, self._looks_at_training, self._promotes = True, train, False
+        self._asked, self.untrainable = set[torch.dtype](), ""
         self.obstacle = self._prepare(dtypes, (True, False)[: 1 + given])
 
     def release(self) -> None:
@@ -76,16 +86,46 @@ class RandomModel:
         Raises:
             ForwardError: it fails, with the place.
         """
-        return forward(model, self.inputs if inputs is None else inputs, self._where)
+        given = self.inputs if inputs is None else inputs
+        if not self._promotes:
+            return forward(model, given, self._where)
+        with Promoted() as promoted:
+            made = forward(model, given, self._where)
+        self._asked |= promoted.asked
+        return made
 
     @torch.no_grad()
     def outputs(self, model: nn.Module) -> list[Tensor]:
-        """The tensors that it returns, of as many forwards as a comparison needs.
+        """The tensors that it returns, of as many forwards as a comparison needs, and those of the next calls.
+
+        What it keeps for its next call (keys and values) is not among them: what that call makes of it is.
 
         Raises:
             ForwardError: it fails, with the place.
         """
-        return [tensor.clone() for _ in range(self.calls) for tensor in tensors_in(self.forward(model))]
+        return [tensor for _ in range(self.calls) for tensor in self._outputs_of_one(model)]
+
+    def _outputs_of_one(self, model: nn.Module) -> list[Tensor]:
+        returned = self.forward(model)
+        found = [tensor.clone() for tensor in (tensors_in(returned) if self.keeps else results_in(returned, model))]
+        if self.next_call is not None:
+            found += self.next_call.results(model, self.inputs, taken_back(returned, model), self.forward)
+        return found
+
+    @torch.no_grad()
+    def rounded(self, model: nn.Module) -> list[Tensor]:
+        """The same with the casts that the forward asks for; empty where it asks for none.
+
+        Raises:
+            ForwardError: it fails, with the place.
+        """
+        if not self._promotes:
+            return []
+        self._promotes = False
+        try:
+            return self.outputs(model)
+        finally:
+            self._promotes = True
 
     @torch.no_grad()
     def train(self, model: nn.Module) -> None:
@@ -119,6 +159,11 @@ class RandomModel:
                 return True
         return False
 
+    @property
+    def coarse(self) -> float:
+        """What rounding may do where the forward casts to less than the dtype of the model."""
+        return max((TOLERANCES[dtype] for dtype in self._asked), default=self.tolerance)
+
     def _prepare(self, dtypes: Sequence[torch.dtype], random_inputs: Sequence[bool]) -> Reason | None:
         """Set dtype, weights and inputs; why nothing can be proved, None where all is well."""
         problem = ""
@@ -128,28 +173,55 @@ class RandomModel:
             for self._drawn in random_inputs:
                 randomise(self.model, self.generator)
                 self.inputs = self._examples.redraw(dtype, self.generator if self._drawn else None)
-                trial = linked_copy(self.model, private=True)
-                before = state_of(trial)
-                self.calls = 1
-                try:
-                    self.dense = self.outputs(trial)
-                    if not same_state(before, state_of(trial)):
-                        self.calls = 2
-                        self.dense = self.outputs(linked_copy(self.model, private=True))
-                except ForwardError as error:
-                    problem = str(error)
-                    continue
-                if comparable(self.dense):
-                    self.trains_more = self._looks_at_training and self._enters_more_in_training()
-                    return None
-                floats = any(tensor.is_floating_point() or tensor.is_complex() for tensor in self.dense)
-                problem = "its outputs are NaN" if floats else "it returns no float tensor"
+                for self._promotes in (True, False) if dtype is torch.float64 else (False,):
+                    problem = self._try() or self._try_rounded()
+                    if not problem:
+                        self._promotes = bool(self._asked)
+                        self._look_at_what_is_kept()
+                        self.trains_more = self._looks_at_training and self._enters_more_in_training()
+                        return None
         return Reason(f"nothing can be proved: with random weights and inputs, {problem}", "")
+
+    def _try(self) -> str:
+        """Set :attr:`dense` and :attr:`calls`; why that cannot be, empty where all is well."""
+        self._asked, self.calls, self.next_call, self.keeps = set(), 1, None, False
+        trial = linked_copy(self.model, private=True)
+        before = state_of(trial)
+        try:
+            self.dense = self.outputs(trial)
+            if not same_state(before, state_of(trial)):
+                self.calls = 2
+                self.dense = self.outputs(linked_copy(self.model, private=True))
+        except ForwardError as error:
+            return str(error)
+        if comparable(self.dense):
+            return ""
+        floats = any(tensor.is_floating_point() or tensor.is_complex() for tensor in self.dense)
+        return "its outputs are NaN" if floats else "it returns no float tensor"
+
+    def _try_rounded(self) -> str:
+        """Why it does not run with the casts that it asks for, empty where it does, or asks for none."""
+        try:
+            if self._asked:
+                self.rounded(linked_copy(self.model, private=True))
+        except ForwardError as error:
+            return str(error)
+        return ""
+
+    @torch.no_grad()
+    def _look_at_what_is_kept(self) -> None:
+        """Find the next call, and the outputs with its results."""
+        trial = linked_copy(self.model, private=True)
+        if taken_back(self.forward(trial), trial):
+            self.next_call = NextCall.find(linked_copy(self.model, private=True), self.inputs)
+            self.keeps = self.next_call is None
+            self.dense = self.outputs(linked_copy(self.model, private=True))
 
     def _enters_more_in_training(self) -> bool:
         evaluated = set(self._where.entered)
         try:
             self.train(linked_copy(self.model, private=True))
-        except (ForwardError, StructureError):  # train mode wants other inputs, such as targets
+        except (ForwardError, StructureError) as error:  # train mode wants other inputs, such as targets
+            self.untrainable = str(error)
             return False
         return not self._where.entered <= evaluated

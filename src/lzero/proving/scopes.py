@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -40,7 +40,8 @@ class Scope:
         """``group`` by the names that its tensors have in the part."""
         start = len(self.path) + 1 if self.path else 0
         members = tuple(Member(m.tensor[start:], m.dim, m.index, m.role) for m in group.members)
-        return GateGroup(group.name, group.size, group.kind, members)
+        numbers = tuple(replace(number, path=number.path[start:]) for number in group.numbers)
+        return GateGroup(group.name, group.size, group.kind, members, numbers)
 
 
 def scopes_of(model: nn.Module, trace: Trace, groups: Iterable[GateGroup]) -> dict[Scope, list[GateGroup]]:
@@ -68,6 +69,7 @@ def inputs_of(scope: Scope, model: nn.Module, trace: Trace) -> ExampleInputs:
 
 def _scope(model: nn.Module, trace: Trace, group: GateGroup) -> Scope | None:
     paths = {owner(member.tensor) for member in group.members}
+    paths |= {number.path for number in group.numbers}
     paths |= {user for member in group.members for user in trace.users.get(member.tensor, ())}
     path = _common(paths)
     while path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from torch import nn
 from lzero.host.copies import deep_copy
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason, Refusal
+from lzero.proving.dim_sizes import DimSizes, Linear
+from lzero.surgery.layer_sizes import has_rule
+from lzero.surgery.numbers.spots import read_number
 from lzero.surgery.shrink import shrink
 from lzero.tracing.guards import DimSize, Guard, ModuleNumber, Symbol
 from lzero.tracing.label import Classes, IntArray
@@ -25,15 +28,6 @@ _ADVICE = (
 )
 
 
-@dataclass(frozen=True)
-class _Linear:
-    """``constant`` and, for every open unit of a group, its ``slopes`` entry more; unless it is not ``known``."""
-
-    constant: int
-    slopes: Mapping[str, int]
-    known: bool = True
-
-
 def split_by_guards(
     groups: Sequence[GateGroup], guards: Sequence[Guard], classes: Classes, model: nn.Module
 ) -> tuple[list[GateGroup], list[Refusal]]:
@@ -43,7 +37,7 @@ def split_by_guards(
     on the way of the whole model can change, then every purged model takes the same way.
     """
     symbols = dict.fromkeys(symbol for guard in guards for symbol in guard.expr.symbols)
-    dims, numbers = _DimSizes(groups, classes), _numbers(groups, symbols, model)
+    dims, numbers = DimSizes(groups, classes), _numbers(groups, symbols, model)
     linear = {symbol: dims.of(symbol) if isinstance(symbol, DimSize) else numbers[symbol] for symbol in symbols}
     sizes = {group.name: group.size for group in groups}
     why: dict[str, Reason] = {}
@@ -56,7 +50,7 @@ def split_by_guards(
     return kept, [Refusal.of(g.name, g.size, g.members, why[g.name]) for g in groups if g.name in why]
 
 
-def _holds(guard: Guard, linear: Mapping[Symbol, _Linear], sizes: Mapping[str, int]) -> bool:
+def _holds(guard: Guard, linear: Mapping[Symbol, Linear], sizes: Mapping[str, int]) -> bool:
     symbols = dict.fromkeys(guard.expr.symbols)
     names = list(dict.fromkeys(name for symbol in symbols for name in linear[symbol].slopes))
     if not all(linear[symbol].known for symbol in symbols):
@@ -69,7 +63,7 @@ def _holds(guard: Guard, linear: Mapping[Symbol, _Linear], sizes: Mapping[str, i
     return bool(np.ptp(guard.expr.value(_values(symbols, linear, dict(zip(names, drawn, strict=True))))) == 0)
 
 
-def _one_answer(guard: Guard, linear: Mapping[Symbol, _Linear], opened: Mapping[str, IntArray]) -> bool:
+def _one_answer(guard: Guard, linear: Mapping[Symbol, Linear], opened: Mapping[str, IntArray]) -> bool:
     symbols = dict.fromkeys(guard.expr.symbols)
     with np.errstate(all="ignore"):
         answers = np.asarray(guard.answer(guard.expr.value(_values(symbols, linear, opened))))
@@ -77,7 +71,7 @@ def _one_answer(guard: Guard, linear: Mapping[Symbol, _Linear], opened: Mapping[
 
 
 def _values(
-    symbols: Mapping[Symbol, Any], linear: Mapping[Symbol, _Linear], opened: Mapping[str, IntArray]
+    symbols: Mapping[Symbol, Any], linear: Mapping[Symbol, Linear], opened: Mapping[str, IntArray]
 ) -> dict[Symbol, Any]:
     return {
         symbol: linear[symbol].constant + sum(slope * opened[name] for name, slope in linear[symbol].slopes.items())
@@ -85,41 +79,37 @@ def _values(
     }
 
 
-class _DimSizes:
-    """Sizes of dims as functions of the units that are open, by the labels on the dims."""
+def _numbers(groups: Sequence[GateGroup], symbols: Mapping[Symbol, Any], model: nn.Module) -> dict[Symbol, Linear]:
+    """The numbers that modules keep as functions of the units that are open."""
+    by_module: dict[str, list[ModuleNumber]] = {}
+    for symbol in symbols:
+        if isinstance(symbol, ModuleNumber):
+            by_module.setdefault(symbol.path, []).append(symbol)
+    each: dict[tuple[str, str, int], dict[str, int]] = {}
+    for group in groups:
+        for number in group.numbers:
+            each.setdefault((number.path, number.name, number.place), {})[group.name] = number.each
+    sizes, names = {group.name: group.size for group in groups}, _first_names(model)
+    made: dict[Symbol, Linear] = {}
+    for path, asked in by_module.items():
+        module = model.get_submodule(path)
+        if has_rule(module):
+            made |= _by_rule(module, asked, _on_module(module, groups, names))
+            continue
+        for symbol in asked:
+            slopes = each.get((path, symbol.name, symbol.place), {})
+            value = read_number(module, symbol.name, symbol.place)
+            made[symbol] = Linear(value - sum(slope * sizes[name] for name, slope in slopes.items()), slopes)
+    return made
 
-    def __init__(self, groups: Sequence[GateGroup], classes: Classes) -> None:
-        self._classes, self._groups = classes, groups
-        self._group = np.full(classes.everywhere.size, -1, dtype=np.int64)  # of the class with that root
-        self._unit = np.zeros(classes.everywhere.size, dtype=np.int64)
-        start = {(slot.tensor, slot.dim): slot.start for slot in classes.slots}
-        for number, group in enumerate(groups):
-            member = group.members[0]
-            root = classes.everywhere[start[member.tensor, member.dim] + member.index[:, 0].numpy()]
-            self._group[root], self._unit[root] = number, np.arange(group.size)
 
-    def of(self, symbol: DimSize) -> _Linear:
-        root = self._classes.everywhere[symbol.labels]
-        group = self._group[root]
-        slopes, known = {}, True
-        for number in np.unique(group[group >= 0]):
-            made = self._groups[number]
-            each = np.bincount(self._unit[root[group == number]], minlength=made.size)
-            slopes[made.name] = int(each[0])
-            known &= bool((each == each[0]).all())
-        return _Linear(int((group < 0).sum()), slopes, known)
-
-
-def _numbers(groups: Sequence[GateGroup], symbols: Mapping[Symbol, Any], model: nn.Module) -> dict[Symbol, _Linear]:
-    """The numbers that modules keep as functions of the units that are open, learnt from cut copies without values."""
-    asked = [symbol for symbol in symbols if isinstance(symbol, ModuleNumber)]
-    if not asked:
-        return {}
+def _by_rule(module: nn.Module, asked: Sequence[ModuleNumber], groups: Sequence[GateGroup]) -> dict[Symbol, Linear]:
+    """What the rules of its class make of the numbers of ``module``, learnt from cut copies without values."""
 
     def look(opened: Mapping[str, int]) -> list[int]:
-        cut = _hollow(model)
+        cut = _hollow(module)
         shrink(cut, groups, {g.name: torch.arange(g.size) < opened.get(g.name, g.size) for g in groups})
-        return [int(getattr(cut.get_submodule(symbol.path), symbol.name)) for symbol in asked]
+        return [read_number(cut, symbol.name, symbol.place) for symbol in asked]
 
     few = {group.name: (group.size + 1) // 2 for group in groups}
     whole, half = look({}), look(few)
@@ -130,13 +120,29 @@ def _numbers(groups: Sequence[GateGroup], symbols: Mapping[Symbol, Any], model: 
                 if before != after:
                     found[group.name] = before - after
     sizes = {group.name: group.size for group in groups}
-    made: dict[Symbol, _Linear] = {}
+    made: dict[Symbol, Linear] = {}
     for symbol, before, after, found in zip(asked, whole, half, slopes, strict=True):
         predicted = before - sum(slope * (sizes[name] - few[name]) for name, slope in found.items())
         constant = before - sum(slope * sizes[name] for name, slope in found.items())
         known = predicted == after
-        made[symbol] = _Linear(constant, found if known else dict.fromkeys(sizes, 0), known)
+        made[symbol] = Linear(constant, found if known else dict.fromkeys(sizes, 0), known)
     return made
+
+
+def _first_names(model: nn.Module) -> dict[int, str]:
+    """By id, the name that plans have for every tensor of ``model``."""
+    return {id(tensor): name for name, tensor in (*model.named_buffers(), *model.named_parameters())}
+
+
+def _on_module(module: nn.Module, groups: Sequence[GateGroup], names: Mapping[int, str]) -> list[GateGroup]:
+    """What of ``groups`` lies on the tensors of ``module``, by the names that these have in it."""
+    here = {names[id(tensor)]: leaf for leaf, tensor in (*module.named_buffers(), *module.named_parameters())}
+    found = []
+    for group in groups:
+        members = tuple(replace(m, tensor=here[m.tensor]) for m in group.members if m.tensor in here)
+        if members:
+            found.append(GateGroup(group.name, group.size, group.kind, members))
+    return found
 
 
 def _hollow(model: nn.Module) -> nn.Module:

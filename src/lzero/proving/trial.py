@@ -3,61 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 
+from torch import Tensor
+
+from lzero.host.cache import UNREAD_CACHE
 from lzero.host.copies import linked_copy
 from lzero.host.run import ForwardError
 from lzero.plan.group import GateGroup
 from lzero.plan.ownership import parameters_left
 from lzero.plan.refusal import Reason
-from lzero.proving.compare import difference
+from lzero.proving.compare import Difference, comparable, difference
 from lzero.proving.patterns import Closure, closures
 from lzero.proving.random_model import RandomModel
 from lzero.surgery.shrink import shrink
 
 _JOINT_PATTERNS, _JOINT_SHARE = 2, 0.4
 _TRAINING = "what only train mode runs reads these units; run it in eval mode too, or pass what makes them to ignore="
-_LITERAL = "make the sizes in the forward follow the tensors (x.shape, -1), or ignore this module"
+_LITERAL = (
+    "make the sizes in the forward follow the tensors (x.shape, -1), register lzero.surgery.layers.cached_sizes for a "
+    "class that keeps them, or ignore this module"
+)
+_VALUES = "look for what reads closed units all the same, or their number: a mean, a norm, a size, a constant"
+_COARSE = "it may lose precision on the way (an approximation, a large constant), or depend a little on their number"
+_ROUNDING = 1e-5  # where a wrong size, and most of what else is wrong, makes more
+
+_VIEW = (
+    "write -1 there for the size that counts these units, which may become less than the width of an input, and keep "
+    "the size of a head as a number of its own, not as width // heads; or ignore this module"
+)
 
 
-def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: bool = False) -> Reason | None:
+@dataclass(frozen=True)
+class Failure:
+    """What has failed: why, whether a forward has raised, and the path of the module that did."""
+
+    reason: Reason
+    raised: bool = False
+    path: str = ""
+
+
+def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: bool = False) -> Failure | None:
     """Why purging ``groups`` together is not exact; None where every closure gave equal outputs and the right size.
 
     A ``joint`` trial of groups that are proved one by one takes few closures, of which little memory is left.
     """
     patterns = islice(closures(groups, model.generator, _JOINT_SHARE), _JOINT_PATTERNS)
-    for closure in patterns if joint else closures(groups, model.generator):
-        failure = _failure(model, groups, closure)
+    for number, closure in enumerate(patterns if joint else closures(groups, model.generator)):
+        failure = _failure(model, groups, closure, rounded=not number)
         if failure is not None:
             return failure
     return None
 
 
-def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure) -> Reason | None:
+def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure, *, rounded: bool) -> Failure | None:
     keep = {name: z > 0 for name, z in closure.items()}
     gated = model.gated(groups, closure)
     cut = linked_copy(gated, private=True)  # what one forward leaves behind for the next must not reach the other model
     try:
-        expected = model.outputs(gated)
+        expected, coarse = model.outputs(gated), model.rounded(gated) if rounded else []
     except ForwardError as error:
-        return Reason(f"the gated model fails in {error}", "")
+        return Failure(Reason(f"the gated model fails in {error}", ""))
     shapes = {name: parameter.shape for name, parameter in gated.named_parameters()}
     counted = parameters_left(groups, keep, shapes)
     del gated  # what is cut away is free again
     shrink(cut, groups, keep)
     try:
-        found = model.outputs(cut)
+        found, found_coarse = model.outputs(cut), model.rounded(cut) if rounded else []
     except ForwardError as error:
-        return Reason(f"the purged model fails in {error} (a hard-coded size?)", _LITERAL)
+        advice = _VIEW if error.is_of_a_view else _LITERAL
+        return Failure(Reason(f"the purged model fails in {error} (a hard-coded size?)", advice), True, error.path)
     if model.trains_more:
         try:
             model.train(cut)
         except ForwardError as error:
-            return Reason(f"in train mode the purged model fails in {error}", _TRAINING)
+            return Failure(Reason(f"in train mode the purged model fails in {error}", _TRAINING), False, error.path)
     left = sum(parameter.numel() for parameter in cut.parameters())
     if left != counted:
-        return Reason(f"purging leaves {left} parameters where {counted} were counted", "")
-    gap = difference(expected, found).relative
-    if not gap < model.tolerance:
-        return Reason(f"purged and gated outputs differ by {gap:.0e}", _LITERAL)
+        return Failure(Reason(f"purging leaves {left} parameters where {counted} were counted", ""))
+    for one, two, tolerance in ((expected, found, model.tolerance), (coarse, found_coarse, model.coarse)):
+        gap = difference(one, two)
+        if not gap.relative < tolerance:
+            return Failure(UNREAD_CACHE if model.keeps else _difference(one, two, gap))
     return None
+
+
+def _difference(expected: Sequence[Tensor], found: Sequence[Tensor], gap: Difference) -> Reason:
+    """What to say of outputs that are not equal."""
+    shapes = [[tuple(tensor.shape) for tensor in outputs] for outputs in (found, expected)]
+    if shapes[0] != shapes[1]:
+        return Reason(f"the purged model gives outputs of shapes {shapes[0]}, the gated one of {shapes[1]}", _LITERAL)
+    if not comparable(found) or not comparable(expected):
+        return Reason("with it closed the outputs are NaN, of which nothing can be proved", "")
+    text = f"purged and gated outputs differ by {gap.relative:.0e}"
+    if gap.relative < _ROUNDING:
+        return Reason(f"{text}, which is more than rounding in its dtype", _COARSE)
+    return Reason(text, _VALUES)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lzero.host.cache import is_cache
 from lzero.host.inputs import Arguments, ExampleInputs
 from lzero.tracing.size_int import plain
 
@@ -54,7 +55,12 @@ def _form(tensor: Tensor) -> Tensor:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` with plain numbers in place of the sizes that a trace follows."""
+    """``value`` with plain numbers in place of the sizes that a trace follows, and without a cache.
+
+    A cache is filled as the forward goes on, and a module is the same without.
+    """
+    if is_cache(value):
+        return None
     if type(value) in (tuple, list):
         return type(value)(_plain(item) for item in value)
     return plain(value)

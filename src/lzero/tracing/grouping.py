@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lzero._torch import CONVOLUTIONS
 from lzero.plan.group import GateGroup, Member, Role
 from lzero.plan.paths import owner
 from lzero.plan.refusal import Reason, Refusal
@@ -20,15 +21,17 @@ Veto = Callable[[Sequence[Member]], Reason | None]
 """Says why units on these members may not be gated, None where they may."""
 
 _ALONE = Reason("it is one single unit: closing it would close the whole layer", "")
-_TIED = Reason(
-    "all its units are tied into a single one: closing it would close the whole layer",
-    "a shuffle between grouped convolutions leaves several if every group has a multiple of `groups` channels",
+_TIED = "all its units are tied into a single one: closing it would close the whole layer"
+_SHUFFLED = "a shuffle between grouped convolutions leaves several if every group has a multiple of `groups` channels"
+_CUT = (
+    "the forward cuts or joins them at places that tie each to all others: make the parts with layers of their own, or "
+    "cut at sizes that the module keeps as attributes"
 )
 _UNREAD = Reason(
     "no weight reads it, so that there is nowhere for a gate to multiply",
     "a Linear or convolution must come after it; what does come may be an output or a computed weight",
 )
-_UNUSED = Reason("not used in the forward of the example inputs", "pass example inputs that reach it, or remove it")
+UNUSED = Reason("not used in the forward of the example inputs", "pass example inputs that reach it, or remove it")
 _CROWDED = Reason("a tensor would be gated along more than two dims", "")
 
 
@@ -45,7 +48,7 @@ def unit_groups(trace: Trace, model: nn.Module, veto: Veto) -> tuple[list[GateGr
         if not used:  # buffers alone, or parameters that are refused already
             continue
         name, size = _name(members), int(family.labels.shape[0])
-        reason = family.reason or veto(members) or _obstacle(members, size, gated)
+        reason = family.reason or veto(members) or _obstacle(members, size, gated, model)
         if reason is None:
             for member in members:
                 gated.setdefault(member.tensor, set()).add(member.dim)
@@ -128,11 +131,15 @@ def _name(members: Sequence[Member]) -> str:
     return ""
 
 
-def _obstacle(members: Sequence[Member], size: int, gated: dict[str, set[int]]) -> Reason | None:
+def _obstacle(members: Sequence[Member], size: int, gated: dict[str, set[int]], model: nn.Module) -> Reason | None:
     if not any(member.role == "consumer" for member in members):
         return _UNREAD
     if size == 1:
-        return _TIED if any(member.width > 1 for member in members) else _ALONE
+        if all(member.width == 1 for member in members):
+            return _ALONE
+        made = [model.get_submodule(owner(member.tensor)) for member in members]
+        grouped = any(isinstance(layer, CONVOLUTIONS) and int(getattr(layer, "groups", 1)) > 1 for layer in made)
+        return Reason(_TIED, _SHUFFLED if grouped else _CUT)
     dims: dict[str, set[int]] = {}
     for member in members:
         dims.setdefault(member.tensor, set(gated.get(member.tensor, ()))).add(member.dim)
@@ -146,6 +153,6 @@ def _unused(trace: Trace, parameters: dict[str, nn.Parameter]) -> list[Refusal]:
         if name not in trace.users:
             unused.setdefault(owner(name) or name, []).append(name)
     return [
-        Refusal(path, max((*parameters[names[0]].shape[:1], 1)), tuple(names), _UNUSED.text, _UNUSED.advice)
+        Refusal(path, max((*parameters[names[0]].shape[:1], 1)), tuple(names), UNUSED.text, UNUSED.advice)
         for path, names in unused.items()
     ]

@@ -26,10 +26,15 @@ class DimSize:
 
 @dataclass(frozen=True, eq=False)
 class ModuleNumber:
-    """A whole number that the module at ``path`` keeps, such as ``out_channels``."""
+    """A whole number that the module at ``path`` keeps, such as ``out_channels``; -1 is no ``place`` in a list."""
 
     path: str
     name: str
+    place: int = -1
+
+    def __str__(self) -> str:
+        """As the forward has it: ``self.sizes[1]``."""
+        return f"self.{self.name}{f'[{self.place}]' if self.place >= 0 else ''}"
 
 
 Symbol = DimSize | ModuleNumber
@@ -65,18 +70,40 @@ class Guard:
     place: str
 
 
+@dataclass(frozen=True, eq=False)
+class SizeUse:
+    """A number that the forward has asked a dim to be long.
+
+    Attributes:
+        expr: the number.
+        labels: of the dim.
+        place: source line and module.
+    """
+
+    expr: SizeExpr
+    labels: IntArray
+    place: str
+
+
 @dataclass
 class GuardLog:
     """The guards of one forward, and the module path that it is at."""
 
     module: Callable[[], str]
     guards: list[Guard] = field(default_factory=list)
+    uses: list[SizeUse] = field(default_factory=list)
 
     def ask(self, expr: SizeExpr, act: str, answer: Callable[[Numbers], Numbers] = lambda number: number) -> None:
         """Note a guard, unless it is asked by a library that only checks its arguments."""
         frame = user_frame()
         if expr.symbols and not in_library(frame):
             self.guards.append(Guard(expr, answer, act, self._place(frame)))
+
+    def used(self, expr: SizeExpr, labels: IntArray) -> None:
+        """Note that the number ``expr`` has become the length of a dim with ``labels``."""
+        frame = user_frame()
+        if expr.symbols and not _is_ours(frame):
+            self.uses.append(SizeUse(expr, labels, self._place(frame)))
 
     def exactly(self, expr: SizeExpr, act: str) -> Guard:
         """The guard that the number stays what it is, for somebody to note later."""
@@ -106,6 +133,22 @@ def user_frame() -> FrameType:
     while frame.f_back is not None and frame.f_globals.get("__name__") in _MACHINERY:
         frame = frame.f_back
     return frame
+
+
+def users_line() -> str:
+    """File and number of the line that runs, beyond PyTorch and this library."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _OURS:
+        frame = frame.f_back
+    return "" if frame is None else f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+
+
+_OURS = (torch.__name__, __name__.partition(".")[0])
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Whether the library itself asks, for notes of its own."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
 
 
 def in_library(frame: FrameType) -> bool:

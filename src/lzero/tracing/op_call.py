@@ -13,11 +13,31 @@ from lzero.plan.refusal import Reason
 from lzero.tracing.label import Axes, IntArray, Zeroing, fixed
 from lzero.tracing.tensor_table import TensorTable
 
+_NO_GATE = "it must match a size that no gate controls"
+_REGISTER = (
+    "numbers of which each belongs to a unit (the slopes of ALiBi, one a head) are cut with the units where they are a "
+    "buffer of the module (register_buffer)"
+)
+
 
 class OpCall:
-    """An op, its arguments by schema name with defaults filled in (``call["dim"]``), and its output."""
+    """An op, its arguments by schema name with defaults filled in (``call["dim"]``), and its output.
 
-    def __init__(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any, table: TensorTable, path: str):
+    Attributes:
+        before: strides and offset of its first argument before it ran, where it changes those.
+    """
+
+    def __init__(
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        out: Any,
+        table: TensorTable,
+        path: str,
+        before: tuple[tuple[int, ...], int] | None = None,
+    ):
+        self.before = before
         self.func, self.out, self.path, self._table = func, out, path, table
         self.op = str(func.overloadpacket)  # e.g. "aten.addmm"
         schema = arguments_of(func)
@@ -31,6 +51,11 @@ class OpCall:
     def get(self, name: str) -> Any:
         """The argument ``name``, None where the overload has none."""
         return self.arguments.get(name)
+
+    @property
+    def loose(self) -> bool:
+        """Whether the op cuts a dim at numbers that follow the units of each part on their own."""
+        return self._table.loose
 
     @property
     def outputs(self) -> list[Tensor]:
@@ -52,6 +77,10 @@ class OpCall:
         """The parameter that argument ``name`` is a pure view of."""
         traced = self._table.find(self.arguments[name])
         return None if traced is None else traced.source
+
+    def computed(self, name: str) -> str:
+        """The parameter that argument ``name`` is computed from in the forward; empty where it is none's."""
+        return self._table.computed(self.arguments[name])
 
     def zeroing(self, name: str, *, parameter: bool = False) -> Zeroing:
         """What makes argument ``name`` zero; itself, if it is a ``parameter`` and that counts."""
@@ -77,12 +106,20 @@ class OpCall:
             raise ValueError(f"labels of sizes {sizes} for a tensor of shape {tuple(tensor.shape)}")
         self._table.add(tensor, tuple(axes), None if view_of is None else self.source(view_of))
 
-    def unify(self, a: IntArray, b: IntArray, why: str = "it must match a size that no gate controls") -> IntArray:
+    def unify(self, a: IntArray, b: IntArray, why: str = _NO_GATE) -> IntArray:
         """Tie two label arrays of one length; returns labels for both, not the fixed where one is free."""
-        self._table.book.unify(a, b, self.reason(why))
+        self._table.book.unify(a, b, self._reason_of_meeting(a, b, why))
         return np.where((a == 0) | (b == 0), np.maximum(a, b), np.minimum(a, b))
 
-    def unify_rows(self, rows: IntArray, why: str = "it must match a size that no gate controls") -> IntArray:
+    def _reason_of_meeting(self, a: IntArray, b: IntArray, why: str) -> Reason:
+        """Why neither may leave, where one of them is fixed; numbers that the forward makes are named."""
+        if why == _NO_GATE and not (a.any() and b.any()):
+            for tensor in self.inputs:
+                if (origin := self._table.made(tensor)) and a.size in tensor.shape:
+                    return self.reason(f"{why}, that of numbers which the forward makes ({origin})", _REGISTER)
+        return self.reason(why)
+
+    def unify_rows(self, rows: IntArray, why: str = _NO_GATE) -> IntArray:
         """Tie all labels in each row of ``rows`` [n, m] together; returns one label per row, [n]."""
         first = np.ascontiguousarray(rows[:, 0])
         for column in range(1, rows.shape[1]):
@@ -96,6 +133,15 @@ class OpCall:
     def factor(self, grid: IntArray, dims: Sequence[IntArray]) -> None:
         """Note that a dim with labels ``grid`` [n_1, ..., n_m] is made of, or cut into, ``dims`` [n_1] to [n_m]."""
         self._table.book.factor(grid, dims)
+
+    def follows(self, size: int) -> bool:
+        """Whether a number of this ``size`` that the op was given follows the size of a tensor, or is a module's."""
+        return size in self._table.given.following
+
+    @property
+    def literal(self) -> bool:
+        """Whether it is a subscript that counts from the end and is written with constants alone."""
+        return self._table.given.literal
 
     def freeze(self, labels: IntArray, why: str, advice: str = "") -> None:
         """Forbid the removal of ``labels``; ``why`` completes "it is not gated because", an empty one stays unsaid."""

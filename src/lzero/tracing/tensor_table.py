@@ -30,6 +30,19 @@ class Traced:
     zeroing: Zeroing = frozenset()
 
 
+@dataclass(frozen=True)
+class Given:
+    """The numbers that a function was given.
+
+    Attributes:
+        following: those that follow the size of a tensor, or are a module's.
+        literal: whether they are a subscript that counts from the end and is written with constants alone.
+    """
+
+    following: frozenset[int] = frozenset()
+    literal: bool = False
+
+
 @dataclass
 class TensorTable:
     """Labels of the tensors that a forward has met so far.
@@ -38,13 +51,19 @@ class TensorTable:
         macs: multiply-accumulates of one forward, by the parameter that the products read.
         users: module paths that used each parameter.
         fault: the first error of the bookkeeping itself; None where all is well.
+        given: the numbers that the function was given which runs.
+        loose: whether what runs now cuts a dim at numbers that follow the units of each part on their own.
     """
 
     book: LabelBook = field(default_factory=LabelBook)
     macs: dict[str, int] = field(default_factory=dict)
     users: dict[str, set[str]] = field(default_factory=dict)
+    loose: bool = False
     fault: Exception | None = None
+    given: Given = field(default_factory=lambda: Given())
     _known: dict[int, Traced] = field(default_factory=dict)
+    _computed: dict[int, tuple[Tensor, str]] = field(default_factory=dict)
+    _made: dict[int, tuple[Tensor, str]] = field(default_factory=dict)
     _storages: dict[int, list[Traced]] = field(default_factory=dict)
 
     @contextmanager
@@ -66,6 +85,25 @@ class TensorTable:
         """The labels of ``tensor``, None for one that no labelled tensor led to."""
         traced = self._known.get(id(tensor))
         return traced if traced is not None and len(traced.axes) == tensor.dim() else None
+
+    def note_made(self, tensor: Tensor, origin: str) -> None:
+        """Note that the forward makes ``tensor`` of plain numbers, and where."""
+        self._made[id(tensor)] = tensor, origin
+
+    def made(self, tensor: Tensor) -> str:
+        """Where the forward made ``tensor`` of plain numbers; empty where it did not."""
+        return self._made[id(tensor)][1] if id(tensor) in self._made else ""
+
+    def note_computed(self, tensor: Tensor, name: str) -> None:
+        """Note that ``tensor`` is computed from the parameter ``name``, and from nothing that has other units."""
+        self._computed[id(tensor)] = tensor, name
+
+    def computed(self, tensor: Tensor) -> str:
+        """The parameter that ``tensor`` is computed from, or a view of; empty where there is none."""
+        found = self.find(tensor)
+        if found is not None and found.source is not None:
+            return found.source
+        return self._computed[id(tensor)][1] if id(tensor) in self._computed else ""
 
     def mark(self, tensor: Tensor, zeroing: Zeroing) -> None:
         """Note what makes ``tensor`` zero."""

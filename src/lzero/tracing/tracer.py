@@ -11,19 +11,22 @@ from torch import Tensor, nn
 
 from lzero._torch import CONVOLUTIONS, EagerDispatchMode, can_decompose, flat_weight_names
 from lzero.errors import StructureError
-from lzero.host.cache import IN_CACHE, cached_tensors
+from lzero.host.cache import IN_CACHE, cached_tensors, results_in
 from lzero.host.inputs import ExampleInputs
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
+from lzero.host.stand_ins import exact_ops
 from lzero.host.tensors import check_materialized, tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
-from lzero.tracing.guards import Guard
+from lzero.tracing.guards import Guard, SizeUse
 from lzero.tracing.label import Classes, fixed
 from lzero.tracing.op_call import OpCall
+from lzero.tracing.origins import note_origin
 from lzero.tracing.rules import find_rule
 from lzero.tracing.rules.creation import constant
 from lzero.tracing.size_mode import SizeMode
+from lzero.tracing.swapped import freeze_swapped
 from lzero.tracing.tensor_table import TensorTable, storage_pointer
 
 
@@ -36,18 +39,27 @@ class Trace:
         macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
         users: paths of the modules whose forward used each parameter; unused ones are absent.
         guards: what the forward asked about sizes in Python.
+        uses: what it asked dims to be long.
         calls: what each module that was called once was called with, by path.
+        loosens: whether a dim was cut at numbers of modules, so that a ``loose`` trace would say more.
+        swapped: paths at which the forward has put other modules than there were, so that the traced copy is no longer
+            what a fresh one is.
     """
 
     classes: Classes
     macs: dict[str, int]
     users: dict[str, set[str]]
     guards: list[Guard]
+    uses: list[SizeUse]
     calls: Mapping[str, ExampleInputs]
+    loosens: bool = False
+    swapped: tuple[str, ...] = ()
 
 
-def trace(model: nn.Module, example_inputs: Any) -> Trace:
+def trace(model: nn.Module, example_inputs: Any, *, loose: bool = False) -> Trace:
     """The labels of ``model``, which must be a private copy in eval mode.
+
+    With ``loose``, parts of a dim that is cut at numbers of modules are free of each other.
 
     Raises:
         StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has
@@ -56,11 +68,12 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     table = TensorTable()
     _check(model)
     _enrol(model, table)
-    where, calls = ModulePath(model), Calls(model)
-    watch = SizeMode(table, where)
+    where, calls, before = ModulePath(model), Calls(model), dict(model.named_modules())
+    watch = SizeMode(table, where, loose=loose)
     try:
         with (
             unfused(),
+            exact_ops(model),
             torch.no_grad(),
             isolated_random_state(model),
             watch.numbers_of(model),
@@ -83,14 +96,15 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     called = calls.remove()
     where.remove()
     tracer.thaw_unused(outputs, watch.read)
+    swapped = freeze_swapped(model, before, table)
     cached = cached_tensors(outputs)
-    for tensor in tensors_in(outputs):
+    for tensor in results_in(outputs, model):
         reason = IN_CACHE if id(tensor) in cached else _OUTPUT
         for known in [found] if (found := table.find(tensor)) is not None else table.sharing(tensor):
             for labels in known.axes:
                 table.book.freeze(labels, reason)
     classes = table.book.classes()
-    return Trace(classes, table.macs, table.users, watch.guards(classes), called)
+    return Trace(classes, table.macs, table.users, watch.guards(classes), watch.uses, called, watch.loosens, swapped)
 
 
 def _shapes(inputs: Any) -> str:
@@ -136,6 +150,9 @@ _PROJECTED = Reason(
 )
 
 
+_RESTRIDED = (torch.ops.aten.as_strided, torch.ops.aten.as_strided_)
+
+
 class Tracer(EagerDispatchMode):
     """A dispatch mode that runs every op and hands it to its rule."""
 
@@ -150,9 +167,11 @@ class Tracer(EagerDispatchMode):
         if find_rule(func) is None and can_decompose(func):  # a composite op reaches a mode in inference only
             with self:
                 return func.decompose(*args, **kwargs)
+        moved = func.overloadpacket in _RESTRIDED
+        before = (args[0].stride(), args[0].storage_offset()) if moved else None
         out = func(*args, **kwargs)
         with self._table.bookkeeping():
-            call = OpCall(func, args, kwargs, out, self._table, self._where.current)
+            call = OpCall(func, args, kwargs, out, self._table, self._where.current, before)
             self._table.book.step = len(self._steps)
             self._record(call)
             made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
@@ -185,6 +204,7 @@ class Tracer(EagerDispatchMode):
                 if found.source is not None:
                     self._table.users.setdefault(found.source, set()).add(call.path)
         rule = find_rule(call.func)
+        note_origin(call, self._table)
         if not known and (rule is None or rule.label is not constant):
             return
         if rule is None:

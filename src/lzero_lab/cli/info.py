@@ -13,11 +13,14 @@ from torch import nn
 
 from lzero.discover import discover
 from lzero.errors import LzeroError
+from lzero.plan.remainder import Counted
 from lzero_lab import datasets, models
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console, show_table
 from lzero_lab.cli.run_info import show_run
 from lzero_lab.errors import UsageError
+
+_MEASURES: dict[Counted, str] = {"params": "parameter", "macs": "MAC"}
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,6 +41,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--input", type=_shape, metavar="1,3,32,32", help="shape of the example input, where the function returns none"
+    )
+    parser.add_argument(
+        "--target", type=opt.density, nargs="+", default=[], metavar="0.1", help="densities: can they be met?"
     )
     opt.add_data(parser)
     parser.set_defaults(run=run, check=check)
@@ -64,7 +70,11 @@ def run(options: argparse.Namespace) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     sizes = {path: parameter.numel() for path, parameter in model.named_parameters()}
     macs = round(sum(count * sizes[path] for path, count in plan.positions.items()))
-    show_table([{"model": name, "parameters": parameters, "macs": macs}])
+    floors = {f"{word} floor": f"{plan.floor(measure):.2%}" for measure, word in _MEASURES.items()}
+    show_table([{"model": name, "parameters": parameters, "macs": macs, **floors}])
+    for target in options.target:
+        for measure in _MEASURES:
+            console().print(str(plan.check(target, measure)))
 
 
 def _call(place: str, shape: tuple[int, ...] | None) -> tuple[nn.Module, Any]:

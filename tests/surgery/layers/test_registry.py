@@ -21,15 +21,15 @@ X = torch.randn(3, 4)
 
 
 class Plain(nn.Module):
-    """Keeps its width in a tuple, which goes by no name."""
+    """Keeps its width in a dict, where nobody looks for numbers."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.form = (-1, width)
+        self.form = {"width": width}
         self.scale, self.shift = nn.Parameter(torch.rand(width)), nn.Parameter(torch.rand(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.view(self.form) * self.scale + self.shift
+        return x.view(-1, self.form["width"]) * self.scale + self.shift
 
 
 class Known(Plain):
@@ -38,7 +38,7 @@ class Known(Plain):
 
 @cached_sizes(Known)
 def known_sizes(layer: Known) -> None:
-    layer.form = (-1, len(layer.scale))
+    layer.form = {"width": len(layer.scale)}
 
 
 @saved_extents(Known, one_dtype=True)
@@ -56,7 +56,7 @@ class Wider(Known):
 
 @cached_sizes(f"{__name__}.Wider")
 def wider_sizes(layer: Wider) -> None:
-    layer.twice = 2 * layer.form[1]  # the base's rule ran first
+    layer.twice = 2 * layer.form["width"]  # the base's rule ran first
 
 
 def net(layer: nn.Module) -> nn.Sequential:
@@ -86,7 +86,7 @@ def test_a_layer_of_ones_own_is_found_purged_and_reloaded(kind: type[Known]) -> 
     small = lzero.purge(model).model
     again = lzero.load_purged(fresh, small.state_dict())
     for made in (small, again):
-        assert made[1].form == (-1, 3) and getattr(made[1], "twice", 6) == 6
+        assert made[1].form == {"width": 3} and getattr(made[1], "twice", 6) == 6
         torch.testing.assert_close(run(made, X), run(model, X))
 
 

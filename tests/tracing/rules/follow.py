@@ -174,8 +174,8 @@ def noting(asked: dict[str, set[str]]) -> Iterator[None]:
     """A context that fills ``asked``: by op whose rule ran and fitted, the arguments that it always read."""
     begin = OpCall.__init__
 
-    def init(self: OpCall, *args: Any) -> None:
-        begin(self, *args)
+    def init(self: OpCall, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
         self.arguments = _Asked(self.arguments)
 
     def watched(op: str, rule: Rule) -> Rule:

@@ -8,6 +8,7 @@ from torch import Tensor
 from tracing.rules.follow import SAME, UNITS, Case, check_every_op
 
 aten = torch.ops.aten
+MASK = torch.ones(2, 4, 6, 6).bool()
 ONE, TWO = torch.tensor([1]), torch.tensor([1, 0])
 
 
@@ -26,12 +27,27 @@ CASES = {
     "index by mask": Case(lambda x: x[torch.tensor([True, False])], SAME),
     "index by mask of units": Case(lambda x: x[:, torch.tensor([True, False, True, True])], [{}], UNITS),
     "index by mask of several dims": Case(lambda x: x[torch.ones(2, 4).bool()], [{}], UNITS),
+    "index by mask of batch and space": Case(lambda x: x.transpose(1, 2)[torch.ones(2, 6).bool()], [{1: UNITS}]),
     "units as an index": Case(lambda x: torch.ones(9)[(x * 0).long()], [{}], UNITS),
     "index_select": Case(lambda x: x.index_select(1, ONE), [{}], UNITS),
     "index_select elsewhere": Case(lambda x: x.index_select(-1, TWO), SAME),
     "index_put elsewhere": Case(lambda x: x.index_put((ONE,), x[0]), SAME),
     "index_put of units": Case(lambda x: x.index_put((torch.zeros(1).long(), ONE), torch.ones(6, 6)), SAME, UNITS),
     "index_put of one for all": Case(lambda x: x.index_put((ONE,), torch.ones(())), SAME, UNITS),
+    "index_put at a mask of several dims": Case(
+        lambda x, w: x.movedim(1, -1).clone().index_put_((MASK[:, 0],), w), [{3: UNITS}], weights={"w": (4,)},
+        ties=[{1, 5}, {2, 6}, {3, 7}, {4, 8}],
+    ),
+    "index_put at a mask and an index": Case(
+        lambda x: x.index_put((torch.ones(2, 4).bool(), torch.zeros(8).long()), torch.ones(6)), SAME, UNITS
+    ),
+    "index_put of a number where it is negative": Case(lambda x: x.index_put((x < 0,), torch.ones(())), SAME, ties=[]),
+    "index_put of a number at a fixed mask": Case(
+        lambda x: x.index_put((MASK,), torch.ones(())), SAME, UNITS
+    ),
+    "index_put of a number at a mask of no dims": Case(
+        lambda x: x.index_put((torch.tensor(True),), torch.ones(())), [{}], UNITS
+    ),
     "index_put impl": Case(lambda x: aten._index_put_impl(x, [ONE], x[0]), SAME),
     "index_put of other units": Case(
         lambda x, w: aten.index_put(x, [None, None, ONE], w[:, None, None]), SAME, weights={"w": (4,)},

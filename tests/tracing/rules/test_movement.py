@@ -42,7 +42,11 @@ CASES = {
     "slice a part": Case(lambda x: x[:, :3], [{1: [A, B, C]}], UNITS),
     "slice half from the middle": Case(lambda x: x[:, 1:3], [{1: [B, C]}], UNITS),
     "slice one": Case(lambda x: x[:, 1:2], [{1: [B]}], UNITS),
-    "slice with a step": Case(lambda x: x[:, ::2], [{1: [A, C]}], UNITS),
+    "slice every second": Case(lambda x: x[:, ::2], [{1: [A, C]}], ties=[{A, B}, {C, D}]),
+    "slice every other": Case(lambda x: x[:, 1::2], [{1: [B, D]}], ties=[{A, B}, {C, D}]),
+    "slice every third": Case(lambda x: x[:, ::3], [{1: [A, D]}], UNITS),
+    "slice every fourth": Case(lambda x: x[:, ::4], [{1: [A]}], UNITS),
+    "slice every second of some": Case(lambda x: x[:, 2::2], [{1: [C]}], UNITS),
     "slice nothing": Case(lambda x: x[:, 4:], [{}], UNITS),
     "narrow": Case(lambda x: x.narrow(1, 2, 2), [{1: [C, D]}], ties=HALVES),
     "narrow of space": Case(lambda x: x.narrow(-1, 1, 3), SAME),
@@ -93,6 +97,7 @@ def test_a_slice_takes_the_labels_that_it_takes_of_a_list(step: int) -> None:
         kept = UNITS[start:stop:step]
         assert followed.out == [{1: kept} if kept else {}]
         parts = step == 1 and len(kept) in (2, 4) and (kept[0] - 1) % len(kept) == 0
+        parts |= kept in ([A, C], [B, D])
         assert followed.frozen == ([] if parts else UNITS), (start, stop)
 
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from tracing.rules.follow import SAME, UNITS, A, B, C, Case, D, check_every_op, follow
@@ -31,6 +32,15 @@ CASES = {
     "reshape alias": Case(lambda x: aten._reshape_alias(x, [2, 4, 36], [144, 36, 1]), SAME),
     "sizes that do not divide each other": Case(lambda x: x.reshape(6, 4), [{}], UNITS, (4, 6), 0),
     "another dtype": Case(lambda x: x.view(torch.int32), [{}], UNITS),
+    "pooled to one pixel": Case(
+        lambda x: F.adaptive_avg_pool2d(x.to(memory_format=torch.channels_last), 1), SAME, ties=[]
+    ),
+    "one pixel in other strides": Case(lambda x: aten.as_strided_(x.clone(), [2, 4, 1, 1], [4, 1, 9, 9]), SAME,
+                                       shape=(2, 4, 1, 1)),
+    "its own strides": Case(lambda x: x.as_strided(x.shape, x.stride()), SAME, ties=[]),
+    "strides that transpose": Case(lambda x: aten.as_strided_(x.clone(), [4, 4], [1, 4]), [{}], UNITS, (4, 4)),
+    "windows by strides": Case(lambda x: x.as_strided((2, 3, 2), (4, 1, 1)), [{}], UNITS, (2, 4)),
+    "another offset": Case(lambda x: x[:1].as_strided((1, 4), (4, 1), 4), [{}], UNITS, (2, 4)),
     "no elements": Case(lambda x: x[:0].reshape(0, 4, 36), [{1: UNITS}]),
 }  # fmt: skip
 

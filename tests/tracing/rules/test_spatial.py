@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tracing.rules.follow import SAME, UNITS, Case, check_every_op
+from tracing.rules.follow import SAME, UNITS, A, B, C, Case, D, check_every_op
 
 from lzero.tracing.label import fixed
 from lzero.tracing.op_call import OpCall
@@ -74,6 +74,12 @@ CASES = {
                            shape=(2, 4, 3, 3, 3)),
     "grid sample of the batch": Case(lambda x: F.grid_sample(x, torch.zeros(4, 3, 5, 2), align_corners=False),
                                      [{0: UNITS}], shape=(4, 2, 3, 3), dim=0),
+    "windows": Case(lambda x: F.unfold(x, 3), [{1: [unit for unit in UNITS for _ in range(9)]}]),
+    "windows over units": Case(lambda x: F.unfold(x, 3), [{}], UNITS, (2, 3, 4, 6), 2),
+    "windows and back": Case(lambda x: F.fold(F.unfold(x, 2, stride=2), (6, 6), 2, stride=2), SAME, ties=[]),
+    "units to pixels": Case(lambda x: F.fold(x, (4, 4), 2, stride=2), [{1: [A]}], [], (2, 4, 4), ties=[{A, B, C, D}]),
+    "sliding windows": Case(lambda x: x.unfold(2, 2, 1), SAME),
+    "sliding windows over units": Case(lambda x: x.unfold(1, 2, 2), [{}], UNITS),
     "units as places": Case(lambda x: F.grid_sample(torch.ones(2, 3, 5, 5), x, align_corners=False), [{}], UNITS[:2],
                             (2, 6, 6, 2), 3),
     "units as rows of places": Case(lambda x: F.grid_sample(torch.ones(2, 3, 5, 5), x, align_corners=False), [{}],

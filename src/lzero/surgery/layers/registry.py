@@ -35,15 +35,15 @@ def cached_sizes(*kinds: Kind) -> Callable[[_S], _S]:
 
     Example:
         >>> import torch, lzero
-        >>> class Grid(nn.Module):  # keeps a size that no name tells
+        >>> class Grid(nn.Module):  # keeps a size in a dict, where nobody looks for it
         ...     def __init__(self, width):
         ...         super().__init__()
-        ...         self.form, self.scale = (-1, width), nn.Parameter(torch.rand(width))
+        ...         self.form, self.scale = {"width": width}, nn.Parameter(torch.rand(width))
         ...     def forward(self, x):
-        ...         return x.view(self.form) * self.scale
+        ...         return x.view(-1, self.form["width"]) * self.scale
         >>> @cached_sizes(Grid)
         ... def grid_sizes(layer):
-        ...     layer.form = (-1, len(layer.scale))
+        ...     layer.form = {"width": len(layer.scale)}
         >>> @saved_extents(Grid)
         ... def grid_extents(layer, saved):
         ...     yield saved.extents(scale=0)
@@ -56,7 +56,7 @@ def cached_sizes(*kinds: Kind) -> Callable[[_S], _S]:
         ...     _ = gates.log_alpha.copy_(torch.tensor([9.0, -9.0, 9.0, -9.0, 9.0, -9.0]))
         >>> small = lzero.purge(model).model
         >>> lzero.load_purged(build(), small.state_dict())[1].form
-        (-1, 3)
+        {'width': 3}
 
     Raises:
         StructureError: neither a class of modules nor a dotted name.

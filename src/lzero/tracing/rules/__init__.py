@@ -12,6 +12,7 @@ from lzero.tracing.rules import (
     channels,
     convolution,
     creation,
+    grouped,
     indexing,
     linear,
     movement,
@@ -19,6 +20,8 @@ from lzero.tracing.rules import (
     pointwise,
     reduction,
     reshape,
+    sequences,
+    solving,
     spatial,
 )
 from lzero.tracing.rules.registry import RULES, find_rule, rule
@@ -30,6 +33,7 @@ __all__ = [
     "convolution",
     "creation",
     "find_rule",
+    "grouped",
     "indexing",
     "linear",
     "movement",
@@ -38,5 +42,7 @@ __all__ = [
     "reduction",
     "reshape",
     "rule",
+    "sequences",
+    "solving",
     "spatial",
 ]

@@ -28,20 +28,25 @@ def index_select(call: OpCall) -> None:
 def index(call: OpCall) -> None:
     """``x[i, :, j]``: indexed dims freeze; what they become is fixed, wherever PyTorch puts it."""
     axes = call.axes("self")
-    chosen = {dim: tensor for dim, tensor in enumerate(call["indices"]) if tensor is not None}
+    chosen = _chosen(call)
     _freeze_indices(call, list(chosen.values()))
     call.set_output(_indexed(call, axes, chosen, tuple(call.outputs[0].shape)))
 
 
 @rule("aten.index_put", "aten._index_put_impl")
 def index_put(call: OpCall) -> None:
-    """``x[i, :, j] = values``: indexed dims freeze, the others meet those of the values."""
-    axes = call.axes("self")
-    chosen = {dim: tensor for dim, tensor in enumerate(call["indices"]) if tensor is not None}
+    """``x[i, :, j] = values``: indexed dims freeze, the others meet those of the values.
+
+    One number at the places of a mask of the whole (``x[x < 0] = 0``) is elementwise.
+    """
+    axes, values, chosen = call.axes("self"), call["values"], _chosen(call)
+    mask = chosen.get(0)
+    if mask is not None and _is_mask(mask) and mask.dim() == len(axes) and values.numel() == 1:
+        call.freeze_dims(call.axes("values"), range(values.dim()), "one unit is spread over many")
+        call.set_output([call.unify(labels, met) for labels, met in zip(axes, call.axes(mask), strict=True)])
+        return
     _freeze_indices(call, list(chosen.values()))
-    shape = tuple(
-        call["self"][tuple(call["indices"][d] if d in chosen else slice(None) for d in range(len(axes)))].shape
-    )
+    shape = tuple(call["self"][tuple(slice(None) if one is None else one for one in call["indices"])].shape)
     _meet(call, _indexed(call, axes, chosen, shape), call.axes("values"))
     call.set_output(axes)
 
@@ -70,23 +75,39 @@ def _freeze_indices(call: OpCall, indices: list[Tensor]) -> None:
         call.freeze_dims(call.axes(tensor), range(tensor.dim()), "it is used as an index", _ADVICE)
 
 
+def _chosen(call: OpCall) -> dict[int, Tensor]:
+    """The tensors that index, by the first dim that each of them indexes: a mask of n dims indexes n."""
+    chosen: dict[int, Tensor] = {}
+    dim = 0
+    for tensor in call["indices"]:
+        if tensor is not None:
+            chosen[dim] = tensor
+        dim += tensor.dim() if tensor is not None and _is_mask(tensor) else 1
+    return chosen
+
+
 def _indexed(call: OpCall, axes: Axes, chosen: dict[int, Tensor], shape: tuple[int, ...]) -> list[IntArray]:
     """Labels of ``self[indices]``, of the given shape."""
-    if any(_is_mask(tensor) and tensor.dim() > 1 for tensor in chosen.values()):
-        raise NotImplementedError("a mask over several dims")
     width = max(1 if _is_mask(tensor) else tensor.dim() for tensor in chosen.values())
-    dims = sorted(chosen)
-    for dim in dims:
-        call.freeze(axes[dim], _BY_NUMBER, _ADVICE)
-    kept = [labels for dim, labels in enumerate(axes) if dim not in chosen]
-    adjacent = dims == list(range(dims[0], dims[-1] + 1))
-    place = dims[0] if adjacent else 0
+    gone = [dim + i for dim, tensor in chosen.items() for i in range(tensor.dim() if _is_mask(tensor) else 1)]
+    if not gone:
+        raise NotImplementedError("a mask without dims")
+    for dim in gone:
+        call.freeze(axes[dim][_first(call, chosen[dim]) if dim in chosen else None :], _BY_NUMBER, _ADVICE)
+    kept = [labels for dim, labels in enumerate(axes) if dim not in gone]
+    place = gone[0] if gone == list(range(gone[0], gone[-1] + 1)) else 0
     new = list(fixed(shape))
     for position, labels in enumerate(kept):
         new[position if position < place else position + width] = labels
     if [labels.size for labels in new] != list(shape):
         raise NotImplementedError("an index of another form")
     return new
+
+
+def _first(call: OpCall, chosen: Tensor) -> int | None:
+    """Where the indices begin that must not leave: those picked from the end leave what is before them free."""
+    numbers = call.literal and chosen.numel() and not _is_mask(chosen)
+    return int(chosen.min()) if numbers and int(chosen.max()) < 0 else None
 
 
 def _meet(call: OpCall, target: list[IntArray], values: Axes) -> None:

@@ -13,6 +13,10 @@ _NO_PARAMETER = (
     "a product contracts over it in which neither side is a plain parameter",
     "only a plain parameter can read a gated unit: not an activation, a buffer, or a weight computed in the forward",
 )
+_COMPUTED = (
+    "a closed unit would still count in a weight that is standardised, normed or generated: keep the finished weight "
+    "as the parameter (fold it), or gate other layers"
+)
 _TWO_PARAMETERS = ("a product of two parameters contracts over it", "")
 
 
@@ -22,6 +26,11 @@ def read(call: OpCall, left: str, left_labels: IntArray, right: str, right_label
     if not parameters and (call.zeroing(left) or call.zeroing(right)):
         labels = call.unify(left_labels, right_labels)
         call.sum_over(labels, left, right, why=_NO_PARAMETER[0], advice=_NO_PARAMETER[1])
+        return
+    computed = next((name for side in (left, right) if not parameters and (name := call.computed(side))), "")
+    if computed:
+        for labels in (left_labels, right_labels):
+            call.freeze(labels, f"the weight that reads it is computed from {computed} in every forward", _COMPUTED)
         return
     if len(parameters) != 1:
         for labels in (left_labels, right_labels):

@@ -13,6 +13,7 @@ from lzero.tracing.rules.registry import rule
 from lzero.tracing.rules.zeros import with_self
 
 _BY_NUMBER = "the forward picks units by their number"
+_EQUAL = "split the units into equal parts, or make them with separate layers"
 
 
 @rule("aten.permute", zeros=with_self)
@@ -54,26 +55,34 @@ def squeeze(call: OpCall) -> None:
 def expand(call: OpCall) -> None:
     """Dims of size one repeated by reference, new dims in front.
 
-    What is repeated along the first dim is the same at every index, and like a constant takes the units that it meets.
+    What is repeated along the first dim, or as often as the size of another tensor says (in a product, too), is the
+    same at every index, and like a constant takes the units that it meets.
     """
     axes, shape = call.axes("self"), tuple(call.outputs[0].shape)
-    wide = list(fixed(shape))
-    if len(shape) > len(axes) or (axes and axes[0].size < shape[0]):
-        wide[0] = call.fresh(shape[0])
-    for dim in range(-len(axes), 0):
-        if axes[dim].size == shape[dim]:
-            wide[dim] = axes[dim]
-        else:
-            call.freeze(axes[dim], "one unit is spread over many")
+    lead = len(shape) - len(axes)
+    wide = [_repeated(call, dim, size) for dim, size in enumerate(shape[:lead])]
+    for dim, (labels, size) in enumerate(zip(axes, shape[lead:], strict=True), start=lead):
+        if labels.size != size:
+            call.freeze(labels, "one unit is spread over many")
+        wide.append(labels if labels.size == size else _repeated(call, dim, size))
     call.set_output(wide, view_of="self")
+
+
+def _repeated(call: OpCall, dim: int, size: int) -> IntArray:
+    """Labels of a dim along which all is the same."""
+    return call.fresh(size) if dim == 0 or call.follows(size) else fixed((size,))[0]
 
 
 @rule("aten.repeat")
 def repeat(call: OpCall) -> None:
-    """Every dim tiled; new dims in front."""
+    """Every dim tiled; new dims in front. One index that is repeated takes the units that it meets, as in expand."""
     axes, times = call.axes("self"), list(call["repeats"])
     lead = len(times) - len(axes)
-    call.set_output([*fixed(tuple(times[:lead])), *(np.tile(a, n) for a, n in zip(axes, times[lead:], strict=True))])
+    tiled = [call.fresh(n) if call.follows(n) else fixed((n,))[0] for n in times[:lead]]
+    for labels, n in zip(axes, times[lead:], strict=True):
+        alone = labels.size == 1 and not labels.any() and call.follows(n)
+        tiled.append(call.fresh(n) if alone else np.tile(labels, n))
+    call.set_output(tiled)
 
 
 @rule("aten.flip")
@@ -86,16 +95,24 @@ def flip(call: OpCall) -> None:
 
 @rule("aten.slice", "aten.narrow", zeros=with_self)
 def slice_(call: OpCall) -> None:
-    """A part of a dim. A part of equal parts is tied to the others, so that all lose the same; any other freezes."""
+    """A part of a dim. A part of equal parts is tied to the others, so that all lose the same; any other freezes.
+
+    Equal parts follow each other, or are every n-th index from one of the first n on. All but the last m, where that is
+    written down, stay what they are whoever leaves before those. Where the bounds follow the units, nothing is tied.
+    """
     axes, out = list(call.axes("self")), call.outputs[0]
     dim = dims_of(call["dim"], len(axes))[0]
     labels, size = axes[dim], out.shape[dim]
-    start, step = _start(call["start"], labels.size), call.arguments.get("step", 1)
-    if size < labels.size and labels.any():
-        if step == 1 and size > 1 and labels.size % size == 0 and start % size == 0:
+    start, step, end = _start(call["start"], labels.size), call.arguments.get("step", 1), call.get("end")
+    if size < labels.size and labels.any() and not call.loose:
+        if call.literal and step == 1 and start == 0 and end is not None and end < 0:
+            call.freeze(labels[end:], _BY_NUMBER, _EQUAL)
+        elif step == 1 and size > 1 and labels.size % size == 0 and start % size == 0:
             call.unify_rows(labels.reshape(-1, size).T)
+        elif 1 < step < labels.size and labels.size == step * size and start < step:
+            call.unify_rows(labels.reshape(-1, step))
         else:
-            call.freeze(labels, _BY_NUMBER, "split the units into equal parts, or make them with separate layers")
+            call.freeze(labels, _BY_NUMBER, _EQUAL)
     axes[dim] = labels[start : start + size * step : step]
     call.set_output(axes, view_of="self")
 
@@ -126,14 +143,17 @@ def unbind(call: OpCall) -> None:
 
 @rule("aten.split", "aten.split_with_sizes", "aten.chunk", "aten.unsafe_split", "aten.unsafe_split_with_sizes")
 def split(call: OpCall) -> None:
-    """Parts of a dim, tied so that all lose in proportion: as one block each, or as many as their sizes share."""
+    """Parts of a dim, tied so that all lose in proportion: as one block each, or as many as their sizes share.
+
+    Where all sizes follow the units, nothing is tied.
+    """
     axes, outs = list(call.axes("self")), call.outputs
     dim = dims_of(call["dim"], len(axes))[0]
     labels, sizes = axes[dim], [out.shape[dim] for out in outs]
     block = math.gcd(*sizes)
-    if block > 1 or len(set(sizes)) == 1:
+    if not call.loose and (block > 1 or len(set(sizes)) == 1):
         call.unify_rows(labels.reshape(-1, block).T)
-    else:
+    elif not call.loose:
         call.freeze(labels, "the forward splits the units into unequal parts of literal sizes")
     ends = np.cumsum([0, *sizes])
     for out, start, end in zip(outs, ends, ends[1:], strict=False):

@@ -8,6 +8,11 @@ from lzero.tracing.label import IntArray
 from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules.registry import rule
 
+_STANDARDISED = "the layer standardises its weight over all that one output reads"
+_FOLD = (
+    "closed inputs would still count there: keep the finished weight as the parameter (fold it), or gate other layers"
+)
+
 
 @rule(
     "aten.native_batch_norm",
@@ -21,6 +26,8 @@ from lzero.tracing.rules.registry import rule
 def batch_norm(call: OpCall) -> None:
     """Each channel (dim 1) belongs with its affine parameters and statistics."""
     axes = call.axes("input")
+    if call.get("training") and call.computed("input"):
+        call.freeze_dims(axes, [dim for dim in range(len(axes)) if dim != 1], _STANDARDISED, _FOLD)
     channel = _with_parameters(call, axes[1], "weight", "bias", "running_mean", "running_var")
     image, *statistics = call.outputs
     call.set_output((axes[0], channel, *axes[2:]), image)

@@ -11,6 +11,17 @@ from lzero.tracing.rules.registry import rule
 from lzero.tracing.rules.zeros import with_self
 
 _MIXES = "the op mixes all units of the dim"
+_STANDARDISED = (
+    "a weight that is standardised or normed in the forward counts its closed inputs too: keep the finished weight as "
+    "the parameter (fold it), or gate other layers"
+)
+_ADVICES = {
+    "aten.mean": "a mean divides by the number of all units, closed or not; reduce after a layer with weights instead",
+    "aten.amax": "the largest may be a closed unit's; reduce after a layer with weights instead",
+    "aten.amin": "the smallest may be a closed unit's; reduce after a layer with weights instead",
+}
+for _op in ("aten.var", "aten.std", "aten.var_mean", "aten.std_mean", "aten.norm", "aten.linalg_vector_norm"):
+    _ADVICES[_op] = "a closed unit would still count in the norm or statistic; normalise each unit alone instead"
 _ADVICE = "a closed unit would still count here; reduce after a layer with weights instead"
 _ALONE = "a closed unit would still count in the normalisation; weigh every unit alone instead (by a sigmoid)"
 
@@ -50,7 +61,9 @@ def reduction(call: OpCall) -> None:
         for dim in reduced:
             call.sum_over(axes[dim], "self", why=_MIXES, advice=_ADVICE)
     else:
-        call.freeze_dims(axes, reduced, _MIXES, _ADVICE)
+        name = call.computed("self" if "self" in call.arguments else "input")
+        why = f"{_MIXES}, all that one output of {name} reads" if name else _MIXES
+        call.freeze_dims(axes, reduced, why, _STANDARDISED if name else _ADVICES.get(call.op, _ADVICE))
     for out in call.outputs:
         call.set_output(_remaining(axes, reduced, keep=out.dim() == len(axes)), out)
 

@@ -35,6 +35,22 @@ def reshape(call: OpCall) -> None:
     call.set_output(new, view_of="self" if pure else None)
 
 
+@rule("aten.as_strided", zeros=with_self)
+def as_strided(call: OpCall) -> None:
+    """The same elements in the same order, as pooling to one pixel writes them down; any other way of reading freezes.
+
+    The stride of a dim of size one says nothing.
+    """
+    axes, size, stride = call.axes("self"), tuple(call["size"]), tuple(call["stride"])
+    before, offset = call.before or ((), 0)
+    alike = size == tuple(labels.size for labels in axes) and call["storage_offset"] in (None, offset)
+    if alike and all(n == 1 or a == b for n, a, b in zip(size, before, stride, strict=True)):
+        call.set_output(axes, view_of="self")
+        return
+    call.freeze_dims(axes, range(len(axes)), "the forward reads its memory in strides of its own")
+    call.set_output(fixed(size))
+
+
 def blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
     """The smallest runs of old and new dims that hold the same number of elements, in order.
 

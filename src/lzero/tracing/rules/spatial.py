@@ -1,4 +1,4 @@
-"""Ops on space: pooling, resizing and padding leave batch and channels alone."""
+"""Ops on space: pooling, resizing, padding and windows leave batch and channels alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lzero.tracing.label import fixed
-from lzero.tracing.op_call import OpCall
+from lzero.tracing.op_call import OpCall, dims_of
 from lzero.tracing.rules.registry import rule
 
 _KINDS = (
@@ -66,3 +66,33 @@ def grid_sampler(call: OpCall) -> None:
     call.freeze_dims(image, range(2, len(image)), "units lie along a spatial dim")
     call.freeze_dims(grid, range(1, len(grid)), "it is used as a place in an image")
     call.set_output((call.unify(image[0], grid[0]), image[1], *fixed(tuple(call.outputs[0].shape[2:]))))
+
+
+@rule("aten.im2col")
+def windows(call: OpCall) -> None:
+    """[B, C, *space] to [B, C * window, places]: channel c becomes the elements c * window, ... of every window."""
+    axes, out = call.axes("self"), call.outputs[0]
+    lead, channels = axes[:-3], axes[-3]
+    call.freeze_dims(axes, (-2, -1), "units lie along a spatial dim")
+    each = np.repeat(channels, out.shape[-2] // channels.size)
+    call.set_output((*lead, each, *fixed((out.shape[-1],))))
+
+
+@rule("aten.col2im")
+def from_windows(call: OpCall) -> None:
+    """[B, C * window, places] to [B, C, *space]: the elements of a channel's windows are one unit."""
+    *lead, each, places = call.axes("self")
+    out = call.outputs[0]
+    call.freeze(places, "units lie along a spatial dim")
+    channels = call.unify_rows(each.reshape(out.shape[-3], -1))
+    call.set_output((*lead, channels, *fixed(tuple(out.shape[-2:]))))
+
+
+@rule("aten.unfold")
+def sliding(call: OpCall) -> None:
+    """Windows along one dim, their elements a new last dim: the dim freezes, the others keep their units."""
+    axes, out = list(call.axes("self")), call.outputs[0]
+    dim = dims_of(call["dimension"], len(axes))[0]
+    call.freeze(axes[dim], "the forward reads the dim in windows")
+    axes[dim] = fixed((out.shape[dim],))[0]
+    call.set_output([*axes, *fixed((out.shape[-1],))])

@@ -1,0 +1,125 @@
+"""What is left of a model where every group keeps a share of its units: the floor that no training gets below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lzero.checks import choice, real
+from lzero.errors import BudgetError
+from lzero.plan.group import GateGroup
+from lzero.plan.ownership import alive_positions, owners_of, slices_of
+from lzero.plan.paths import owner
+
+Counted = Literal["params", "macs"]
+_MEASURES: tuple[Counted, ...] = ("params", "macs")
+
+
+@dataclass(frozen=True)
+class Check:
+    """Whether a density can be met; true where it can. ``print`` it to read it.
+
+    Attributes:
+        target: the density.
+        measure: ``"params"`` or ``"macs"``.
+        floor: the lowest density that the gates can reach.
+    """
+
+    target: float
+    measure: Counted
+    floor: float
+
+    def __bool__(self) -> bool:
+        """Whether the target is at the floor or above it."""
+        return self.target >= self.floor
+
+    def __str__(self) -> str:
+        """One line."""
+        what = f"{self.target:.4g} of the {self.measure}"
+        if self:
+            return f"{what}: satisfiable, the floor is {self.floor:.4g}"
+        return (
+            f"{what}: not satisfiable, what is not gated and one unit of every group cost {self.floor:.4g}; ask for "
+            f"at least {math.ceil(self.floor * 1e6) / 1e6:.6f}, or gate more"
+        )
+
+
+class Remainder:
+    """Costs of a model by the share of units that every group keeps.
+
+    Args:
+        ordered: groups in the order of :func:`lzero.plan.ownership.flat_order`.
+        shapes: of the parameters.
+        positions: how often each element of a weight is used in one forward, for MACs.
+    """
+
+    def __init__(
+        self, ordered: Sequence[GateGroup], shapes: Mapping[str, Sequence[int]], positions: Mapping[str, float]
+    ) -> None:
+        self._groups, self._shapes, self._positions = ordered, shapes, positions
+
+    def density(self, share: float, measure: Counted = "params") -> float:
+        """The density that is left where every group keeps ``share`` of its units, rounded up, and one at least.
+
+        Raises:
+            BudgetError: a share outside [0, 1], or another measure.
+        """
+        left, whole = self._costs(share, measure), self._costs(1.0, measure)
+        return sum(left.values()) / max(sum(whole.values()), 1)
+
+    def check(self, target: float, measure: Counted = "params") -> Check:
+        """Whether a ``target`` density can be met.
+
+        Raises:
+            BudgetError: a target outside (0, 1], or another measure.
+        """
+        expected = "a density in (0, 1], such as 0.1 for a tenth"
+        asked = real("target", target, above=0, most=1, expected=expected, error=BudgetError)
+        return Check(asked, measure, self.density(0.0, measure))
+
+    def parts(self, measure: Counted = "params") -> dict[str, float]:
+        """What the floor is made of: module path -> its share of the cost of the whole model, the largest first."""
+        whole = max(sum(self._costs(1.0, measure).values()), 1)
+        found: dict[str, float] = {}
+        for name, cost in self._costs(0.0, measure).items():
+            path = owner(name) or name
+            found[path] = found.get(path, 0.0) + cost / whole
+        return dict(sorted(found.items(), key=lambda part: -part[1]))
+
+    def _costs(self, share: float, measure: Counted) -> dict[str, float]:
+        """By tensor, what is left of it."""
+        choice("measure", measure, _MEASURES, error=BudgetError)
+        real("share", share, least=0, most=1, expected="a share of the units in [0, 1]", error=BudgetError)
+        keep = self._kept(share)
+        alive = alive_positions([group for group in self._groups if group.kind != "weight"], keep, self._shapes)
+        closed: dict[str, int] = {}
+        for group in self._groups:
+            for member in group.members if group.kind == "weight" else ():
+                closed[member.tensor] = closed.get(member.tensor, 0) + int((~keep[group.name]).sum()) * member.width
+        costs = {}
+        for name, shape in self._shapes.items():
+            dims = alive.get(name, {})
+            left = math.prod(int(dims[d].sum()) if d in dims else n for d, n in enumerate(shape)) - closed.get(name, 0)
+            costs[name] = left * (1.0 if measure == "params" else float(self._positions.get(name, 0)))
+        return costs
+
+    def _kept(self, share: float) -> dict[str, Tensor]:
+        """By group the units that stay, bool [k]: its first, and of features those whose own unit stays."""
+        owners, places = owners_of(self._groups, self._shapes), slices_of(self._groups)
+        everything = torch.zeros(sum(group.size for group in self._groups), dtype=torch.bool)
+        for group in self._groups:
+            where = places[group.name]
+            mine = everything[where]  # a view
+            count = max(1, math.ceil(share * group.size - 1e-9))
+            if group.kind == "input" and owners is not None:
+                owned = owners[where]
+                possible = ((owned < 0) | everything[owned.clamp_min(0)]).nonzero().squeeze(1)
+                mine[possible[:count]] = True
+            else:
+                mine[:count] = True
+        return {group.name: everything[places[group.name]] for group in self._groups}
