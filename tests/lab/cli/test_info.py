@@ -54,3 +54,12 @@ def test_a_function_that_gives_no_model_is_one_line(place, message, user_module,
     line = error_line(capsys)
     assert line.startswith(f"lzero: error: {place}: ")
     assert message in line
+
+
+def test_info_says_the_floor_and_whether_targets_can_be_met(user_module, capsys):
+    assert main(["info", "users_nets:with_inputs", "--target", "0.2", "0.1"]) == 0
+    text = capsys.readouterr().out
+    params, macs = (8 + 1 + 2 + 2) / 68, (8 + 2) / 60  # with one hidden unit of six
+    assert f"the floor, one unit of each, is {params:.1%} of the parameters and {macs:.1%} of the MACs" in text
+    assert "0.2 of the params: satisfiable, the floor is 0.1912" in text
+    assert "0.1 of the params: not satisfiable" in text and "0.1 of the macs: not satisfiable" in text
