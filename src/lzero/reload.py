@@ -33,7 +33,8 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     stay tied. Build optimizers afterwards.
 
     Args:
-        model: a fresh instance of the architecture that the gates were attached to, without gates.
+        model: a fresh instance of the architecture that the gates were attached to, without gates; one whose forward
+            puts modules in the place of others must have run first, if it had when the gates were attached.
         state: ``purge(...).model.state_dict()``, perhaps from a file read with ``weights_only=True``.
 
     Example:
