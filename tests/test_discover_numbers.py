@@ -227,3 +227,57 @@ def test_what_cannot_follow_is_refused_with_its_line(name: str, assert_exact: As
     plan = assert_exact(build(), inputs)
     assert not plan.groups
     assert any(reason in refusal.reason for refusal in plan.refusals), str(plan)
+
+
+def configured(between: Callable[[Any, Tensor], Tensor], **entries: Any) -> nn.Module:
+    return mlp(between, config=SimpleNamespace(**entries))
+
+
+def grown(net: Any, h: Tensor) -> Tensor:
+    """A list of sizes that every forward makes longer."""
+    net.sizes.append(net.sizes[0])
+    return h.view(-1, net.sizes[-1])
+
+
+def changed(net: Any, h: Tensor) -> Tensor:
+    """A number of the configuration that the forward sets itself, from the input."""
+    net.config.width = h.shape[1]
+    return h.view(-1, net.config.width)
+
+
+# Numbers that follow and are read for something else too: refused, or exact all the same; never wrong.
+DOUBTFUL: dict[str, Callable[[], nn.Module]] = {
+    "a configured width that is also a scale": lambda: configured(
+        lambda net, h: h.view(-1, net.config.width) / net.config.width, width=12
+    ),
+    "a configured width that is also a number of steps": lambda: configured(
+        lambda net, h: sum(h.view(-1, net.config.width) for _ in range(net.config.width)), width=12
+    ),
+    "a configured width that the forward branches on": lambda: configured(
+        lambda net, h: h.view(-1, net.config.width) * (2 if net.config.width > 6 else 3), width=12
+    ),
+    "a shape of which a part is a scale": lambda: mlp(
+        lambda net, h: h.view(net.shape) / max(net.shape), shape=(-1, 12)
+    ),
+    "a configured width in a text": lambda: configured(
+        lambda net, h: h.view(-1, net.config.width) * len(str(net.config.width)), width=12
+    ),
+    "a list that grows": lambda: mlp(grown, sizes=[12]),
+    "a configuration that the forward writes": lambda: configured(changed, width=12),
+    "a slice by a number and one by its literal": lambda: mlp(
+        lambda net, h: torch.cat([h[:, : net.half], h[:, 6:]], 1), half=6
+    ),
+    "slices that overlap": lambda: mlp(
+        lambda net, h: torch.cat([h[:, : net.some], h[:, net.some - 2 : net.some + 4]], 1), read=14, some=8
+    ),
+    "a split at numbers that are swapped": lambda: mlp(
+        lambda net, h: torch.cat(h.split(net.parts, 1)[::-1], 1) + h, parts=[4, 8]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_doubtful_numbers_cost_no_truth(name: str, assert_exact: AssertExact) -> None:
+    plan = assert_exact(DOUBTFUL[name](), X)
+    if "scale" in name or "branches" in name or "steps" in name or "text" in name:
+        assert not plan.groups

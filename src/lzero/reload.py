@@ -34,7 +34,8 @@ def load_purged(model: nn.Module, saved: str | os.PathLike[str] | Mapping[str, T
     stay tied, and one name of a tied tensor is enough. Build optimizers afterwards.
 
     Args:
-        model: a fresh instance of the architecture that the gates were attached to, without gates.
+        model: a fresh instance of the architecture that the gates were attached to, without gates; one whose forward
+            puts modules in the place of others must have run first, if it had when the gates were attached.
         saved: the folder that :func:`save_purged` wrote; or ``purge(...).model.state_dict()``, perhaps from a file read
             with ``weights_only=True`` or by safetensors.
 

@@ -11,6 +11,8 @@ from proving.chains import A, B, Model, X, hidden, proof_of
 from torch import Tensor, nn
 
 from lzero.plan.group import GateGroup
+from lzero.proving import proof
+from lzero.proving.proof import _parts
 
 
 class TestAccept:
@@ -97,3 +99,47 @@ class TestAccept:
         assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
         assert all(p.requires_grad and p.grad is None for p in model.parameters())
         assert not model._forward_hooks and not model.a._forward_pre_hooks
+
+
+class Row(nn.Module):
+    """Many pairs of layers in one forward, every other one with a size of its own written down."""
+
+    def __init__(self, pairs: int) -> None:
+        super().__init__()
+        self.up = nn.ModuleList(nn.Linear(4, 6) for _ in range(pairs))
+        self.down = nn.ModuleList(nn.Linear(6, 4) for _ in range(pairs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number, (up, down) in enumerate(zip(self.up, self.down, strict=True)):
+            h = up(x).relu()
+            x = x + down(h if number % 2 else h.reshape(-1, 6))
+        return x
+
+
+def forwards(monkeypatch: pytest.MonkeyPatch, several: int) -> int:
+    """How many forwards the proof of a row with culprits takes, where so many of them make more likely."""
+    pairs, taken = 16, 0
+    made = proof_of(Row(pairs), X)
+    plain = made._model.outputs
+
+    def counted(model: nn.Module) -> list[Tensor]:
+        nonlocal taken
+        taken += 1
+        return plain(model)
+
+    monkeypatch.setattr(made._model, "outputs", counted)
+    monkeypatch.setattr(proof, "_SEVERAL", several)
+    groups = [hidden(f"up.{i}", f"down.{i}", 6) for i in range(pairs)]
+    accepted, refusals = made.accept(groups)
+    assert accepted == groups[1::2] and [r.name for r in refusals] == [g.name for g in groups[::2]]
+    assert made.raised == {group.name for group in groups[::2]}
+    return taken
+
+
+def test_many_culprits_are_found_in_few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert forwards(monkeypatch, 2) < 0.7 * forwards(monkeypatch, 99)
+
+
+def test_what_raises_in_a_module_is_looked_for_beside_it() -> None:
+    made = _parts([hidden(f"a.up.{i}", f"a.down.{i}", 6) for i in range(2)] + [hidden("b.a", "b.b", 8)] * 2, "b.b")
+    assert [[group.name for group in part] for part in made] == [["a.up.0", "a.up.1"], ["b.a", "b.a"]]

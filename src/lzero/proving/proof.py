@@ -9,13 +9,14 @@ from lzero.plan.paths import covers
 from lzero.plan.refusal import Reason, Refusal
 from lzero.proving.evidence import visible_shares
 from lzero.proving.random_model import RandomModel
-from lzero.proving.trial import Failure, why_not_exact
+from lzero.proving.trial import Failure, raises_alone, why_not_exact
 
 _INVISIBLE = Reason(
     "closing it changes no output, so that nothing can be proved",
     "what it makes may be unused, or multiplied by zero; if not, pass example inputs on which it matters",
 )
 _DRAWS = 8  # of weights and inputs, at most
+_SEVERAL = 2  # culprits that make more of them likely
 _ENOUGH = 0.9  # of the units of a group have to matter, over all draws together
 
 
@@ -64,7 +65,8 @@ def sound_together(
     """``given`` and those of ``groups`` that are exact together with them, and the others with what fails.
 
     All at once; where that fails, the groups near the module that raises on their own, or halves, down to the culprits.
-    ``joint`` as in :func:`why_not_exact`.
+    Once there are several, those that raise at a single closure go first, each tried alone. ``joint`` as in
+    :func:`why_not_exact`.
     """
     accepted, failures = list(given), list[tuple[GateGroup, Failure]]()
     waiting = [list(groups)] if groups else []
@@ -75,9 +77,18 @@ def sound_together(
             accepted.extend(part)
         elif len(part) == 1:
             failures.append((part[0], failure))
+        elif failure.raised and len(failures) >= _SEVERAL and (found := _raising(model, part)):
+            failures += found
+            rest = [group for group in part if all(group is not culprit for culprit, _ in found)]
+            waiting += [rest] if rest else []
         else:
             waiting += _parts(part, failure.path)
     return accepted, failures
+
+
+def _raising(model: RandomModel, part: Sequence[GateGroup]) -> list[tuple[GateGroup, Failure]]:
+    found = [(group, raises_alone(model, group)) for group in part]
+    return [(group, failure) for group, failure in found if failure is not None]
 
 
 def _parts(part: Sequence[GateGroup], path: str) -> list[list[GateGroup]]:

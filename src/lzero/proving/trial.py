@@ -57,6 +57,12 @@ def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: boo
     return None
 
 
+def raises_alone(model: RandomModel, group: GateGroup) -> Failure | None:
+    """What a single closure of ``group`` alone makes raise; None where it runs, whatever it gives."""
+    failure = _failure(model, [group], next(closures([group], model.generator)), rounded=False)
+    return failure if failure is not None and failure.raised else None
+
+
 def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure, *, rounded: bool) -> Failure | None:
     keep = {name: z > 0 for name, z in closure.items()}
     gated = model.gated(groups, closure)

@@ -101,9 +101,11 @@ class GuardLog:
 
     def used(self, expr: SizeExpr, labels: IntArray) -> None:
         """Note that the number ``expr`` has become the length of a dim with ``labels``."""
-        frame = user_frame()
-        if expr.symbols and not _is_ours(frame):
-            self.uses.append(SizeUse(expr, labels, self._place(frame)))
+        asks = frame = user_frame()
+        while frame.f_back is not None and in_library(frame):  # the line of whoever calls it
+            frame = frame.f_back
+        if expr.symbols and not _is_ours(asks):
+            self.uses.append(SizeUse(expr, labels, self._place(asks if _is_ours(frame) else frame)))
 
     def exactly(self, expr: SizeExpr, act: str) -> Guard:
         """The guard that the number stays what it is, for somebody to note later."""

@@ -20,7 +20,7 @@ from lzero_lab.cli.console import console, show_table
 from lzero_lab.cli.run_info import show_run
 from lzero_lab.errors import UsageError
 
-_MEASURES: dict[Counted, str] = {"params": "parameter", "macs": "MAC"}
+_MEASURES: tuple[Counted, ...] = ("params", "macs")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,8 +70,7 @@ def run(options: argparse.Namespace) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     sizes = {path: parameter.numel() for path, parameter in model.named_parameters()}
     macs = round(sum(count * sizes[path] for path, count in plan.positions.items()))
-    floors = {f"{word} floor": f"{plan.floor(measure):.2%}" for measure, word in _MEASURES.items()}
-    show_table([{"model": name, "parameters": parameters, "macs": macs, **floors}])
+    show_table([{"model": name, "parameters": parameters, "macs": macs}])
     for target in options.target:
         for measure in _MEASURES:
             console().print(str(plan.check(target, measure)))

@@ -76,3 +76,12 @@ def test_a_model_that_exits_and_an_input_that_is_too_large_are_one_line(user_mod
     for shape in ("99999999999,99999999999", "4294967296,4294967296,4"):
         assert main(["info", "users_nets:net", "--input", shape]) == 2
         assert "--input: no tensor of shape" in error_line(capsys)
+
+
+def test_info_says_the_floor_and_whether_targets_can_be_met(user_module, capsys):
+    assert main(["info", "users_nets:with_inputs", "--target", "0.2", "0.1"]) == 0
+    text = capsys.readouterr().out
+    params, macs = (8 + 1 + 2 + 2) / 68, (8 + 2) / 60  # with one hidden unit of six
+    assert f"the floor, one unit of each, is {params:.1%} of the parameters and {macs:.1%} of the MACs" in text
+    assert "0.2 of the params: satisfiable, the floor is 0.1912" in text
+    assert "0.1 of the params: not satisfiable" in text and "0.1 of the macs: not satisfiable" in text
