@@ -35,7 +35,8 @@ def discover(
         model: any module; train or eval mode, on any device.
         example_inputs: what the training loop passes: a tensor, a tuple of arguments or a dict of keyword arguments.
         granularity: ``"unit"`` gates channels and neurons; ``"input"`` also the features that a Linear reads;
-            ``"weight"`` every single weight of the products. A mapping from module path to one of these chooses by
+            ``"weight"`` every single weight of the products; ``"width"`` units, and those that a LayerNorm, RMSNorm or
+            GroupNorm takes statistics of: the width of a residual stream. A mapping from module path to one of these chooses by
             the longest path that leads to the weight; ``""`` stands for the rest.
         ignore: module paths and parameter names to leave alone.
 
@@ -54,7 +55,7 @@ def discover(
     check_inputs(example_inputs)
     asked = request(model, granularity, ignore)
     spare = private_copy(model)
-    seen = trace(spare, example_inputs)
+    seen = trace(spare, example_inputs, asked.wide)
     units, refusals = unit_groups(seen, model, asked.veto)
     units, unsteady = split_by_guards(units, seen.guards, seen.classes, spare)
 

@@ -16,8 +16,9 @@ from lzero.host.snapshot import Snapshot
 from lzero.host.tensors import find_tensor, same_values, tensors_of
 from lzero.plan.paths import join
 from lzero.surgery.attached import gated_leaves
-from lzero.surgery.config_numbers import Number, saved_numbers, set_numbers
+from lzero.surgery.config_numbers import saved_numbers, set_numbers
 from lzero.surgery.layer_sizes import correct_sizes
+from lzero.surgery.ratios import saved_ratios, set_ratios
 from lzero.surgery.saved_entries import check_entries, check_fresh
 from lzero.surgery.saved_layers import check_agreement
 from lzero.surgery.selected_linear import SelectedLinear
@@ -50,13 +51,16 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         raise StructureError(f"{type(model).__name__}: has gated tensors; expected a fresh model without gates")
     check_entries(state)
     selected, numbers, buffers = _selected(model, state), saved_numbers(model, state), _unsaved_buffers(model, state)
-    _check_keys(model, state, (*selected, *numbers, *buffers))
+    ratios = saved_ratios(model, state)
+    _check_keys(model, state, (*selected, *numbers, *ratios, *buffers))
     _check_shapes(model, state, buffers)
     check_agreement(model, state)
     for name, linear in selected.items():
         _check_columns(name, state[name], state[name.removesuffix(_COLUMNS) + "weight"], linear.weight)
     with _undone_by_errors(model):
-        _load(model, state, selected, list(numbers.values()), buffers)
+        _load(model, state, selected, buffers)
+        set_numbers(model, list(numbers.values()))
+        set_ratios(model, list(ratios.values()))
     return model
 
 
@@ -64,7 +68,6 @@ def _load(
     model: nn.Module,
     state: Mapping[str, Tensor],
     selected: Mapping[str, nn.Linear],
-    numbers: Sequence[Number],
     buffers: Sequence[str],
 ) -> None:
     for name, linear in selected.items():
@@ -75,7 +78,6 @@ def _load(
         save_buffer(model.get_submodule(path), leaf)
     _take(model, state)
     correct_sizes(model, [name for name in tensors_of(model) if name in state])
-    set_numbers(model, numbers)
 
 
 @contextmanager

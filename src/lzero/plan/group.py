@@ -8,8 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lzero.plan.norm import Norm
+
 Role = Literal["consumer", "producer", "coupled"]
 Kind = Literal["unit", "input", "weight"]
+Granularity = Literal["unit", "input", "weight", "width"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +67,14 @@ class GateGroup:
         size: the number of gates, k.
         kind: ``"unit"``, ``"input"`` (features that a Linear reads) or ``"weight"``.
         members: every tensor dim that the units live on.
+        norms: the layers that normalise over the units, which are asked for as ``"width"``.
     """
 
     name: str
     size: int
     kind: Kind
     members: tuple[Member, ...]
+    norms: tuple[Norm, ...] = ()
 
     @property
     def consumers(self) -> tuple[Member, ...]:

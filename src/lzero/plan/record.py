@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lzero.checks import choice, real, shown, whole
 from lzero.errors import StructureError
-from lzero.plan.group import GateGroup, Kind, Member, Role
+from lzero.plan.group import GateGroup, Granularity, Kind, Member, Role
 from lzero.plan.refusal import Refusal
 
 _SCALARS = (type(None), bool, int, float, complex, str)
@@ -68,7 +68,8 @@ def unrecorded(content: object) -> dict[str, Any]:
         "shapes": shapes,
         "positions": {name: _number(f"positions[{name!r}]", value, least) for name, value in positions},
         "granularity": {
-            path: choice(f"granularity[{path!r}]", value, get_args(Kind), error=StructureError) for path, value in asked
+            path: choice(f"granularity[{path!r}]", value, get_args(Granularity), error=StructureError)
+            for path, value in asked
         },
         "example_inputs": _nested(fields["example_inputs"], "example_inputs", 0, lambda tensor: tensor),
     }

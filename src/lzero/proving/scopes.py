@@ -40,7 +40,8 @@ class Scope:
         """``group`` by the names that its tensors have in the part."""
         start = len(self.path) + 1 if self.path else 0
         members = tuple(Member(m.tensor[start:], m.dim, m.index, m.role) for m in group.members)
-        return GateGroup(group.name, group.size, group.kind, members)
+        norms = tuple(norm.at(norm.path[start:]) for norm in group.norms)
+        return GateGroup(group.name, group.size, group.kind, members, norms)
 
 
 def scopes_of(model: nn.Module, trace: Trace, groups: Iterable[GateGroup]) -> dict[Scope, list[GateGroup]]:
@@ -67,7 +68,7 @@ def inputs_of(scope: Scope, model: nn.Module, trace: Trace) -> ExampleInputs:
 
 
 def _scope(model: nn.Module, trace: Trace, group: GateGroup) -> Scope | None:
-    paths = {owner(member.tensor) for member in group.members}
+    paths = {owner(member.tensor) for member in group.members} | {norm.path for norm in group.norms}
     paths |= {user for member in group.members for user in trace.users.get(member.tensor, ())}
     path = _common(paths)
     while path:

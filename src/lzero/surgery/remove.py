@@ -11,6 +11,7 @@ from lzero.gates.gates import Gates
 from lzero.host.copies import deep_copy
 from lzero.surgery.attached import gated_leaves, gates_of, gates_on
 from lzero.surgery.checkpoint import HOOKS, hide_place
+from lzero.surgery.fills import remove_fills
 from lzero.surgery.recurrent import unfollow_gates
 
 
@@ -37,6 +38,7 @@ def strip(model: nn.Module, gates: Gates) -> None:
         if isinstance(module, nn.RNNBase):
             unfollow_gates(module)
         remove_hooks(module, _is_gate)
+    remove_fills(model)
     remove_hooks(model, lambda hook: getattr(hook, "__self__", None) is gates or hook in HOOKS)
     hide_place(model)
     model.__dict__.pop(NOT_SYNCHRONIZED, None)

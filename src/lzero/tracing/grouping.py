@@ -14,6 +14,7 @@ from lzero.plan.group import GateGroup, Member, Role
 from lzero.plan.paths import owner
 from lzero.plan.refusal import Reason, Refusal
 from lzero.tracing.label import Classes, IntArray
+from lzero.tracing.norm_places import norms_of
 from lzero.tracing.tracer import Trace
 
 Veto = Callable[[Sequence[Member]], Reason | None]
@@ -46,13 +47,16 @@ def unit_groups(trace: Trace, model: nn.Module, veto: Veto) -> tuple[list[GateGr
             continue
         name, size = _name(members), int(family.labels.shape[0])
         reason = family.reason or veto(members) or _obstacle(members, size, gated)
-        if reason is None:
+        norms = norms_of(trace.classes.everywhere[family.labels[:, 0]], trace.norms, trace.classes)
+        if reason is None and isinstance(norms, Reason):
+            reason = norms
+        if reason is None and not isinstance(norms, Reason):
             for member in members:
                 gated.setdefault(member.tensor, set()).add(member.dim)
             names[name] = names.get(name, 0) + 1
             unique = name if names[name] == 1 else f"{name}#{names[name]}"
-            groups.append(GateGroup(unique, size, "unit", tuple(members)))
-        elif reason.text:
+            groups.append(GateGroup(unique, size, "unit", tuple(members), tuple(norms)))
+        elif reason is not None and reason.text:
             refused.append((Refusal.of(name, size, members, reason), members[0]))
     return groups, [*_unused(trace, parameters), *_merged(refused)]
 

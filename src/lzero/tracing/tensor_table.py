@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lzero.tracing.label import Axes, Zeroing
 from lzero.tracing.label_book import LabelBook
+from lzero.tracing.norm_call import NormCall
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +39,16 @@ class TensorTable:
         macs: multiply-accumulates of one forward, by the parameter that the products read.
         users: module paths that used each parameter.
         fault: the first error of the bookkeeping itself; None where all is well.
+        norm: the call that runs of a module that may be a norm.
+        squares: ids of tensors that are squares of others.
     """
 
     book: LabelBook = field(default_factory=LabelBook)
     macs: dict[str, int] = field(default_factory=dict)
     users: dict[str, set[str]] = field(default_factory=dict)
     fault: Exception | None = None
+    norm: NormCall | None = None
+    squares: set[int] = field(default_factory=set)
     _known: dict[int, Traced] = field(default_factory=dict)
     _storages: dict[int, list[Traced]] = field(default_factory=dict)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
 from lzero.tracing.guards import Guard
 from lzero.tracing.label import Classes, fixed
+from lzero.tracing.norm_call import NormSite
+from lzero.tracing.norm_watch import NormWatch
 from lzero.tracing.op_call import OpCall
 from lzero.tracing.rules import find_rule
 from lzero.tracing.rules.creation import constant
@@ -37,6 +39,7 @@ class Trace:
         users: paths of the modules whose forward used each parameter; unused ones are absent.
         guards: what the forward asked about sizes in Python.
         calls: what each module that was called once was called with, by path.
+        norms: the modules that normalise over units that may leave.
     """
 
     classes: Classes
@@ -44,10 +47,13 @@ class Trace:
     users: dict[str, set[str]]
     guards: list[Guard]
     calls: Mapping[str, ExampleInputs]
+    norms: tuple[NormSite, ...] = ()
 
 
-def trace(model: nn.Module, example_inputs: Any) -> Trace:
+def trace(model: nn.Module, example_inputs: Any, wide: Callable[[str], bool] = lambda path: False) -> Trace:
     """The labels of ``model``, which must be a private copy in eval mode.
+
+    ``wide`` says of the path of a norm whether the units that it normalises over may be gated.
 
     Raises:
         StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has
@@ -57,6 +63,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
     _check(model)
     _enrol(model, table)
     where, calls = ModulePath(model), Calls(model)
+    norms = NormWatch(model, table, wide)
     watch = SizeMode(table, where)
     try:
         with (
@@ -80,7 +87,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
         ) from error
     if table.fault is not None:  # one that the forward has caught, and went on
         raise table.fault
-    called = calls.remove()
+    called, sites = calls.remove(), norms.remove()
     where.remove()
     tracer.thaw_unused(outputs, watch.read)
     cached = cached_tensors(outputs)
@@ -90,7 +97,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Trace:
             for labels in known.axes:
                 table.book.freeze(labels, reason)
     classes = table.book.classes()
-    return Trace(classes, table.macs, table.users, watch.guards(classes), called)
+    return Trace(classes, table.macs, table.users, watch.guards(classes), called, sites)
 
 
 def _shapes(inputs: Any) -> str:
@@ -192,9 +199,12 @@ class Tracer(EagerDispatchMode):
             return
         try:
             rule.label(call)
+            call.note_parameters()
             made = rule.zeros(call)
             for out in call.outputs:
                 self._table.mark(out, made)
+                if call.squares:
+                    self._table.squares.add(id(out))
         except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
             self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
 
