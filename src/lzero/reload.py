@@ -16,7 +16,7 @@ from lzero.host.snapshot import Snapshot
 from lzero.host.tensors import find_tensor, same_values, tensors_of
 from lzero.plan.paths import join
 from lzero.surgery.attached import gated_leaves
-from lzero.surgery.config_numbers import saved_numbers, set_numbers
+from lzero.surgery.config_numbers import Number, saved_numbers, set_numbers
 from lzero.surgery.layer_sizes import correct_sizes
 from lzero.surgery.ratios import saved_ratios, set_ratios
 from lzero.surgery.saved_entries import check_entries, check_fresh
@@ -58,8 +58,7 @@ def load_purged(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     for name, linear in selected.items():
         _check_columns(name, state[name], state[name.removesuffix(_COLUMNS) + "weight"], linear.weight)
     with _undone_by_errors(model):
-        _load(model, state, selected, buffers)
-        set_numbers(model, list(numbers.values()))
+        _load(model, state, selected, list(numbers.values()), buffers)
         set_ratios(model, list(ratios.values()))
     return model
 
@@ -68,6 +67,7 @@ def _load(
     model: nn.Module,
     state: Mapping[str, Tensor],
     selected: Mapping[str, nn.Linear],
+    numbers: Sequence[Number],
     buffers: Sequence[str],
 ) -> None:
     for name, linear in selected.items():
@@ -78,6 +78,7 @@ def _load(
         save_buffer(model.get_submodule(path), leaf)
     _take(model, state)
     correct_sizes(model, [name for name in tensors_of(model) if name in state])
+    set_numbers(model, numbers)
 
 
 @contextmanager

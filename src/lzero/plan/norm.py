@@ -12,7 +12,7 @@ Statistic = Literal["mean", "square", "length"]
 
 @dataclass(frozen=True, eq=False)
 class Norm:
-    """The positions of the input of a module that belong to the gates of a group, where the module normalises over them.
+    """The positions of the input of a module that belong to the gates of a group: it normalises over them.
 
     Attributes:
         path: of the module.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason
 from lzero.proving.compare import PRECISE, TOLERANCES, comparable
 from lzero.proving.patterns import Closure
+from lzero.proving.precise import Precise
 from lzero.proving.random_weights import cast, randomise
 from lzero.surgery.fills import fill_closed
 from lzero.surgery.shrink import scale_consumers
@@ -77,7 +79,8 @@ class RandomModel:
         Raises:
             ForwardError: it fails, with the place.
         """
-        return forward(model, self.inputs if inputs is None else inputs, self._where)
+        with Precise() if self.dtype is torch.float64 else nullcontext():
+            return forward(model, self.inputs if inputs is None else inputs, self._where)
 
     @torch.no_grad()
     def outputs(self, model: nn.Module) -> list[Tensor]:

@@ -13,7 +13,7 @@ from lzero.errors import StructureError
 from lzero.host.tensors import find_tensor
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.ownership import alive_positions
-from lzero.plan.paths import owner
+from lzero.plan.paths import covers, owner
 from lzero.surgery.layer_sizes import has_rule
 from lzero.surgery.numbers.registry import Role, roles_of
 
@@ -56,11 +56,19 @@ def following_numbers(model: nn.Module, groups: Sequence[GateGroup], keep: Mappi
             new = None
             if role is Role.HEADS:
                 new = _heads(value, head, near, keep)
-            elif role is Role.INNER or (role is Role.SIZE and value not in near.kept):
+            elif role is Role.INNER:
+                new = _size(model, value, _inside(near, path), keep)
+            elif role is Role.SIZE and value not in near.kept:
                 new = _size(model, value, near, keep)
             if new is not None and new != value:
                 found.append(Number(path, name, new))
     return found
+
+
+def _inside(near: _Near, path: str) -> _Near:
+    """``near`` without what also lies elsewhere, where that leaves anything: a stream that is as wide by chance."""
+    own = [(group, m) for group, m in near.gated if all(covers(path, other.tensor) for other in group.members)]
+    return _Near(own, near.kept) if own else near
 
 
 def set_numbers(model: nn.Module, numbers: Sequence[Number]) -> None:
