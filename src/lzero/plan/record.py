@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lzero.checks import choice, real, shown, whole
 from lzero.errors import StructureError
 from lzero.plan.group import GateGroup, Granularity, Kind, Member, Role
+from lzero.plan.norm_record import read_norm, record_norm
 from lzero.plan.refusal import Refusal
 
 _SCALARS = (type(None), bool, int, float, complex, str)
@@ -77,11 +78,11 @@ def unrecorded(content: object) -> dict[str, Any]:
 
 def _group(group: GateGroup) -> list[Any]:
     members = [[m.tensor, int(m.dim), m.index.detach().cpu().clone(), m.role] for m in group.members]
-    return [group.name, int(group.size), group.kind, members]
+    return [group.name, int(group.size), group.kind, members, [record_norm(norm) for norm in group.norms]]
 
 
 def _read_group(place: str, item: object, shapes: Mapping[str, tuple[int, ...]]) -> GateGroup:
-    name, size, kind, members = _row(place, item, 4)
+    name, size, kind, members, norms = _row(place, item, 5)
     count = whole(f"{place} size", size, least=1, expected="a whole number >= 1", error=StructureError)
     rows = _list(f"{place} members", members)
     return GateGroup(
@@ -89,6 +90,7 @@ def _read_group(place: str, item: object, shapes: Mapping[str, tuple[int, ...]])
         count,
         choice(f"{place} kind", kind, get_args(Kind), error=StructureError),  # type: ignore[arg-type]
         tuple(_read_member(f"{place} members[{i}]", row, count, shapes) for i, row in enumerate(rows)),
+        tuple(read_norm(f"{place} norms[{i}]", row, count) for i, row in enumerate(_list(f"{place} norms", norms))),
     )
 
 

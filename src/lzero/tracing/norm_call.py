@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ _WHOLE: Mapping[frozenset[Part], Statistic] = {
     frozenset({"length"}): "length",
 }
 _EPS = re.compile("eps")
+_NO_EPS = "keep the number that is added to the variance as an attribute (self.eps): it has to follow the width"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +90,8 @@ class NormCall:
     weights: list[str] = field(default_factory=list)
     biases: list[str] = field(default_factory=list)
 
-    def site(self, made: Axes | None) -> NormSite | None:
-        """Where its units are and how they are normalised, None for a module that is no norm.
+    def site(self, made: Axes | None) -> NormSite | Reason:
+        """Where its units are and how they are normalised; why they may not be gated, where it is no such norm.
 
         ``made`` are the labels of the tensor that it returns, None where it returns anything else. Sizes are read off
         labels: those of tensors are watched.
@@ -102,18 +103,18 @@ class NormCall:
         )
         statistic = _WHOLE.get(frozenset(r.part for r in self.reductions))
         sizes = _sizes(self.axes)
-        if statistic is None or not alike or made is None or _sizes(made) != sizes:
-            return None
         dim = self._dim(first)
-        if dim is None or len(self.weights) > 1 or len(self.biases) > 1:
-            return None
+        if statistic is None or not alike or dim is None or len(self.weights) > 1 or len(self.biases) > 1:
+            return first.reason
+        if made is None or _sizes(made) != sizes:
+            return first.reason
         over = first.over if sizes == first.shape else (dim,)
         if over != first.over and len(first.over) > 1:
-            return None
+            return first.reason
         eps = self._eps()
         weight, bias = "".join(self.weights), "".join(self.biases)
         if statistic == "mean" and not eps:
-            return None
+            return replace(first.reason, advice=_NO_EPS)
         if statistic == "length" or (statistic == "square" and not eps):
             weight = ""
         if statistic != "mean" and not weight:

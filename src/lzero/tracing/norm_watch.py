@@ -59,9 +59,9 @@ class NormWatch:
         with self._table.bookkeeping():
             found = self._table.find(output) if isinstance(output, Tensor) else None
             site = call.site(None if found is None else found.axes)
-            if site is None:
+            if isinstance(site, Reason):
                 for reduction in call.reductions:
-                    self._table.book.freeze_at(reduction.step, reduction.labels, reduction.reason)
+                    self._table.book.freeze_at(reduction.step, reduction.labels, site)
                 return
             before = self._sites.setdefault(site.path, site)
             if before.labels.size != site.labels.size:
