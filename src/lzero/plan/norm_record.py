@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-import torch
-from torch import Tensor
-
 from lzero.checks import choice, shown, whole
 from lzero.errors import StructureError
 from lzero.plan.norm import Norm, Statistic
+from lzero.plan.positions import read_positions
 
 
 def record_norm(norm: Norm) -> list[Any]:
@@ -40,21 +38,12 @@ def read_norm(place: str, item: object, size: int) -> Norm:
         tuple(_whole(f"{place} over", one, -64, -1) for one in over),
         _whole(f"{place} channel groups", groups, 0, 2**62),
         choice(f"{place} statistic", statistic, get_args(Statistic), error=StructureError),  # type: ignore[arg-type]
-        _index(f"{place} index", index, size, positions),
+        read_positions(f"{place} index", index, size, positions),
         positions,
         weight,
         bias,
         eps,
     )
-
-
-def _index(place: str, index: object, size: int, length: int) -> Tensor:
-    fits = isinstance(index, Tensor) and index.dtype == torch.int64 and index.layout == torch.strided
-    if fits and not index.is_meta and index.dim() == 2 and len(index) == size and index.shape[1]:  # type: ignore[union-attr]
-        inside = bool(((index >= 0) & (index < length)).all())  # type: ignore[operator]
-        if inside and len(torch.unique(index)) == index.numel():  # type: ignore[arg-type,union-attr]
-            return index  # type: ignore[return-value]
-    raise StructureError(f"{place}: expected distinct positions below {length}, int64 [{size}, at least 1], found others")
 
 
 def _whole(place: str, value: object, least: int, most: int) -> int:

@@ -13,6 +13,7 @@ from lzero.checks import choice, real, shown, whole
 from lzero.errors import StructureError
 from lzero.plan.group import GateGroup, Granularity, Kind, Member, Role
 from lzero.plan.norm_record import read_norm, record_norm
+from lzero.plan.positions import read_positions
 from lzero.plan.refusal import Refusal
 
 _SCALARS = (type(None), bool, int, float, complex, str)
@@ -100,13 +101,9 @@ def _read_member(place: str, item: object, size: int, shapes: Mapping[str, tuple
     shape = shapes.get(name)  # None for a buffer, whose shape a plan does not know
     most = 63 if shape is None else len(shape) - 1
     dim = whole(f"{place} dim", dim, least=-1, most=most, expected=f"a dim from -1 to {most}", error=StructureError)
-    wanted = isinstance(index, Tensor) and index.dtype == torch.int64 and index.layout == torch.strided
-    if not wanted or index.is_meta or index.dim() != 2 or len(index) != size or not index.shape[1]:
-        raise StructureError(f"{place} index: expected int64 positions [{size}, at least 1], found {shown(index)}")
     length = 2**62 if shape is None else math.prod(shape) if dim < 0 else shape[dim]
-    if not bool(((index >= 0) & (index < length)).all()) or len(torch.unique(index)) != index.numel():
-        raise StructureError(f"{place} index: expected distinct positions from 0 to {length - 1}, found others")
-    return Member(name, dim, index, choice(f"{place} role", role, get_args(Role), error=StructureError))  # type: ignore[arg-type]
+    positions = read_positions(f"{place} index", index, size, length)
+    return Member(name, dim, positions, choice(f"{place} role", role, get_args(Role), error=StructureError))  # type: ignore[arg-type]
 
 
 def _read_refusal(place: str, item: object) -> Refusal:

@@ -21,7 +21,8 @@ def attention_sizes(module: nn.MultiheadAttention) -> None:
     """
     fused, query, key, value = module.in_proj_weight, module.q_proj_weight, module.k_proj_weight, module.v_proj_weight
     if fused is None:
-        width, module.embed_dim, module.kdim, module.vdim = *query.shape, key.shape[1], value.shape[1]
+        width, module.embed_dim = query.shape[0], query.shape[-1]
+        module.kdim, module.vdim = key.shape[-1], value.shape[-1]
     else:
         width, module.embed_dim = fused.shape[0] // 3, fused.shape[1]
         module.kdim = module.vdim = module.embed_dim
@@ -34,8 +35,8 @@ def attention_sizes(module: nn.MultiheadAttention) -> None:
 @cached_sizes(nn.Transformer)
 def transformer_sizes(module: nn.Transformer) -> None:
     """Of the stream that its own layers read."""
-    layers = getattr(module.encoder, "layers", ())
-    if len(layers) and isinstance(layers[0], nn.TransformerEncoderLayer):
+    layers = list(getattr(module.encoder, "layers", ()))
+    if layers and isinstance(layers[0], nn.TransformerEncoderLayer):
         module.d_model = layers[0].linear1.weight.shape[1]
 
 
