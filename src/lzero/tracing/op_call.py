@@ -134,10 +134,10 @@ class OpCall:
 
     def note_parameters(self) -> None:
         """Note which parameters of a module that may be a norm are multiplied and added here as they are."""
-        running = self._table.norm
-        if running is None or self.op not in _AFFINE:
+        running, affine = self._table.norm, _AFFINE.get(self.op.removesuffix("_"))
+        if running is None or affine is None or self.outputs[0].dim() < len(running.axes):
             return
-        for found, names in zip((running.weights, running.biases), _AFFINE[self.op], strict=True):
+        for found, names in zip((running.weights, running.biases), affine, strict=True):
             for name in names:
                 value = self.arguments.get(name)
                 leaf = running.leaves.get(self.source(name) or "") if isinstance(value, Tensor) else None

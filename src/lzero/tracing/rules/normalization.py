@@ -45,10 +45,7 @@ def layer_norm(call: OpCall) -> None:
     call.set_output(axes, call.outputs[0])
 
 
-_STREAM = (
-    "gate the layers between two normalisations instead; a closed unit would still enter mean and variance, but where "
-    'granularity="width" asks for it'
-)
+_STREAM = 'granularity="width" gates them, where the norm is a module of its own; a closed unit must not enter it'
 
 
 @rule("aten.native_group_norm")
@@ -70,7 +67,9 @@ def group_norm(call: OpCall) -> None:
 
 
 _CHANNELS = (
-    'BatchNorm, or GroupNorm with one channel a group, would leave the channels free, and so does granularity="width"'
+    'granularity="width" gates channel j of all groups together; one channel a group, or BatchNorm, leaves them free'
+)
+    'granularity="width" gates channel j of all groups together; one channel a group, or BatchNorm, leaves them free'
 )
 
 
