@@ -69,8 +69,6 @@ def group_norm(call: OpCall) -> None:
 _CHANNELS = (
     'granularity="width" gates channel j of all groups together; one channel a group, or BatchNorm, leaves them free'
 )
-    'granularity="width" gates channel j of all groups together; one channel a group, or BatchNorm, leaves them free'
-)
 
 
 @rule("aten._weight_norm_interface", "aten._weight_norm")
