@@ -120,7 +120,9 @@ def images(norm: Callable[[int], nn.Module], width: int = 12) -> nn.Module:
 
 def post_norm() -> nn.Module:
     layer = nn.TransformerEncoderLayer(16, 4, 24, 0.0, batch_first=True)
-    return nn.Sequential(nn.Linear(5, 16), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(16, 3))
+    return nn.Sequential(
+        nn.Linear(5, 16), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(16, 3)
+    )
 
 
 def features(batch: int, time: int) -> Tensor:

@@ -75,7 +75,9 @@ def test_a_share_that_is_none_is_refused(share):
     _, small = purged("layer norm")
     state = small.state_dict() | {"3.purged_eps": share}
     fresh = built("layer norm")
-    with pytest.raises(StructureError, match="3.purged_eps: expected how many units there were and how many are left"):
+    with pytest.raises(
+        StructureError, match=r"3\.purged_eps: expected how many units there were and how many are left"
+    ):
         lzero.load_purged(fresh, state)
     assert fresh[3].eps == 1e-5 and fresh[3].normalized_shape == (12,)
 
