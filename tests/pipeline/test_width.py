@@ -1,4 +1,4 @@
-"""Training with the width of a residual stream gated: budgets, resuming, checkpointing, compiling, several processes."""
+"""Training with the width of a residual stream gated: budgets, resuming, checkpointing, compiling, processes."""
 
 from __future__ import annotations
 
