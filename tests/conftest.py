@@ -12,7 +12,7 @@ from exactness import assert_exact as assert_exact
 from hypothesis import settings
 
 torch.set_num_threads(1)
-settings.register_profile("the same examples", derandomize=True)
+settings.register_profile("the same examples", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "the same examples"))
 
 

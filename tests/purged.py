@@ -6,15 +6,20 @@ import lzero
 from lzero_lab.models import MLP, LeNet5, ResNet
 
 
-def purged(build, x, granularity="unit", target=0.3):
-    """A purged copy of a network whose gates lie anywhere."""
+def purge_anywhere(build, x, granularity="unit", target=0.3):
+    """What purging makes of a network whose gates lie anywhere."""
     torch.manual_seed(0)
     model = build()
     gates = lzero.attach_gates(model, x, granularity=granularity)
     lzero.Solver(gates, target_density=target, total_steps=10)
     with torch.no_grad():
         gates.log_alpha.normal_(0, 3)
-    return lzero.purge(model).model.eval()
+    return lzero.purge(model)
+
+
+def purged(build, x, granularity="unit", target=0.3):
+    """A purged copy of a network whose gates lie anywhere."""
+    return purge_anywhere(build, x, granularity, target).model.eval()
 
 
 CASES = {

@@ -183,6 +183,13 @@ def test_a_copy_of_a_compiled_module_runs_its_own_forward():
     assert module._compiled_call_impl is None
 
 
+def test_what_was_compiled_is_told_and_nothing_else():
+    module = nn.Linear(2, 2)
+    method = module.forward
+    assert _torch.compiled_from(torch.compile(method, backend="eager")) == method
+    assert _torch.compiled_from(method) is None and _torch.compiled_from(module) is None
+
+
 def test_recurrent_layers_read_what_is_set():
     layer = nn.RNN(2, 2)
     assert _torch.flat_weight_names(layer)[0] == "weight_ih_l0"

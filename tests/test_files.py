@@ -1,12 +1,13 @@
 """Files replaced as a whole: whatever happens on the way, the old file or the new one is there, and nothing else."""
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from lzero.files import replacing
+from lzero.files import is_temporary, replacing
 
 
 def names(folder):
@@ -110,3 +111,25 @@ def test_the_mode_is_that_of_any_new_file(tmp_path):
     with replacing(tmp_path / "file"):
         pass
     assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    "name", ["new.txt", "no suffix", ".hidden", "x" * 250, "é" * 120 + ".txt", "a.b.c", "a\nb.csv"]
+)
+def test_the_name_of_a_temporary_file_tells_that_it_is_one(tmp_path, name):
+    with replacing(tmp_path / name) as temporary:
+        temporary.write_text("new")
+    assert is_temporary(temporary.name) and not is_temporary(name)
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+def test_a_full_disk_is_said_of_the_file_that_was_to_be_written(tmp_path, monkeypatch, step):
+    def full(*places):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *(map(str, places) if step == "replace" else ()))
+
+    if step != "write":
+        monkeypatch.setattr(os, step, full)
+    with pytest.raises(OSError, match="No space left") as caught, replacing(tmp_path / "file.csv"):
+        if step == "write":
+            full()
+    assert caught.value.filename == str(tmp_path / "file.csv") and names(tmp_path) == []

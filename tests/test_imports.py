@@ -27,6 +27,7 @@ LAB_LAYERS = [
     {"__init__"},
     {"errors"},
     {"files"},
+    {"lock"},
     {"datasets"},
     {"models"},
     {"training"},
@@ -40,6 +41,7 @@ LAB_HOMES = {"rich": "cli", "PIL": "datasets", "sklearn": "datasets"}  # the pac
 HOMES = {
     "matplotlib": {"plots"},
     "cooper": {"constraints", "solver"},
+    "safetensors": {"shipped", "integrations"},
 }
 WITHOUT_TORCH = {"errors", "checks", "files", "recorder", "plots"}
 

@@ -18,6 +18,7 @@ ROOMS = (
     "plan",
     "plots",
     "proving",
+    "shipped",
     "solver",
     "surgery",
     "tracing",

@@ -168,7 +168,11 @@ TARGETS = {
     ),
     "load_purged": (
         lambda w, **n: lzero.load_purged(**n),
-        {"model": lambda w: w.plain, "state": lambda w: lzero.purge(w.model).model.state_dict()},
+        {"model": lambda w: w.plain, "saved": lambda w: lzero.purge(w.model).model.state_dict()},
+    ),
+    "save_purged": (
+        lambda w, **n: lzero.save_purged(**n),
+        {"result": lambda w: lzero.purge(w.model), "folder": lambda w: w.folder / "saved"},
     ),
     "Constraint": (
         lambda w, **n: lzero.Constraint(**n),

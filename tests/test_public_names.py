@@ -24,6 +24,8 @@ SIGNATURES = {
     ),
     "Penalty": (["gates", "coefficient"], {"measure": "params"}),
     "purge": (["model"], {"settle": True, "verify": True, "constraints": None}),
+    "save_purged": (["result", "folder"], {}),
+    "load_purged": (["model", "saved"], {}),
     "HardConcrete": (
         ["temperature", "gamma", "zeta", "evaluate"],
         {"temperature": 2 / 3, "gamma": -0.1, "zeta": 1.1, "evaluate": "mean"},
@@ -78,7 +80,7 @@ def test_importing_lzero_loads_no_baseline():
 
 def test_there_are_few_public_names_and_no_more():
     kinds = [name for name in lzero.__all__ if not issubclass(type(getattr(lzero, name)), type)]
-    assert kinds == ["attach_gates", "detach_gates", "discover", "gates_of", "load_purged", "purge"]
+    assert kinds == ["attach_gates", "detach_gates", "discover", "gates_of", "load_purged", "purge", "save_purged"]
     assert not hasattr(lzero, "parameter_groups")
 
 

@@ -23,13 +23,17 @@ def test_the_measured_part_is_what_the_csv_files_give(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_trains_to_what_it_asks_for_and_ships_it(example, capsys, recwarn):
-    names = runpy.run_path(str(example))
+    try:
+        names = runpy.run_path(str(example))
+    except ModuleNotFoundError as missing:  # a framework of an integration
+        pytest.skip(str(missing))
     certificate = names["result"].certificate
-    assert 0 <= certificate.requested["params"] - certificate.deployed["params"] < 0.01
-    assert abs(certificate.trained["params"] - 0.1) < 0.01
+    asked = certificate.requested["params"]
+    assert 0 <= asked - certificate.deployed["params"] < 0.01
+    assert abs(certificate.trained["params"] - asked) < 0.01
     assert not certificate.warnings and not [w for w in recwarn if issubclass(w.category, lzero.LzeroWarning)]
     said = capsys.readouterr().out
-    assert "asked 10.00%" in said
+    assert f"asked {asked:.2%}" in said
     if example.stem == "plain_loop":
         errors = [float(text) for text in re.findall(r"test error ([0-9.]+)%", said)]
         assert len(errors) == 2 and max(errors) < 5

@@ -1,3 +1,4 @@
+import errno
 import math
 import os
 import struct
@@ -133,3 +134,15 @@ def test_a_broken_csv_names_the_file_and_the_place(tmp_path, content, message):
 def test_a_missing_csv_is_named(tmp_path):
     with pytest.raises(RecordError, match=r"none\.csv: not readable"):
         Recorder.from_csv(tmp_path / "none.csv")
+
+
+def test_a_full_disk_is_told_with_what_helps_there(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    recorder = Recorder()
+    recorder.append(epoch=1)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RecordError, match=r"rows\.csv: cannot be written \(.*No space left on device.*\); make room"):
+        recorder.to_csv(tmp_path / "rows.csv")
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from torch import nn
 import lzero
 from lzero.errors import StructureError
 from lzero.reload import load_purged
-from lzero.surgery.selected_linear import SelectedLinear
+from lzero.surgery.gathered_linear import GatheredLinear
 from lzero_lab.models import MLP
 
 
@@ -28,11 +28,11 @@ def test_a_purged_model_comes_back_from_its_file_to_the_bit(case, tmp_path):
         assert (name, sizes[0]) == (other, sizes[1])
 
 
-def test_a_selection_of_inputs_comes_back_as_a_selected_linear():
+def test_a_selection_of_inputs_comes_back_as_a_gathered_linear():
     x = torch.randn(4, 12)
     small = purged(lambda: MLP(12, (9, 7), 3), x, "input")
     again = load_purged(MLP(12, (9, 7), 3), small.state_dict())
-    assert type(again.fc1) is SelectedLinear
+    assert type(again.fc1) is GatheredLinear and type(again.fc1.linear) is nn.Linear
     assert again.fc1.columns.equal(small.fc1.columns)
 
 
@@ -58,7 +58,8 @@ def test_the_saved_state_is_copied_not_shared():
 
 def selected(columns, width=2):
     """The state of a Linear of 4 features that reads ``columns``."""
-    return {"weight": torch.ones(3, width), "bias": torch.ones(3), "columns": torch.tensor(columns)}
+    tensors = {"linear.weight": torch.ones(3, width), "linear.bias": torch.ones(3)}
+    return {**tensors, "columns": torch.tensor(columns)}
 
 
 WRONG = {
@@ -72,6 +73,11 @@ WRONG = {
     "columns of floats": (selected([0.0, 1.0]), "columns: expected 2 indices in int64.*in float32"),
     "columns outside": (selected([0, 4]), r"columns: expected distinct indices from 0 to 3, found \[0, 4\]"),
     "one column twice": (selected([1, 1]), r"columns: expected distinct indices from 0 to 3, found \[1, 1\]"),
+    "columns alone": (
+        {"weight": torch.ones(3, 4), "bias": torch.ones(3), "columns": torch.arange(4)},
+        "unknown col",
+    ),
+    "both weights": (selected([0, 1]) | {"weight": torch.ones(3, 2)}, "unknown linear.weight"),
 }
 
 

@@ -31,14 +31,14 @@ from lzero.plan.plan import Plan
 from lzero.purge import PurgeResult, purge
 from lzero.recorder import Recorder
 from lzero.reload import load_purged
+from lzero.save import save_purged
 from lzero.solver import Penalty, Solver
 from lzero.surgery.attached import gates_of
+from lzero.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from lzero import integrations as integrations
     from lzero import plots as plots
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BudgetError",
@@ -62,6 +62,7 @@ __all__ = [
     "gates_of",
     "load_purged",
     "purge",
+    "save_purged",
 ]
 
 

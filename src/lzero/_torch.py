@@ -136,6 +136,16 @@ def forget_compiled_call(module: nn.Module) -> None:
     vars(module).pop("_compiled_call_impl", None)
 
 
+def compiled_from(function: object) -> object:
+    """What ``torch.compile(function)`` was given; None where it was not compiled. Falls back to None."""
+    found = getattr(function, "_torchdynamo_orig_callable", None)
+    while (
+        getattr(found, "__globals__", {}).get("__name__", "").startswith("torch._dynamo")
+    ):  # a frame around torch's own
+        found = getattr(found, "__wrapped__", None)
+    return found
+
+
 def flat_weight_names(module: nn.RNNBase) -> list[str]:
     """Names of the weights of a recurrent layer in the order in which its forward reads them. Fails closed."""
     names: list[str] = module._flat_weights_names

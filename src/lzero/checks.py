@@ -81,12 +81,26 @@ def file_path(name: str, value: object, *, error: type[LzeroError]) -> Path:
     Raises:
         LzeroError: of type ``error``: anything else.
     """
-    held = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    if not held or not isinstance(held, str):
-        raise error(f"{name}: expected the name of a file, found {shown(value)}")
-    if not (path := Path(held)).name:
+    path = _path(name, value, "file", error)
+    if not path.name:
         raise error(f"{name}: expected the name of a file, found that of a folder, {shown(value)}")
     return path
+
+
+def folder_path(name: str, value: object, *, error: type[LzeroError]) -> Path:
+    """``value`` where it names a folder, as :func:`file_path` does a file.
+
+    Raises:
+        LzeroError: of type ``error``: anything else.
+    """
+    return _path(name, value, "folder", error)
+
+
+def _path(name: str, value: object, kind: str, error: type[LzeroError]) -> Path:
+    held = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not held or not isinstance(held, str):
+        raise error(f"{name}: expected the name of a {kind}, found {shown(value)}")
+    return Path(held)
 
 
 def shown(value: object, length: int = 80) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
 from lzero.host.wrappers import check_unsharded, unwrap
-from lzero.surgery.attached import factors, require_gates
+from lzero.surgery.attached import draws, factors, require_gates
 from lzero.surgery.remove import strip
 
 
@@ -20,12 +20,12 @@ def detach_gates(model: nn.Module) -> nn.Module:
     weights as they were, to rounding. For the smaller network see :func:`lzero.purge`.
 
     Args:
-        model: a model with gates attached; also one inside DistributedDataParallel, ``torch.compile`` or
-            ``AveragedModel``, of which the part that was wrapped is returned.
+        model: a model with gates attached, or a module around one; also one inside DistributedDataParallel,
+            ``torch.compile`` or ``AveragedModel``, of which the part that was wrapped is returned.
 
     Raises:
-        StructureError: ``model`` has no gates, or is sharded over processes; or a unit is closed that a norm takes
-            statistics of, which no plain norm of the old width can leave out.
+        StructureError: ``model`` has no gates, is a part of the model that has, or is sharded over processes; or a unit
+            is closed that a norm takes statistics of, which no plain norm of the old width can leave out.
     """
     model = unwrap(model)
     gates = require_gates(model)
@@ -33,9 +33,15 @@ def detach_gates(model: nn.Module) -> nn.Module:
     open_ = gates.open_mask()
     _check_norms(gates, open_)
     z = gates.evaluate(open_)
-    for tensor, factor in factors(model, z):
+    root = next((module for module in model.modules() if draws(module, gates)), None)
+    if root is None:
+        raise StructureError(
+            f"{type(model).__name__}: is a part of the model that its gates were attached to; detach them from the "
+            "module that attach_gates was given"
+        )
+    for tensor, factor in factors(root, z):
         tensor.mul_(factor)
-    strip(model, gates)
+    strip(root, gates)
     return model
 
 

@@ -63,7 +63,7 @@ def discover(
     proved, unproved = proof.accept(units)
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)
-    refusals = [*advise_inputs(refusals, model, seen, groups), *unsteady, *unproved, *unproved_others]
+    refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unsteady, *unproved, *unproved_others]
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     return Plan(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,12 @@ from lzero.gates.gates import Gates
 from lzero.host.wrappers import check_unsharded, unwrap
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
+from lzero.shipped.origin import Origin, size_of
 from lzero.surgery.attached import root_gates
+from lzero.surgery.grown import check_not_grown
 from lzero.surgery.remove import without_gates
 from lzero.surgery.shrink import scale_consumers, shrink
+from lzero.table import Table
 from lzero.verify import Verification
 
 
@@ -31,11 +35,29 @@ class PurgeResult:
         model: a new module without gates or parametrizations.
         certificate: what it costs and how it was checked.
         kept: group name -> bool mask [k] of the units that live on.
+        origin: what the model was before; None where nothing was purged.
+        layers: what :meth:`table` returns; None where nothing was purged.
     """
 
     model: nn.Module
     certificate: Certificate
     kept: Mapping[str, Tensor]
+    origin: Origin | None = None
+    layers: Table | None = field(default=None, repr=False)
+
+    def table(self) -> Table:
+        """What purging did, layer by layer: units, parameters and MACs before and after, and what was left whole.
+
+        Raises:
+            StructureError: nothing was purged.
+        """
+        if self.layers is None:
+            raise StructureError("PurgeResult.table: no gates were purged, and every layer is what it was")
+        return self.layers
+
+    def __str__(self) -> str:
+        said = [textwrap.fill(line, 100, subsequent_indent="  ") for line in str(self.certificate).splitlines()]
+        return "\n".join(said if self.layers is None else [str(self.layers), "", *said])
 
 
 @torch.no_grad()
@@ -70,8 +92,9 @@ def purge(
     flag("settle", settle, error=StructureError)
     flag("verify", verify, error=StructureError)
     model = unwrap(model)
-    gates = root_gates(model)
     check_unsharded(model, "purge")
+    gates = root_gates(model)
+    check_not_grown(model, gates)
     asked = asked_of(gates) if constraints is None else constraints
     budgets = Budgets(asked, gates, "purge") if constraints is not None or asked else None
 
@@ -80,6 +103,7 @@ def purge(
     kept = {name: mask.cpu() for name, mask in gates.split(settled.open).items()}
     verification = Verification(model, settled.open) if verify else None
     small = without_gates(model)
+    origin = Origin.of(small, gates.plan.granularity)
     scale_consumers(small, gates.plan.groups, gates.split(z))
     shrink(small, gates.plan.groups, kept)
     difference = None if verification is None else verification.largest_difference(small)
@@ -87,7 +111,8 @@ def purge(
 
     for text in certificate.warnings:
         warnings.warn(f"{type(model).__name__}: {text}", LzeroWarning, stacklevel=3)
-    return PurgeResult(small, certificate, kept)
+    table = Table.of(gates, settled.open, origin.size, size_of(small))
+    return PurgeResult(small, certificate, kept, origin, table)
 
 
 def _settled(gates: Gates, budgets: Budgets | None, *, given: bool, settle: bool) -> Settled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import numbers
 import os
 from collections.abc import Iterator
@@ -99,7 +100,9 @@ class Recorder:
                 for row in self._rows:
                     writer.writerow([_cell(row[name]) if name in row else "" for name in self._columns])
         except (OSError, ValueError) as error:  # ValueError: no name at all, by its characters
-            raise RecordError(f"{target}: cannot be written ({error}); name a file in a folder of yours") from error
+            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            way_out = "make room and write it again" if full else "name a file in a folder of yours"
+            raise RecordError(f"{target}: cannot be written ({error}); {way_out}") from error
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str]) -> Recorder:

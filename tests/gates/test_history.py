@@ -36,6 +36,7 @@ def walked(*events):
         (["train", "backward", "step"], "there was no forward since the last step: step() was called twice"),
         (["train", "step", "eval"], "the model ran in eval mode"),
         (["backward"], "their gradient was cleared after backward"),
+        (["eval", "undrawn_backward"], "their gradient was cleared after backward"),
     ],
 )
 def test_the_reason_is_what_came_last_on_the_way_to_a_gradient(events, reason):
@@ -113,3 +114,38 @@ def test_callers_are_looked_at_in_the_first_forwards_and_where_two_have_no_step_
     looked.clear()
     walked(*["train", "step"] * 3, "train", "train", "train", "step", "train", "train")
     assert len(looked) == 5
+
+
+@pytest.mark.parametrize(
+    ("events", "undrawn"),
+    [
+        ([], False),
+        (["eval", "undrawn_backward"], True),
+        (["train", "backward"], False),
+        (["eval", "undrawn_backward", "train", "backward"], False),
+        (["eval", "undrawn_backward", "step"], False),
+    ],
+)
+def test_gradients_of_eval_mode_alone_are_told_from_those_of_draws(events, undrawn):
+    assert walked(*events).undrawn is undrawn
+
+
+def test_a_gradient_is_discarded_where_weights_have_moved_and_lost_theirs():
+    weight, frozen = torch.ones(3, requires_grad=True), torch.ones(3)
+    for moved, grad, discarded in [
+        (True, None, True),
+        (True, torch.zeros(3), True),
+        (True, torch.ones(3), False),
+        (False, None, False),
+    ]:
+        history = walked("train")
+        history.saw(weight), history.saw(frozen)
+        assert not history.discarded()  # no backward yet
+        history.backward()
+        if moved:
+            with torch.no_grad():
+                weight.add_(1)
+        weight.grad = grad
+        assert history.discarded() is discarded
+        history.step()
+        assert not history.discarded()

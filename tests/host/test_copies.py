@@ -70,6 +70,15 @@ def by_list(net: Any) -> None:
     net.act = lambda h: net.steps[0](h)
 
 
+def by_compiled_method(net: Any) -> None:
+    net.act = net.n
+    net.forward = torch.compile(net.forward, backend="eager")
+
+
+def by_compiled_function(net: Any) -> None:
+    net.act = torch.compile(lambda h: net.n(h), backend="eager")
+
+
 WAYS = [
     by_lambda,
     by_nested_function,
@@ -79,6 +88,8 @@ WAYS = [
     by_bound_method,
     by_wrapped_forward,
     by_list,
+    by_compiled_method,
+    by_compiled_function,
 ]
 
 

@@ -1,12 +1,14 @@
 """The lab's error, and how it names the extra where one of its packages is missing or blocked."""
 
+import errno
 import subprocess
 import sys
 
 import pytest
+import torch
 
 import lzero
-from lzero_lab.errors import DataError, damaged, needing
+from lzero_lab.errors import DataError, damaged, disk_full, needing, out_of_memory
 
 BLOCKED = """
 import sys
@@ -79,3 +81,20 @@ def test_it_is_an_error_of_lzero_but_none_of_its_own():
 def test_a_damaged_file_is_named_with_what_was_expected_and_found():
     assert str(damaged("a/b", "4 bytes", "3")) == "a/b: expected 4 bytes, found 3; replace it by the original file"
     assert "found none;" in str(damaged("a/b", "4 bytes", ""))
+
+
+def test_a_lack_of_memory_is_told_from_other_problems():
+    short = [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), torch.OutOfMemoryError("CUDA")]
+    assert all(map(out_of_memory, short))
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        torch.empty(2**45)  # what PyTorch really says
+    assert out_of_memory(caught.value)
+    assert not any(map(out_of_memory, [RuntimeError("size mismatch"), ValueError("allocate memory"), OSError(12, "x")]))
+
+
+def test_a_full_disk_is_told_also_from_what_it_was_made_into():
+    full = OSError(errno.ENOSPC, "No space left on device")
+    made = DataError("rows.csv: cannot be written")
+    made.__cause__ = full
+    assert disk_full(full) and disk_full(made) and disk_full(OSError(errno.EDQUOT, "quota"))
+    assert not any(map(disk_full, [None, DataError("x"), OSError(errno.EACCES, "denied"), OSError("full")]))

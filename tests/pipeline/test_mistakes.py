@@ -214,6 +214,11 @@ def evaluating(model, solver):
     model(digits()[0][:4])
 
 
+def trained_in_eval_mode(model, solver):
+    model.eval()
+    backward(model)  # evaluation gates have a gradient, of a network without noise
+
+
 def no_backward(model, solver):
     model(digits()[0][:4])
 
@@ -227,6 +232,7 @@ WRONG = {
     "frozen": (frozen, r"the gates are frozen \(gates\.log_alpha\.requires_grad is False\)"),
     "no_grad": (no_gradient, r"the forward ran under torch\.no_grad\(\)"),
     "eval": (evaluating, r"the model ran in eval mode, where gates are not drawn; call model\.train\(\)"),
+    "training in eval mode": (trained_in_eval_mode, r"the model ran in eval mode, .*call model\.train\(\)"),
     "no backward": (no_backward, r"no backward has come to them since the forward"),
     "cleared": (cleared, "their gradient was cleared after backward"),
 }
@@ -239,6 +245,13 @@ def test_a_step_without_a_gradient_says_what_it_is(case):
     prepare(model, solver)
     with pytest.raises(lzero.SolverError, match=message):
         solver.step()
+
+
+def test_a_backward_of_an_evaluation_beside_one_of_the_training_is_no_matter():
+    model, solver, _ = small()
+    backward(model.eval())
+    backward(model.train())
+    assert solver.step()
 
 
 def gpt2():

@@ -83,7 +83,7 @@ def test_drawing_leaves_matplotlib_as_it_was():
         "plots.architecture([{'layer': 'fc1', 'kept': 1, 'total': 2}])\n"
         "sys.exit('matplotlib.pyplot' in sys.modules or settings() != before)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
 
 
 def test_the_callers_axes_are_drawn_on_and_keep_their_figure():

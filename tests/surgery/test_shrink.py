@@ -13,8 +13,8 @@ from lzero.gates.gates import Gates
 from lzero.host.tensors import find_tensor
 from lzero.plan.group import GateGroup, Member
 from lzero.reload import load_purged
+from lzero.surgery.gathered_linear import GatheredLinear
 from lzero.surgery.layer_sizes import refresh_sizes
-from lzero.surgery.selected_linear import SelectedLinear
 from lzero.surgery.shrink import scale_consumers, shrink
 
 
@@ -56,7 +56,7 @@ def test_sizes_that_modules_cache_follow_their_tensors():
     keep = {"conv1": [1, 0], "conv2": [0, 1], "fc1.input": [1] * 6 + [0, 1], "fc1": [1, 0]}
     shrink(model, plan.groups, {name: torch.tensor(mask).bool() for name, mask in keep.items()})
     assert (model.fc1.in_features, model.fc1.out_features, model.fc2.in_features) == (3, 1, 1)
-    assert type(model.fc1) is SelectedLinear and model.fc1.columns.tolist() == [0, 1, 3]
+    assert type(model.fc1) is GatheredLinear and model.fc1.columns.tolist() == [0, 1, 3]
     assert "in_features=3, out_features=1" in repr(model.fc1)
 
 
@@ -109,7 +109,7 @@ def test_closed_weights_become_zeros_of_the_same_shape():
     assert (model.fc1.weight.flatten() != 0).tolist() == [True, False, True, False, False, True]
 
 
-def test_a_selected_linear_pickles_and_copies():
+def test_a_gathered_linear_pickles_and_copies():
     model, plan = mlp()
     keep = {g.name: torch.ones(g.size, dtype=torch.bool) for g in plan.groups}
     keep["fc1.input"][1] = False

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lzero.errors import SolverError
+from lzero.gates.history import History
 
 
 class Draw:
@@ -43,6 +44,10 @@ class Draw:
         if self._number is None:
             self._number = torch.empty(1, dtype=torch.long)
         return self._number
+
+    def reached(self, history: History) -> Callable[[], None]:
+        """What a backward that comes to these gates is noted by."""
+        return history.backward if self.key[0] else history.undrawn_backward
 
     def pieces(self, log_alpha: Tensor, reached: Callable[[], None]) -> tuple[Tensor, ...]:
         """The gates of every group, [..., k] each, joined to ``log_alpha`` where gradients are on.

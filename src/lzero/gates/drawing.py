@@ -54,12 +54,17 @@ class Drawing:
         self.history = History()
 
     def begin(self, log_alpha: Tensor, training: bool, deployed: Deployed) -> None:
-        """Make the draw of a forward of the model that begins, where it needs a new one."""
+        """Make the draw of a forward of the model that begins, where it needs a new one.
+
+        Where the loop has dropped the gradient of its weights since the last backward, that of the gates goes too.
+        """
         if self.fixed is not None:
             return
         if torch.compiler.is_compiling():
             self.last = self._sampled(log_alpha, training, deployed, None)
             return
+        if training and log_alpha.grad is not None and torch.is_grad_enabled() and self.history.discarded():
+            log_alpha.grad = None
         self.history.forward(training)
         if (training and self.held is None) or not self._is_current(log_alpha, training):
             if self.by_example(training):

@@ -54,10 +54,12 @@ class Gate(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """``weight`` times its gates, of the same shape."""
         gates = self._gates[0]
+        if gates.training and not torch.compiler.is_compiling():
+            gates.history.saw(weight)
         if gates.by_example:
             return weight
         draw = gates.current()
-        factor = self._shaped(self._along(draw.pieces(gates.log_alpha, gates.history.backward)), weight)
+        factor = self._shaped(self._along(draw.pieces(gates.log_alpha, draw.reached(gates.history))), weight)
         if torch.compiler.is_compiling():
             return weight * factor.to(weight.dtype)
         gates.drawing.check_recomputation()

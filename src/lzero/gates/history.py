@@ -6,8 +6,9 @@ import sys
 from types import FrameType
 
 import torch
+from torch import Tensor
 
-from lzero._torch import in_backward
+from lzero._torch import in_backward, version
 from lzero.errors import SolverError
 
 _FORWARDS_WATCHED = 3  # the first, whose callers are looked at
@@ -17,6 +18,12 @@ REDRAWN = (
     "activation checkpointing runs a gated layer again within backward, after the gates have been drawn for another "
     "forward: its gradient would be that of other gates. Run one forward and its backward at a time (loss.backward() "
     "before the model is called again), or call the model once on both batches"
+)
+
+
+UNDRAWN = (
+    "the model ran in eval mode, where gates are not drawn; call model.train(), and put single layers into eval mode "
+    "(model.bn.eval()) to freeze their statistics"
 )
 
 
@@ -30,10 +37,11 @@ class History:
     def __init__(self) -> None:
         self.scores = 0
         self._trained = self._evaluated = self._without_grad = 0
-        self._backwards = 0
+        self._backwards = self._undrawn_backwards = 0
         self._alive = 0  # draws that a backward may still ask for
         self._watched = 0
         self._refused = False  # whether such a backward has been stopped since the last forward
+        self._seen: dict[int, tuple[Tensor, int]] = {}  # trained weights of the last forward, and their versions then
 
     def forward(self, training: bool) -> None:
         """Note a forward of the model.
@@ -50,6 +58,7 @@ class History:
         trained = training and torch.is_grad_enabled()
         if trained:
             self._trained += 1
+            self._seen = {}
         elif training:
             self._without_grad += 1
         else:
@@ -57,9 +66,34 @@ class History:
         self._alive += trained or self._alive > 0
 
     def backward(self) -> None:
-        """Note a backward that has come to the gates."""
+        """Note a backward that has come to gates that were drawn."""
         self._backwards += 1
         self._alive = 0
+
+    def undrawn_backward(self) -> None:
+        """Note a backward that has come to the evaluation gates, of a forward in eval mode."""
+        self._undrawn_backwards += 1
+        self._alive = 0
+
+    @property
+    def undrawn(self) -> bool:
+        """Whether all that came to the gates since the last step came to evaluation gates."""
+        return self._undrawn_backwards > 0 and not self._backwards
+
+    def saw(self, weight: Tensor) -> None:
+        """Note a gated weight, as it is in this forward."""
+        if weight.requires_grad and torch.is_grad_enabled():
+            self._seen.setdefault(id(weight), (weight, version(weight)))
+
+    def discarded(self) -> bool:
+        """Whether the loop has moved the weights since the last backward and dropped their gradient, without a step.
+
+        So do the closures that run twice a step (sharpness-aware minimisation, line searches): what the gates have
+        accumulated belongs to a gradient that nobody wants any more. Accumulation over batches keeps both.
+        """
+        if not self._backwards or not any(version(weight) != then for weight, then in self._seen.values()):
+            return False
+        return not any(weight.grad is not None and bool(weight.grad.any()) for weight, _ in self._seen.values())
 
     def score(self) -> None:
         """Note that a score has been added to the gradient of the gates."""
@@ -67,7 +101,8 @@ class History:
 
     def step(self) -> None:
         """Begin anew, after an optimizer step."""
-        self._trained = self._evaluated = self._without_grad = self._backwards = 0
+        self._trained = self._evaluated = self._without_grad = self._backwards = self._undrawn_backwards = 0
+        self._seen = {}
 
     def recomputes_another_draw(self) -> bool:
         """Whether this is a recomputation within a backward whose draw may not be the last one."""
@@ -76,7 +111,7 @@ class History:
 
     def why_no_gradient(self) -> str:
         """The reason why the gates have no gradient, and the way out."""
-        if self._backwards:
+        if self._backwards or self._undrawn_backwards:
             return "their gradient was cleared after backward: leave gates.log_alpha.grad to the solver"
         if self._trained:
             return (
@@ -86,10 +121,7 @@ class History:
         if self._without_grad:
             return "the forward ran under torch.no_grad(); run it with gradients, and call loss.backward()"
         if self._evaluated:
-            return (
-                "the model ran in eval mode, where gates are not drawn; call model.train(), and put single layers into "
-                "eval mode (model.bn.eval()) to freeze their statistics"
-            )
+            return UNDRAWN
         return (
             "there was no forward since the last step: step() was called twice for one backward (by a callback and by "
             "the loop?), or before the first one"

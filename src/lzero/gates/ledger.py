@@ -17,13 +17,14 @@ class Ledger(Mapping[str, Tensor]):
 
     Attributes:
         loads: how many times a state dict has been brought.
+        holders: how many trainers have held the gates.
     """
 
     def __init__(self) -> None:
         self._written: dict[str, Tensor] = {}
         self._brought: dict[str, Tensor] | None = None
         self._holder: object | None = None
-        self.loads = 0
+        self.loads = self.holders = 0
 
     def __getitem__(self, name: str) -> Tensor:
         return self._written[name]
@@ -47,6 +48,7 @@ class Ledger(Mapping[str, Tensor]):
     def adopt(self) -> object:
         """A new holder of the gates, in place of the one before: what it returns is known by :meth:`is_held_by`."""
         self._holder = object()
+        self.holders += 1
         return self._holder
 
     def is_held_by(self, holder: object) -> bool:

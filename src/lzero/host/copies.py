@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lzero._torch import forget_compiled_call
+from lzero._torch import compiled_from, forget_compiled_call
 from lzero.errors import StructureError
 from lzero.host.cache import without_cache
 from lzero.host.mode import set_mode
@@ -47,7 +47,7 @@ def deep_copy(model: nn.Module, memo: dict[int, Any] | None = None, *, check: bo
 
     Tensors with a grad history that a forward left on a module (``self.aux_loss = ...``) are copied without it.
     Functions on modules, and hooks, that hold on to modules (``self.mlp = lambda x: self.proj(x)``) hold those of the
-    copy, which would else run, and update, parts of ``model``.
+    copy, which would else run, and update, parts of ``model``; where they were compiled, the copy has them plain.
 
     Raises:
         StructureError: the model cannot be copied, or its copy holds modules, parameters or buffers of it that
@@ -73,9 +73,11 @@ def deep_copy(model: nn.Module, memo: dict[int, Any] | None = None, *, check: bo
         check_apart(model, made, given.values())
     for module in made.modules():
         attributes = vars(module)
+        _uncompile(attributes, memo)
         _rebind(attributes, memo)
         for name, value in attributes.items():
             if name.endswith("_hooks") or (isinstance(value, dict | list) and name not in _REGISTERED):
+                _uncompile(value, memo)
                 _rebind(value, memo)
     return made
 
@@ -115,6 +117,18 @@ def _without_history(model: nn.Module) -> dict[int, Any]:
             if not tensor.is_leaf and id(tensor) not in found:
                 found[id(tensor)] = tensor.detach().clone()
     return found
+
+
+def _uncompile(table: MutableMapping[Any, Any] | list[Any], memo: dict[int, Any]) -> None:
+    """Replace the compiled methods in ``table`` (``model.forward = torch.compile(model.forward)``), which run on those
+    whose methods they were, by the plain ones of the copies.
+    """
+    for name, value in list(table.items() if isinstance(table, MutableMapping) else enumerate(table)):
+        plain = compiled_from(value)
+        if isinstance(plain, MethodType) and id(plain.__self__) in memo:
+            table[name] = MethodType(plain.__func__, memo[id(plain.__self__)])
+        elif isinstance(plain, FunctionType) and _holds(plain, memo, set()):
+            table[name] = plain
 
 
 def _rebind(table: MutableMapping[Any, Any] | list[Any], memo: dict[int, Any]) -> None:

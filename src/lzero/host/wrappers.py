@@ -72,10 +72,9 @@ def check_unsharded(model: nn.Module, what: str) -> None:
     if kinds or name is not None:
         raise StructureError(
             f"{type(model).__name__}: its weights are sharded over the processes "
-            f"({kinds[0] if kinds else f'{name} is a DTensor'}); gather them and {what} a plain model: on all "
-            "processes state = torch.distributed.checkpoint.state_dict.get_model_state_dict(model, "
-            "options=StateDictOptions(full_state_dict=True)), then on one of them attach gates to a fresh model as "
-            f"they were, load_state_dict(state) into it, and lzero.{what} that"
+            f"({kinds[0] if kinds else f'{name} is a DTensor'}), and {what} needs them in one place; call, on all "
+            "processes, lzero.integrations.fsdp.purge(model, build_model), which gathers them and purges a plain model "
+            "(build_model builds the network anew, without gates)"
         )
 
 

@@ -10,10 +10,12 @@ from torch import nn
 
 from lzero.attach import attach_gates
 from lzero.checks import shown
-from lzero.constraints import Constraint, as_constraints
+from lzero.constraints import Budgets, Constraint, as_constraints
 from lzero.cost import Measure
+from lzero.discover import discover
 from lzero.errors import SolverError, StructureError
 from lzero.gates.gates import Gates
+from lzero.plan.plan import Plan
 from lzero.solver.gate_trainer import GateTrainer
 from lzero.solver.solver import Solver
 from lzero.surgery.attached import gates_of
@@ -67,6 +69,7 @@ class Request:
 
         Raises:
             StructureError: no inputs, or the model cannot be gated.
+            BudgetError: the budget cannot be met.
         """
         gates = gates_of(model)
         if gates is not None:
@@ -77,7 +80,16 @@ class Request:
                 f"{type(model).__name__}: no inputs to attach gates with; pass Budget(..., example_inputs=...), what "
                 "one forward of the model takes: a tensor, a tuple of positional or a dict of keyword arguments"
             )
+        if self.solver is None and not isinstance(inputs, Plan):
+            inputs = discover(model, inputs, granularity=self.granularity, ignore=self.ignore)
+            if inputs.groups:  # what cannot be met is refused before anything changes
+                Budgets(self._constraints, Gates(inputs), "Budget")
+            return attach_gates(model, inputs)
         return attach_gates(model, inputs, granularity=self.granularity, ignore=self.ignore)
+
+    @property
+    def _constraints(self) -> tuple[Constraint, ...]:
+        return tuple(as_constraints("Budget", self.target_density, self.measure, self.constraints))
 
     def start(self, gates: Gates, total_steps: int | None = None) -> GateTrainer:
         """The solver of ``gates`` for that many optimizer steps; the user's own number comes before the one given here.
@@ -93,8 +105,7 @@ class Request:
                 "Budget(..., total_steps=...)"
             )
         if self.solver is None:
-            constraints = as_constraints("Budget", self.target_density, self.measure, self.constraints)
-            return Solver(gates, constraints=constraints, total_steps=steps)
+            return Solver(gates, constraints=self._constraints, total_steps=steps)
         trainer = self.solver(gates, steps)
         if not isinstance(trainer, GateTrainer):
             raise SolverError(f"solver: expected it to return a Solver or a baseline, found {shown(trainer)}")

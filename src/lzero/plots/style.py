@@ -31,6 +31,7 @@ _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
     "font.size": 10,
     "text.color": INK,
+    "text.parse_math": False,  # a run may be called "$x"
     "figure.facecolor": CARD,
     "axes.facecolor": CARD,
     "axes.edgecolor": MUTED,

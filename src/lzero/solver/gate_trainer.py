@@ -14,6 +14,7 @@ from lzero.constraints import KIND, Constraint, to_tensor
 from lzero.cost import Cost, Measure
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
+from lzero.gates.history import UNDRAWN
 from lzero.solver.arguments import scale_of
 from lzero.solver.gate_optimizer import GateOptimizer
 from lzero.solver.processes import Processes
@@ -77,6 +78,11 @@ class GateTrainer(Resumable):
         """Steps that changed nothing, since the gradient of the gates was not finite."""
         return self._steps.skipped
 
+    @property
+    def settles_at(self) -> int | None:
+        """The step after which what will be shipped is settled and held; None where :func:`lzero.purge` settles."""
+        return None
+
     def step(
         self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None, *, scaler: Any = None
     ) -> Tensor:
@@ -94,7 +100,7 @@ class GateTrainer(Resumable):
 
         Raises:
             StructureError: the estimator needs a loss or a closure that was not given.
-            SolverError: the gates have no gradient; the message says why.
+            SolverError: the gates have no gradient, or one of eval mode; the message says why.
             NonFiniteError: the gradient has not been finite for many steps in a row.
         """
         self._continue()
@@ -177,6 +183,8 @@ class GateTrainer(Resumable):
                 "the gates are frozen (gates.log_alpha.requires_grad is False): leave step() out while they are, or "
                 "call gates.log_alpha.requires_grad_(True)"
             )
+        if gates.history.undrawn:
+            raise SolverError(UNDRAWN)
         if loss is not None or gates.history.scores == self._scores:  # the loop has not scored it
             gates.score(loss, closure)
         gradient = gates.log_alpha.grad

@@ -174,6 +174,11 @@ class Solver(GateTrainer):
         return float(self.budgets.targets[0]) if len(self.budgets.names) == 1 else None
 
     @property
+    def settles_at(self) -> int | None:
+        """The step after which what will be shipped is settled and held; None where :func:`lzero.purge` settles."""
+        return self._times.settles_at
+
+    @property
     def multipliers(self) -> dict[str, float]:
         """lambda of every part, by name; 1 is as strong as the loss."""
         self._continue()

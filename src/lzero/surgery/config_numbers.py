@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +14,7 @@ from lzero.host.tensors import find_tensor
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.ownership import alive_positions
 from lzero.plan.paths import covers, owner
+from lzero.surgery.adapters import adapter_paths
 from lzero.surgery.layer_sizes import has_rule
 from lzero.surgery.numbers.registry import Role, roles_of
 
@@ -109,23 +110,29 @@ def _whole(key: str, saved: Tensor, most: int) -> int:
 def _neighbourhoods(model: nn.Module, groups: Sequence[GateGroup]) -> dict[str, _Near]:
     """By the path of every module that may hold a number: the groups on its tensors and on those of its children."""
     near: dict[str, _Near] = {}
+    adapters = adapter_paths(model)
     gated: dict[str, set[int]] = {}
     for group in groups:
         for member in group.members if group.kind == "unit" else ():
             gated.setdefault(member.tensor, set()).add(member.dim)
-            for path in _holders(model, member.tensor):
+            for path in _holders(model, member.tensor, adapters):
                 near.setdefault(path, _Near()).gated.append((group, member))
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        for path in _holders(model, name):
+        for path in _holders(model, name, adapters):
             if path in near:
                 near[path].kept |= {n for dim, n in enumerate(tensor.shape) if dim not in gated.get(name, ())}
     return near
 
 
-def _holders(model: nn.Module, tensor: str) -> Iterator[str]:
-    """Paths of the modules whose numbers may follow a tensor: its owner and the owner's parent, if without a rule."""
+def _holders(model: nn.Module, tensor: str, adapters: Iterable[str]) -> Iterator[str]:
+    """Paths of the modules whose numbers may follow a tensor: its owner and the owner's parent, if without a rule.
+
+    Of what lies in an adapter that also is the parent of the adapter, where the layer inside was before.
+    """
     path = owner(tensor)
-    for candidate in dict.fromkeys((path, path.rpartition(".")[0])):
+    around = [adapter for adapter in adapters if covers(adapter, tensor)]
+    parents = [place.rpartition(".")[0] for place in (path, *([min(around, key=len)] if around else []))]
+    for candidate in dict.fromkeys((path, *parents)):
         if not has_rule(model.get_submodule(candidate)):
             yield candidate
 

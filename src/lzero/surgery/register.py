@@ -14,9 +14,11 @@ from lzero.gates.gates import Gates
 from lzero.host.snapshot import Snapshot
 from lzero.host.tensors import find_tensor
 from lzero.plan.ownership import Maps
+from lzero.surgery.adapters import seal, sealed
 from lzero.surgery.attached import factors, gated_leaves, gates_on
 from lzero.surgery.checkpoint import load_training, save_training, show_place
 from lzero.surgery.fills import attach_fills, filled_layers
+from lzero.surgery.grown import Watch
 from lzero.surgery.recurrent import follow_gates
 
 Place = tuple[nn.Module, str, int, Sequence[Tensor]]  # module, parameter name, dim, gates of each position
@@ -28,15 +30,17 @@ def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> No
     Whatever stops it, Ctrl-C included, ``model`` is as it was before, to the bit.
     """
     places, norms = _every_alias(model, maps), filled_layers(model, gates.plan.groups)
-    changed = [model, *(module for module, *_ in places), *(module for module, _ in norms)]
+    changed = [model, *(module for module, *_ in places), *(module for module, _ in norms), *sealed(model)]
     before = Snapshot(dict.fromkeys(changed))
     try:
         _parametrize(places, gates)
         attach_fills(norms, gates)
+        model.register_forward_pre_hook(Watch(gates))
         model.register_forward_pre_hook(gates.draw)
         model.register_load_state_dict_pre_hook(load_training)  # type: ignore[no-untyped-call]
         model.register_state_dict_post_hook(save_training)  # type: ignore[no-untyped-call]
         show_place(model)
+        seal(model)
         _hide_from_data_parallel(model)
         if rescale:
             with torch.no_grad():

@@ -9,9 +9,11 @@ from lzero._torch import NOT_SYNCHRONIZED, remove_hooks
 from lzero.gates.gate import Gate
 from lzero.gates.gates import Gates
 from lzero.host.copies import deep_copy
+from lzero.surgery.adapters import unseal
 from lzero.surgery.attached import gated_leaves, gates_of, gates_on
 from lzero.surgery.checkpoint import HOOKS, hide_place
 from lzero.surgery.fills import remove_fills
+from lzero.surgery.grown import Watch
 from lzero.surgery.recurrent import unfollow_gates
 
 
@@ -39,8 +41,9 @@ def strip(model: nn.Module, gates: Gates) -> None:
             unfollow_gates(module)
         remove_hooks(module, _is_gate)
     remove_fills(model)
-    remove_hooks(model, lambda hook: getattr(hook, "__self__", None) is gates or hook in HOOKS)
+    remove_hooks(model, lambda hook: _gates_behind(hook) is gates or hook in HOOKS)
     hide_place(model)
+    unseal(model)
     model.__dict__.pop(NOT_SYNCHRONIZED, None)
 
 
@@ -56,6 +59,11 @@ def own_class(module: nn.Module) -> None:
     shared = type(module)
     attributes = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
     module.__class__ = type(shared.__name__, shared.__bases__, attributes)
+
+
+def _gates_behind(hook: object) -> object:
+    """What a hook of the model draws or watches."""
+    return hook.gates if isinstance(hook, Watch) else getattr(hook, "__self__", None)
 
 
 def _is_gate(hook: object) -> bool:

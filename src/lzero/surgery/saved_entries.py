@@ -34,14 +34,14 @@ def check_fresh(model: object) -> None:
         )
 
 
-def check_entries(state: object) -> None:
-    """Raise where ``state`` is no mapping from names to plain tensors with values.
+def check_entries(state: object) -> Mapping[str, Tensor]:
+    """``state`` where it is a mapping from names to plain tensors with values.
 
     Raises:
         StructureError: naming the entry.
     """
     if not isinstance(state, Mapping):
-        raise StructureError(f"state: expected a state dict, names to tensors, found {shown(state)}")
+        raise StructureError(f"state: expected a state dict, names to tensors, or a folder, found {shown(state)}")
     for name, tensor in state.items():
         if not isinstance(name, str):
             raise StructureError(f"state: expected names as keys, found {shown(name)}")
@@ -50,6 +50,7 @@ def check_entries(state: object) -> None:
         problem = _problem(tensor)
         if problem:
             raise StructureError(f"{name}: expected a dense tensor with values, found one that is {problem}")
+    return state
 
 
 def _problem(tensor: Tensor) -> str:

@@ -15,9 +15,9 @@ from lzero.plan.group import GateGroup, Member
 from lzero.plan.ownership import alive_positions, length_of
 from lzero.surgery.config_numbers import following_numbers, set_numbers
 from lzero.surgery.fills import remove_fills
+from lzero.surgery.gathered_linear import gather, gathering
 from lzero.surgery.layer_sizes import correct_sizes
 from lzero.surgery.ratios import following_ratios, scale_weights, set_ratios
-from lzero.surgery.selected_linear import SelectedLinear
 
 
 @torch.no_grad()
@@ -34,7 +34,7 @@ def scale_consumers(model: nn.Module, groups: Sequence[GateGroup], values: Mappi
 def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]) -> None:
     """``model`` without its closed units, in place; ``keep[group.name]`` is a bool mask, [k].
 
-    Units leave every tensor that they live on; an input group leaves a :class:`SelectedLinear`; closed weights become
+    Units leave every tensor that they live on; an input group leaves a :class:`GatheredLinear`; closed weights become
     zeros. Sizes that modules cache (``in_features``, ``num_heads``, ...) follow, and norms that units leave take
     their statistics over those that stay.
     """
@@ -43,11 +43,11 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
     for group in kinds["weight"]:
         for member in group.members:
             _zero_closed(find_tensor(model, member.tensor), member, keep[group.name])
+    numbers, (ratios, scales) = following_numbers(model, groups, keep), following_ratios(model, groups, keep)
     units = alive_positions(kinds["unit"], keep, shapes)
     for name, dims in alive_positions(kinds["input"], keep, shapes).items():
         _select_inputs(model, name, units.setdefault(name, {}), dims[1])
-    numbers, names = following_numbers(model, groups, keep), _names(model)
-    ratios, scales = following_ratios(model, groups, keep)
+    names = _names(model)
     remove_fills(model)
     changed = [name for cut in units for name in names[id(find_tensor(model, cut))]]
     read = {member.tensor for group in groups for member in group.consumers}
@@ -82,9 +82,12 @@ def _select_inputs(model: nn.Module, name: str, dims: dict[int, Tensor], alive: 
     dims[1] = arriving & alive
     if torch.equal(dims[1], arriving):
         return
-    columns = dims[1][arriving].nonzero().squeeze(1)  # positions among the features that arrive
-    linear.__class__ = SelectedLinear
-    linear.register_buffer("columns", columns.to(linear.weight.device))
+    columns = dims[1][arriving].nonzero().squeeze(1).to(linear.weight.device)  # among the features that arrive
+    before = gathering(model, path)
+    if before is None:
+        gather(linear, columns)
+    else:  # purged once already
+        before.columns = before.columns[columns]
 
 
 def _names(model: nn.Module) -> dict[int, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import torch
@@ -15,6 +15,7 @@ from lzero.errors import StructureError
 from lzero.plan.group import GateGroup, Granularity, Member
 from lzero.plan.paths import covers, owner
 from lzero.plan.refusal import Reason, Refusal
+from lzero.surgery.adapters import adapter_paths, adapter_that_owns
 from lzero.tracing.tracer import Trace
 
 GRANULARITIES = get_args(Granularity)
@@ -28,10 +29,12 @@ class Request:
         granularity: module path prefix -> ``"unit"``, ``"input"``, ``"weight"`` or ``"width"``; the longest prefix
             decides, and what no prefix covers is gated by unit.
         ignore: module paths and tensor names.
+        adapters: path of every adapter -> path of the layer inside.
     """
 
     granularity: Mapping[str, str]
     ignore: tuple[str, ...]
+    adapters: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, tensor: str) -> str:
         """The granularity of a tensor, by the module that holds it."""
@@ -50,6 +53,16 @@ class Request:
         """Whether the tensor is to be left alone."""
         return any(covers(path, tensor) for path in self.ignore)
 
+    def adapted(self, tensor: str) -> bool:
+        """Whether the tensor lies in an adapter that no path of the granularity leads to.
+
+        Features are one thing for all that reads them there: a merge needs them alike.
+        """
+        return any(covers(path, tensor) and not self._names(path) for path in self.adapters)
+
+    def _names(self, path: str) -> bool:
+        return any(covers(path, wish) for wish in self.granularity)
+
     def veto(self, members: Sequence[Member]) -> Reason | None:
         """Why units on ``members`` may not be gated by what was asked, None where they may."""
         for member in members:
@@ -57,7 +70,17 @@ class Request:
                 return Reason("ignored as asked")
             if member.role != "coupled" and self.of(member.tensor) == "weight":
                 return Reason(f"{member.tensor} is gated weight by weight, as asked", 'ask for "unit" there')
-        return None
+        return self._inner(members)
+
+    def _inner(self, members: Sequence[Member]) -> Reason | None:
+        """Why units on ``members`` are none of the model's: they live in an adapter alone, as the rank of LoRA does."""
+        around = [adapter_that_owns(self.adapters, member.tensor) for member in members]
+        if not around or any(path is None or self._names(path) for path in around):
+            return None
+        return Reason(
+            "it is an inner size of an adapter, such as the rank of LoRA, and no unit of the model",
+            f'granularity={{"{around[0]}": "unit"}} gates it',
+        )
 
 
 def request(model: nn.Module, granularity: str | Mapping[str, str], ignore: str | Iterable[str]) -> Request:
@@ -75,7 +98,7 @@ def request(model: nn.Module, granularity: str | Mapping[str, str], ignore: str 
         if path not in paths:
             raise _unknown("granularity", path, paths)
     tensors = {name for name, _ in (*model.named_parameters(remove_duplicate=False), *model.named_buffers())}
-    return Request(wanted, _ignored(ignore, paths | tensors))
+    return Request(wanted, _ignored(ignore, paths | tensors), adapter_paths(model))
 
 
 def check_inputs(example_inputs: object) -> None:
@@ -133,7 +156,7 @@ def _unknown(argument: str, path: str, known: Iterable[str]) -> StructureError:
 def input_groups(model: nn.Module, trace: Trace, asked: Request, units: Sequence[GateGroup]) -> list[GateGroup]:
     """One group for each Linear whose features are to be gated: those that are not one unit each already."""
     groups = []
-    for path, module in _selectable(model, trace):
+    for path, module in _selectable(model, trace, asked):
         weight = _weight(path)
         if asked.of(weight) != "input" or asked.ignores(weight):
             continue
@@ -148,11 +171,11 @@ def input_groups(model: nn.Module, trace: Trace, asked: Request, units: Sequence
 
 
 def advise_inputs(
-    refusals: Sequence[Refusal], model: nn.Module, trace: Trace, groups: Sequence[GateGroup]
+    refusals: Sequence[Refusal], model: nn.Module, trace: Trace, asked: Request, groups: Sequence[GateGroup]
 ) -> list[Refusal]:
     """``refusals`` without the features that an input group gates, and with a word on those that one could gate."""
     gated = {group.name for group in groups if group.kind == "input"}
-    possible = {_features(path) for path, _ in _selectable(model, trace)}
+    possible = {_features(path) for path, _ in _selectable(model, trace, asked)}
     return [
         replace(refused, advice='granularity="input" gates the features that it reads')
         if refused.name in possible and not refused.advice
@@ -162,13 +185,13 @@ def advise_inputs(
     ]
 
 
-def _selectable(model: nn.Module, trace: Trace) -> Iterator[tuple[str, nn.Linear]]:
+def _selectable(model: nn.Module, trace: Trace, asked: Request) -> Iterator[tuple[str, nn.Linear]]:
     """The Linears, by path, that purging can put a selection in front of: nothing else uses their weights."""
     names = {name for name, _ in model.named_parameters()}
     for path, module in model.named_modules():
         weight = _weight(path)
         alone = type(module) is nn.Linear and trace.users.get(weight) == {path} and _aliases(model, module.weight) == 1
-        if alone and weight in names:
+        if alone and weight in names and not asked.adapted(weight):
             yield path, module
 
 

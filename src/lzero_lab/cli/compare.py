@@ -49,9 +49,9 @@ def run(options: argparse.Namespace) -> None:
     recipe = opt.recipe(options, method="constrained", target=options.target)
     folder = RunFolder(opt.out(options, recipe.measure, f"{options.target:g}", f"seed{recipe.seed}"))
     search = {"grid": options.grid, "tolerance": options.tolerance, "max_trainings": options.max_trainings}
-    folder.claim(opt.config(options, recipe, **search), resume=options.resume)
-    with progress(recipe.epochs, quiet=options.quiet) as on_epoch:
-        comparison = compare(recipe, data, folder.path, **search, on_epoch=on_epoch)
-    figures = draw_all(folder.path)
+    with folder.claim(opt.config(options, recipe, **search), resume=options.resume):
+        with progress(recipe.epochs, quiet=options.quiet) as on_epoch:
+            comparison = compare(recipe, data, folder.path, **search, on_epoch=on_epoch)
+        figures = draw_all(folder.path)
     show_table(comparison.rows.rows, f"{options.data}, {recipe.model}: {recipe.measure} <= {options.target:.2%}")
     show_files(figures, folder.path)

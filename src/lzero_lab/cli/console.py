@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,10 +41,17 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
 }
 
 
+class _Screen(Console):
+    """A console that leaves it to the entry what happens where nobody reads."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def console() -> Console:
     """The console on standard output."""
     width = None if sys.stdout.isatty() else _PLAIN_WIDTH
-    return Console(width=width, highlight=False, markup=False, soft_wrap=True)
+    return _Screen(width=width, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_table(rows: Sequence[Mapping[str, Value]], title: str | None = None) -> None:

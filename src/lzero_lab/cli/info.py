@@ -1,34 +1,40 @@
-"""``lzero info``: what can be gated in a model, before anything is trained."""
+"""``lzero info``: what can be gated in a model, before anything is trained; and what a finished run has shipped."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from lzero.discover import discover
-from lzero.errors import LzeroError, StructureError
+from lzero.errors import LzeroError
 from lzero_lab import datasets, models
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console, show_table
+from lzero_lab.cli.run_info import show_run
+from lzero_lab.errors import UsageError
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "info",
-        help="what can be gated in a model, its parameters and MACs",
-        description="Print which units of a model can be gated exactly, why others cannot, and what the model costs.",
+        help="what can be gated in a model, its parameters and MACs; what a finished run has shipped",
+        description="Print which units of a model can be gated exactly, why others cannot, and what the model costs. "
+        "Of the folder of a finished run: units, parameters and MACs of every layer, file size and time of a forward "
+        "on this machine, before -> after.",
     )
     parser.add_argument(
         "function",
         nargs="?",
-        metavar="package.module:function",
-        help="function without arguments that returns a model, or (model, example_inputs); default: --model on --data",
+        metavar="RUN or package.module:function",
+        help="folder of a finished run; or a function without arguments that returns a model, or (model, "
+        "example_inputs); default: --model on --data",
     )
     parser.add_argument(
         "--input", type=_shape, metavar="1,3,32,32", help="shape of the example input, where the function returns none"
@@ -44,6 +50,9 @@ def check(options: argparse.Namespace) -> str | None:
 
 def run(options: argparse.Namespace) -> None:
     """Discover and show."""
+    if options.function and ":" not in options.function and Path(options.function).is_dir():
+        show_run(Path(options.function), options.data_dir)
+        return
     if options.function:
         model, inputs = _call(options.function, options.input)
         name = options.function
@@ -62,30 +71,35 @@ def _call(place: str, shape: tuple[int, ...] | None) -> tuple[nn.Module, Any]:
     """The model and example inputs that the function at ``place`` returns.
 
     Raises:
-        StructureError: it cannot be imported, it fails, or it returns something else.
+        UsageError: it cannot be imported, it fails or exits, or it returns something else.
     """
     path, _, name = place.partition(":")
     if not path or not name:
-        raise StructureError(f"{place}: expected package.module:function")
+        raise UsageError(f"{place}: expected package.module:function")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as with python -m: the folder that one stands in
     try:
         made = getattr(importlib.import_module(path), name)()
     except LzeroError:
         raise
-    except Exception as problem:
-        raise StructureError(
+    except (Exception, SystemExit, KeyboardInterrupt) as problem:
+        raise UsageError(
             f"{place}: {type(problem).__name__}: {problem}; expected an importable function without arguments"
         ) from problem
     model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, nn.Module):
-        raise StructureError(
+        raise UsageError(
             f"{place}: returned {type(made).__name__}; expected an nn.Module, or an nn.Module with its example inputs"
         )
     if shape is not None:
-        inputs = torch.randn(shape)
+        try:
+            inputs = torch.randn(shape)
+        except RuntimeError as problem:  # more numbers than there is memory, or than can be counted
+            raise UsageError(
+                f"--input: no tensor of shape {shape} ({type(problem).__name__}); ask for less"
+            ) from problem
     if inputs is None:
-        raise StructureError(
+        raise UsageError(
             f"{place}: returned a model without example inputs; return (model, example_inputs), or pass --input, such "
             "as --input 1,3,32,32"
         )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import ModuleType
+from typing import TextIO
 
 from lzero import __version__
 from lzero.errors import LzeroError
-from lzero_lab.errors import DataError, needing
+from lzero_lab.errors import DataError, UsageError, disk_full, needing, out_of_memory
 
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 
@@ -21,6 +25,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     Failures are one line on standard error that names the place, the reason and the way out.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _prepare_streams()
+    code = _OK
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except OSError as error:
+        _silence(sys.stdout)
+        closed = isinstance(error, BrokenPipeError)
+        reason = "was closed before all was shown" if closed else f"cannot be written ({error.strerror or error})"
+        if code == _OK:  # otherwise a line is said already
+            _fail(f"error: standard output {reason}; what belongs into files is there")
+        return code or _FAILED
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """What :func:`main` returns.
+
+    Raises:
+        OSError: from standard output alone.
+    """
     try:
         commands = _commands()
     except DataError as error:
@@ -32,14 +57,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else _USAGE
     try:
         options.run(options)
-    except LzeroError as error:
+    except UsageError as error:
         _fail(f"error: {error}")
+        return _USAGE
+    except LzeroError as error:
+        _fail(f"error: {error}{_if_disk_full(error, options, arguments)}")
         return _FAILED
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        _fail(
-            f"error: {error.filename or 'files'}: {error.strerror or error}; check the path, its permissions and space"
-        )
+        place, reason = error.filename or "files or standard output", error.strerror or error
+        way_out = _if_disk_full(error, options, arguments)
+        _fail(f"error: {place}: {reason}; check the path, its permissions and space{way_out}")
         return _FAILED
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        _fail(f"error: no memory left: {error}; a smaller --model, --batch-size or fewer --workers need less")
+        return _FAILED
+    except SystemExit as stop:  # of a user's model, in its forward
+        _fail(f"error: code of the model called sys.exit({stop.code!r}); take that out")
+        return _USAGE
     except KeyboardInterrupt:
         _fail(f"interrupted; {_how_to_continue(options, arguments)}")
         return _INTERRUPTED
@@ -81,6 +119,31 @@ def _how_to_continue(options: argparse.Namespace, arguments: Sequence[str]) -> s
     return f"finished epochs are saved; continue with: lzero {shlex.join(again)}"
 
 
+def _if_disk_full(error: BaseException, options: argparse.Namespace, arguments: Sequence[str]) -> str:
+    return f"; {_how_to_continue(options, arguments)}" if disk_full(error) else ""
+
+
 def _fail(message: str) -> None:
-    """One line on standard error."""
-    sys.stderr.write("lzero: " + " ".join(message.split()) + "\n")
+    """One line on standard error, if there is any."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write("lzero: " + " ".join(message.split()) + "\n")
+        sys.stderr.flush()
+
+
+def _prepare_streams() -> None:
+    """Whatever is shown can be shown: no stream is missing, and no character stops one that cannot encode it."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started this; the next file that is opened must not take its number
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _silence(stream: TextIO) -> None:
+    """What is left in the stream goes nowhere, so that Python can close it."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        stream.flush()

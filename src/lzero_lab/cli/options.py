@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lzero.checks import shown
 from lzero.cost import MEASURES
 from lzero.tracing.granularity import GRANULARITIES
 from lzero_lab import datasets, models
 from lzero_lab.datasets import Dataset
 from lzero_lab.errors import DataError
-from lzero_lab.training.recipe import SEEDS, Recipe, Scope
+from lzero_lab.training.recipe import LARGEST, SEEDS, Recipe, Scope
 from lzero_lab.training.runtime import configure_cpu
 
 TARGET = 0.1
+MOST_PROCESSES = 1024  # threads, or workers: more than that ends in the system's refusal
 EPOCHS = {"digits": 200}  # its epochs are short: 9 steps
 _OTHER_EPOCHS = 40
 
@@ -27,7 +31,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     """Options for the data set and the network."""
     group = parser.add_argument_group("data and model")
     group.add_argument("--data", choices=datasets.names(), default="digits", help="data set (default: %(default)s)")
-    group.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the files of all but digits")
+    group.add_argument("--data-dir", type=path, metavar="DIR", help="folder with the files of all but digits")
     group.add_argument(
         "--model",
         type=model,
@@ -71,14 +75,14 @@ def add_training(parser: argparse.ArgumentParser, *, one_seed: bool = True) -> N
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Options for where a run goes and how it is carried out."""
     group = parser.add_argument_group("run")
-    group.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/, named after the options)")
+    group.add_argument("--out", type=path, metavar="DIR", help="run folder (default: runs/, named after the options)")
     group.add_argument(
         "--resume", action="store_true", help="continue the run in the folder; start it if there is none"
     )
     group.add_argument("--device", type=device, default="cpu", help="cpu or cuda (default: %(default)s)")
     group.add_argument(
         "--threads",
-        type=positive(int),
+        type=positive(int, MOST_PROCESSES),
         default=1,  # the same bits on every machine; and a second thread on a busy core stalls small networks
         help="CPU threads; more may help convolutions on an idle machine (default: %(default)s)",
     )
@@ -108,7 +112,7 @@ def recipe(options: argparse.Namespace, **values: Any) -> Recipe:
 
 def config(options: argparse.Namespace, recipe: Recipe, **further: Any) -> dict[str, Any]:
     """Everything that decides what the run computes, as plain values."""
-    data_dir = None if options.data_dir is None else str(options.data_dir.resolve())
+    data_dir = None if options.data_dir is None else os.path.realpath(options.data_dir)
     named = {"command": options.command, "data": options.data, "data_dir": data_dir}
     return {**named, "recipe": recipe.to_dict(), **further}
 
@@ -120,17 +124,34 @@ def out(options: argparse.Namespace, *parts: object) -> Path:
     return Path("runs") / "-".join(str(part) for part in (options.command, options.data, options.model, *parts))
 
 
-def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A type for argparse: a finite number of ``kind`` above 0."""
+def positive(kind: Callable[[str], Any], most: float = math.inf) -> Callable[[str], Any]:
+    """A type for argparse: a finite number of ``kind`` above 0, at most ``most``; a whole one fits into 64 bits."""
+    most = min(most, LARGEST) if kind is int else most
 
     def parse(text: str) -> Any:
         value = kind(text)
         if not 0 < value < math.inf:
             raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"expected at most {most:,}, found {text}")
         return value
 
     parse.__name__ = kind.__name__  # argparse names it where the text is no number
     return parse
+
+
+def path(text: str) -> Path:
+    """A type for argparse: a path that the system can look at, whether or not anything is there."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected the name of a file or folder, found {text!r}")
+    try:
+        os.stat(text)
+    except OSError as problem:
+        if problem.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise argparse.ArgumentTypeError(f"{shown(text)}: {problem.strerror}; name another place") from problem
+    except ValueError as problem:  # characters that no file system has
+        raise argparse.ArgumentTypeError(f"{shown(text)}: {problem}; name another place") from problem
+    return Path(text)
 
 
 def density(text: str) -> float:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lzero_lab import datasets
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console
-from lzero_lab.runs.run import RunFolder, metadata
+from lzero_lab.errors import DataError
+from lzero_lab.lock import alone_in
+from lzero_lab.runs.run import RunFolder
 from lzero_lab.training.summary import ship
 from lzero_lab.training.training import Training
 
@@ -18,11 +22,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "purge",
         help="purge the model in a run folder and print its certificate",
-        description="Purge the model of a training, finished or not, as its last checkpoint has it; write purged.pt "
-        "and certificate.json, and print the certificate.",
+        description="Purge the model of a training, finished or not, as its last checkpoint has it; write it "
+        "as safetensors and JSON, and its certificate, and print that.",
     )
-    parser.add_argument("folder", type=Path, help="run folder of one training")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the IDX files (default: the run's)")
+    parser.add_argument("folder", type=opt.path, help="run folder of one training")
+    parser.add_argument("--data-dir", type=opt.path, metavar="DIR", help="folder with the files (default: the run's)")
     parser.set_defaults(run=run)
 
 
@@ -31,9 +35,17 @@ def run(options: argparse.Namespace) -> None:
     folder = RunFolder(options.folder)
     config = folder.read_config()
     recipe = opt.read_recipe(config, folder.path)
-    training = Training(recipe, datasets.load(config["data"], options.data_dir or config.get("data_dir")))
-    training.load(folder.checkpoint)
-    result = ship(training)
-    folder.write_shipped(result, metadata(recipe, training.data))
+    data = datasets.load(*_source(folder, config, options.data_dir))
+    with alone_in(folder.path):
+        result = ship(Training(recipe, data).load(folder.checkpoint))
+        folder.write_shipped(result)
     console().print(str(result.certificate))
     console().print(f"purged: {folder.purged}")
+
+
+def _source(folder: RunFolder, config: Mapping[str, Any], data_dir: Path | None) -> tuple[str, str | Path | None]:
+    """The name of the data set of a run, and where its files lie."""
+    name, place = config["data"], data_dir or config.get("data_dir")
+    if not isinstance(name, str) or not isinstance(place, str | Path | None) or "\0" in str(place):
+        raise DataError(f"{folder.config}: expected data and data_dir as names; train anew into another folder")
+    return name, place

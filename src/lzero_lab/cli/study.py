@@ -6,6 +6,7 @@ import argparse
 import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from lzero_lab import datasets
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console, show_files
 from lzero_lab.errors import DataError
+from lzero_lab.lock import alone_in
 from lzero_lab.studies.cells import run_cells
 from lzero_lab.studies.report import CELLS, write_report
 from lzero_lab.studies.study import Study, names
@@ -35,10 +37,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--budgets", nargs="+", metavar="NAME", help="default: all")
     part.add_argument("--seeds", type=opt.seed, nargs="+", help="default: those of the study")
     run_ = parser.add_argument_group("run")
-    run_.add_argument("--out", type=Path, metavar="DIR", help="folder (default: runs/study-NAME-DATA)")
+    run_.add_argument("--out", type=opt.path, metavar="DIR", help="folder (default: runs/study-NAME-DATA)")
     run_.add_argument("--hours", type=opt.positive(float), default=math.inf, help="stop after so many hours")
-    run_.add_argument("--workers", type=opt.positive(int), default=1, help="trainings at a time (default: %(default)s)")
-    run_.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the IDX files of mnist, fashion-mnist")
+    run_.add_argument(
+        "--workers",
+        type=opt.positive(int, opt.MOST_PROCESSES),
+        default=1,
+        help="trainings at a time (default: %(default)s)",
+    )
+    run_.add_argument("--data-dir", type=opt.path, metavar="DIR", help="folder with the files of all but digits")
     run_.add_argument("--device", type=opt.device, default=None, help="cpu or cuda (default: cuda where there is one)")
     run_.add_argument("--report", action="store_true", help="only draw the table and figures of what is there")
     parser.set_defaults(run=run)
@@ -52,18 +59,18 @@ def run(options: argparse.Namespace) -> None:
     part = study.choose(methods=options.methods, budgets=options.budgets, seeds=options.seeds)
     folder = options.out or Path("runs") / f"study-{Path(options.study).stem}-{study.data}"
     cells = part.cells(None if options.data_dir is None else str(options.data_dir))
-    if not options.report:
-        folder.mkdir(parents=True, exist_ok=True)
-        run_cells(
-            cells,
-            folder / CELLS,
-            workers=options.workers,
-            device=options.device or opt.best_device(),
-            folder=folder,
-            hours=options.hours,
-            progress=_show_row,
-        )
-    files = write_report(folder, study)
+    with nullcontext() if options.report and not folder.is_dir() else alone_in(folder):
+        if not options.report:
+            run_cells(
+                cells,
+                folder / CELLS,
+                workers=options.workers,
+                device=options.device or opt.best_device(),
+                folder=folder,
+                hours=options.hours,
+                progress=_show_row,
+            )
+        files = write_report(folder, study)
     keys = {cell.key for cell in cells}
     rows = _rows(keys, folder)
     if not files:

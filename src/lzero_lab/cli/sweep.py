@@ -48,10 +48,10 @@ def run(options: argparse.Namespace) -> None:
     cells = {name: list(dict.fromkeys(values)) for name, values in asked.items()}
     recipe = opt.recipe(options, scope=options.scope, seed=options.seed[0], measure=options.measure[0])
     folder = RunFolder(opt.out(options, *options.measure, options.scope))
-    folder.claim(opt.config(options, recipe, **cells), resume=options.resume)
-    with progress(recipe.epochs, quiet=options.quiet) as on_epoch:
-        rows = sweep(recipe, data, folder.path, **cells, on_epoch=on_epoch)
-    figures = draw_all(folder.path)
+    with folder.claim(opt.config(options, recipe, **cells), resume=options.resume):
+        with progress(recipe.epochs, quiet=options.quiet) as on_epoch:
+            rows = sweep(recipe, data, folder.path, **cells, on_epoch=on_epoch)
+        figures = draw_all(folder.path)
     cells_only = [{name: value for name, value in row.items() if name != "method"} for row in rows]
     show_table(cells_only, f"{options.data}, {recipe.model}: one constrained training a row")
     show_files(figures, folder.path)

@@ -53,10 +53,10 @@ def run(options: argparse.Namespace) -> None:
     """Train, purge, draw and show."""
     data, recipe = opt.load_data(options), _recipe(options)
     folder = RunFolder(opt.out(options, _name(recipe), f"seed{recipe.seed}"))
-    folder.claim(opt.config(options, recipe), resume=options.resume)
-    with progress(recipe.epochs, quiet=options.quiet) as on_epoch:
-        finished = complete(folder, recipe, data, on_epoch, recipe.method)
-    figures = draw_all(folder.path)
+    with folder.claim(opt.config(options, recipe), resume=options.resume):
+        with progress(recipe.epochs, quiet=options.quiet) as on_epoch:
+            finished = complete(folder, recipe, data, on_epoch, recipe.method)
+        figures = draw_all(folder.path)
     show_table(_rows(finished, recipe))
     console().print(str(finished.certificate))
     show_files(figures, folder.path)

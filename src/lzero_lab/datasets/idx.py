@@ -114,7 +114,7 @@ def _find_idx_files(name: str, source: IdxSource, data_dir: Path | None) -> list
     folders = [] if data_dir is None else [data_dir / folder for folder in source.folders]
     # Both data sets use the same file names: a folder named after the other one is not ours.
     others = set(IDX_SOURCES) - {name}
-    folders = [folder for folder in folders if folder.resolve().name not in others]
+    folders = [folder for folder in folders if Path(os.path.realpath(folder)).name not in others]
     folders += [Path(folder) for folder in source.system_folders]
     missing = list(IDX_FILES)
     for folder in folders:

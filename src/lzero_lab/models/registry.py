@@ -27,7 +27,7 @@ _BUILDERS: dict[str, Callable[[Dataset], nn.Module]] = {
     "lenet5": _lenet5,
     "resnet": lambda dataset: ResNet(dataset.image_shape[0], classes=dataset.classes),
 }
-_WIDE = re.compile(r"wrn-(\d+)-(\d+)")
+_WIDE = re.compile(r"wrn-([0-9]{1,4})-([0-9]{1,4})")
 
 
 def build(name: str, dataset: Dataset) -> nn.Module:

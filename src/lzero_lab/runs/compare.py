@@ -133,9 +133,9 @@ class _Trainings:
         return self._complete(f"penalized-{coefficient!r}", recipe, _label(way, coefficient))
 
     def _complete(self, name: str, recipe: Recipe, label: str) -> Run:
-        folder = RunFolder(self._path / name)
-        folder.claim({"data": self._data.name, "recipe": recipe.to_dict()}, resume=True)
-        return complete(folder, recipe, self._data, self._on_epoch, label)
+        config = {"data": self._data.name, "recipe": recipe.to_dict()}
+        with RunFolder(self._path / name).claim(config, resume=True) as folder:
+            return complete(folder, recipe, self._data, self._on_epoch, label)
 
 
 def _append(

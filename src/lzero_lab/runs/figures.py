@@ -86,4 +86,5 @@ def _runs(source: Path) -> dict[str, Recorder]:
     """Label -> rows, for every training in ``source``."""
     if source.is_dir() and _holds(source) == compare.ROWS:
         return compare.compared(source)
-    return {source.resolve().name.removesuffix(".csv"): _table(source)}
+    name = Path(os.path.realpath(source)).name.removesuffix(".csv")
+    return {name.encode("utf-8", "backslashreplace").decode(): _table(source)}  # any bytes may be a name, not a text

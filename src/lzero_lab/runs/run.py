@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from lzero.certificate import Certificate
 from lzero.purge import PurgeResult
 from lzero.recorder import Recorder, Row
+from lzero.save import save_purged
+from lzero.shipped.folder import DESCRIPTION, WEIGHTS
 from lzero_lab.datasets import Dataset
-from lzero_lab.errors import DataError
-from lzero_lab.files import read_json, read_tensors, write_json, write_tensors
-from lzero_lab.training.recipe import Recipe
+from lzero_lab.errors import DamagedError, DataError
+from lzero_lab.files import read_json, write_json
+from lzero_lab.lock import LOCK, alone_in
+from lzero_lab.training.recipe import UNGATED, Recipe
 from lzero_lab.training.summary import Summary, ship, summarise
 from lzero_lab.training.training import Training
 
 EpochCallback = Callable[[str, Row], None]  # (label of a training, row of an epoch)
 _PLACES = {"data_dir"}  # entries of a config that say where something lies, not what is computed
+_SHOWN = 80  # characters of a value in a message
 _ELSEWHERE = "choose another folder (--out), or delete this one"
 
 
@@ -34,7 +37,9 @@ class RunFolder:
         config: what was asked for, JSON.
         rows: one row an epoch, CSV.
         checkpoint: everything that continues the training to the bit.
-        purged: state dict of the purged model, and metadata.
+        purged: weights of the purged model; with :attr:`description` what :func:`lzero.load_purged` takes the folder
+            for.
+        description: what they are, JSON.
         certificate: the certificate, JSON.
         architecture: units kept in every layer, CSV.
         summary: the numbers of the run, JSON; it is written last and says that the run is finished.
@@ -45,7 +50,8 @@ class RunFolder:
         self.config = self.path / "config.json"
         self.rows = self.path / "rows.csv"
         self.checkpoint = self.path / "checkpoint.pt"
-        self.purged = self.path / "purged.pt"
+        self.purged = self.path / WEIGHTS
+        self.description = self.path / DESCRIPTION
         self.certificate = self.path / "certificate.json"
         self.architecture = self.path / "architecture.csv"
         self.summary = self.path / "summary.json"
@@ -54,18 +60,22 @@ class RunFolder:
         """Where the figure called ``name`` lies."""
         return self.path / f"{name}.png"
 
-    def claim(self, config: Mapping[str, Any], *, resume: bool = False) -> RunFolder:
-        """The folder itself, now holding ``config``: empty before, or with ``resume`` begun with the same one.
+    @contextmanager
+    def claim(self, config: Mapping[str, Any], *, resume: bool = False) -> Iterator[RunFolder]:
+        """The folder itself, holding ``config``: empty before, or with ``resume`` begun with the same one.
 
-        Where the data lie may change.
+        Where the data lie may change. Within the context no other process has it: see :func:`lzero_lab.lock.alone_in`.
 
         Raises:
-            DataError: the path is a file, holds other files, or a run that this one may not continue.
+            DataError: the path is a file, holds other files, or a run that this one may not continue, or that another
+                process is at work on.
         """
-        asked = json.loads(json.dumps(config))
-        if self.path.exists() and not self.path.is_dir():
-            raise DataError(f"{self.path}: is a file; choose another folder (--out)")
-        content = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        with alone_in(self.path):
+            self._begin(json.loads(json.dumps(config)), resume)
+            yield self
+
+    def _begin(self, asked: Mapping[str, Any], resume: bool) -> None:
+        content = {entry.name for entry in self.path.iterdir()} - {LOCK}
         if content - {self.config.name}:
             if self.config.name not in content:
                 raise DataError(f"{self.path}: holds files but no run; {_ELSEWHERE}")
@@ -75,7 +85,6 @@ class RunFolder:
             if not resume:
                 raise DataError(f"{self.path}: holds this run already; continue it with --resume, or {_ELSEWHERE}")
         write_json(self.config, asked)
-        return self
 
     def read_config(self) -> dict[str, Any]:
         """What was asked for when the run began."""
@@ -83,15 +92,20 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end and everything was written."""
+        """Whether the run came to its end and everything was written; since then, files may have been lost."""
         return self.summary.is_file()
 
-    def write_shipped(self, result: PurgeResult, metadata: Mapping[str, Any]) -> None:
-        """Writes the purged model, its certificate and its architecture; ``metadata`` holds plain values."""
-        certificate = result.certificate.to_dict()
-        state = result.model.state_dict()
-        write_tensors(self.purged, {"state": state, "metadata": {**metadata, "certificate": certificate}})
-        write_json(self.certificate, certificate)
+    def lost(self, recipe: Recipe) -> list[str]:
+        """The names of the files that a finished run of ``recipe`` has left, and that are not there."""
+        expected = [self.rows, self.purged, self.description, self.certificate]
+        if recipe.method not in UNGATED:
+            expected.append(self.architecture)
+        return [path.name for path in expected if not path.is_file()]
+
+    def write_shipped(self, result: PurgeResult) -> None:
+        """Writes the purged model, its certificate and its architecture."""
+        save_purged(result, self.path)
+        write_json(self.certificate, result.certificate.to_dict())
         layers = Recorder()
         for layer, mask in result.kept.items():
             layers.append(layer=layer, kept=int(mask.sum()), total=len(mask))
@@ -112,19 +126,28 @@ class RunFolder:
             raise DataError(f"{self.summary}: {problem}; {advice}") from problem
 
     def read_certificate(self) -> Certificate:
-        """The certificate that :meth:`write_shipped` wrote."""
-        entries = set(Certificate.__dataclass_fields__)
-        values = read_json(self.certificate, entries, "write it anew with lzero purge")
-        return Certificate(**{name: values[name] for name in entries})
-
-    def read_purged(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """State dict for :func:`lzero.reload.load_purged`, and the metadata of the run.
+        """The certificate that :meth:`write_shipped` wrote.
 
         Raises:
-            DataError: the file is missing, truncated or something else.
+            DataError: the file is missing, damaged or something else.
         """
-        saved = read_tensors(self.purged, {"state", "metadata"}, "write it anew with lzero purge")
-        return saved["state"], saved["metadata"]
+        entries, advice = set(Certificate.__dataclass_fields__), "write it anew with lzero purge"
+        values = read_json(self.certificate, entries, advice)
+        columns = [values[name] for name in ("expected", "trained", "deployed", "requested")]
+        if not all(isinstance(column, dict) and all(map(_is_number, column.values())) for column in columns):
+            raise DamagedError(f"{self.certificate}: expected densities by name, found something else; {advice}")
+        if (
+            any(column.keys() != columns[0].keys() for column in columns[:3])
+            or not columns[3].keys() <= columns[0].keys()
+        ):
+            raise DamagedError(f"{self.certificate}: its densities are of different names; {advice}")
+        numbers = [values[name] for name in ("threshold", "moved", "parameters", "parameters_before")]
+        difference, warnings = values["largest_difference"], values["warnings"]
+        if not all(map(_is_number, [*numbers, 0.0 if difference is None else difference])):
+            raise DamagedError(f"{self.certificate}: expected numbers, found something else; {advice}")
+        if not isinstance(warnings, list):
+            raise DamagedError(f"{self.certificate}: expected a list of warnings, found {warnings!r}; {advice}")
+        return Certificate(**{name: values[name] for name in entries} | {"warnings": tuple(map(str, warnings))})
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,12 +165,20 @@ def complete(
 ) -> Run:
     """The finished run in ``folder``: read where it is finished, continued where it broke off, trained otherwise.
 
-    ``on_epoch`` gets ``label`` and the row of every epoch that is trained.
+    What a finished run has lost since then is made again from its checkpoint. ``on_epoch`` gets ``label`` and the row
+    of every epoch that is trained.
 
     Raises:
+        DataError: a finished run has lost files, and its checkpoint with them.
         LzeroError: whatever makes the training impossible; the last checkpoint stays.
     """
-    if not folder.finished:
+    lost = folder.lost(recipe) if folder.finished else []
+    if lost and not folder.checkpoint.is_file():
+        raise DataError(
+            f"{folder.path}: a finished run without {', '.join(lost)}, and without {folder.checkpoint.name} to make "
+            f"that from; put it back, or delete {folder.summary.name} to train anew"
+        )
+    if lost or not folder.finished:
         training = Training(recipe, data)
         if folder.checkpoint.is_file():
             training.load(folder.checkpoint)
@@ -160,20 +191,9 @@ def complete(
         training.run(progress, os.fspath(folder.checkpoint))
         training.recorder.to_csv(folder.rows)
         result = ship(training)
-        folder.write_shipped(result, metadata(recipe, data))
+        folder.write_shipped(result)
         write_json(folder.summary, summarise(training, result).to_dict())
     return Run(folder, Recorder.from_csv(folder.rows), folder.read_summary(), folder.read_certificate())
-
-
-def metadata(recipe: Recipe, data: Dataset) -> dict[str, Any]:
-    """What builds the architecture of a purged model anew, as plain values."""
-    return {
-        "model": recipe.model,
-        "data": data.name,
-        "image_shape": list(data.image_shape),
-        "classes": data.classes,
-        "seed": recipe.seed,
-    }
 
 
 def _differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -184,5 +204,17 @@ def _differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str
         if isinstance(mine, Mapping) and isinstance(other, Mapping):
             phrases += _differences(mine, other)
         elif mine != other:
-            phrases.append(f"{key} {json.dumps(mine)} and not {json.dumps(other)}")
+            phrases.append(f"{key} {_in_words(mine)} and not {_in_words(other)}")
     return phrases
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _in_words(value: Any) -> str:
+    try:
+        text = json.dumps(value)
+    except RecursionError:  # lists in lists in lists
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -46,9 +46,9 @@ def sweep(
     for measure, target, seed in product(measures, targets, seeds):
         cell = replace(recipe, method="constrained", target=target, measure=measure, seed=seed)
         name = f"{measure}-{target!r}-seed{seed}"
-        folder = RunFolder(Path(path) / name)
-        folder.claim({"data": data.name, "recipe": cell.to_dict()}, resume=True)
-        run = complete(folder, cell, data, on_epoch, f"{measure} {target:g}, seed {seed}")
+        config = {"data": data.name, "recipe": cell.to_dict()}
+        with RunFolder(Path(path) / name).claim(config, resume=True) as folder:
+            run = complete(folder, cell, data, on_epoch, f"{measure} {target:g}, seed {seed}")
         trained, shipped = _densities(run)
         rows.append(
             method="constrained" if len(measures) == 1 else f"constrained, {measure}",

@@ -7,17 +7,21 @@ import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lzero.errors import LzeroError
+from lzero.errors import LzeroError, LzeroWarning
 from lzero.purge import PurgeResult
 from lzero.recorder import Row, Value
 from lzero_lab.datasets import Dataset, load
+from lzero_lab.errors import DamagedError
 from lzero_lab.studies.workers import stopping
+from lzero_lab.training.checkpoint import ADVICE
 from lzero_lab.training.evaluation import operations, whole_network
 from lzero_lab.training.recipe import Recipe
 from lzero_lab.training.summary import ship, summarise
@@ -64,12 +68,13 @@ def train(
     Args:
         recipe: what to train.
         data: on the device to train on.
-        checkpoint: rewritten after every epoch; where it exists the training continues from it, and begins anew where
-            it is damaged.
+        checkpoint: rewritten after every epoch; where it exists the training continues from it. One that is damaged, or
+            of another training, is set aside (``.damaged1`` behind its name), and the training begins anew.
         deadline: no epoch begins after it, in seconds as of :func:`time.time`.
         on_epoch: gets the training and the row of every epoch, after its checkpoint.
 
     Raises:
+        DataError: the checkpoint cannot be read, for want of a permission or the like: it stays where it is.
         LzeroError: whatever makes the training impossible.
     """
     training = _continued(recipe, data, checkpoint)
@@ -124,7 +129,8 @@ def train_cell(
             return None, []
         result = ship(training)
     except LzeroError as problem:
-        return row | {"problem": " ".join(str(problem).split())}, []
+        words = "".join(letter if letter.isprintable() else " " for letter in str(problem)).split()
+        return row | {"problem": " ".join(words)}, []
     return row | _of_result(training, result), training.recorder.rows
 
 
@@ -135,8 +141,12 @@ def _continued(recipe: Recipe, data: Dataset, checkpoint: Path | None) -> Traini
         return training
     try:
         return training.load(checkpoint)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):  # what damaged or foreign contents meet
-        checkpoint.unlink(missing_ok=True)
+    except DamagedError as problem:
+        names = (checkpoint.with_name(f"{checkpoint.name}.damaged{number}") for number in count(1))
+        aside = next(path for path in names if not path.exists())
+        os.replace(checkpoint, aside)
+        reason = str(problem).removesuffix(f"; {ADVICE}")
+        warnings.warn(f"{reason}; it is set aside as {aside.name}, and trained anew", LzeroWarning, stacklevel=2)
         return Training(recipe, data)
 
 

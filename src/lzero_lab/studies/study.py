@@ -50,12 +50,12 @@ class Study:
         else:
             try:
                 text = Path(source).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as problem:
+            except (OSError, ValueError) as problem:
                 reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
                 raise DataError(f"{source}: no study ({reason}); there are: {', '.join(names())}") from problem
         try:
             values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as problem:
+        except (tomllib.TOMLDecodeError, RecursionError) as problem:  # RecursionError: lists in lists in lists
             raise DataError(f"{source}: not readable as TOML: {problem}") from problem
         if values.keys() != _SECTIONS:
             raise DataError(
@@ -101,6 +101,10 @@ class Study:
             yield f"seeds: expected a list of whole numbers, such as [0, 1], found {self.seeds!r}"
         for section in ("networks", "budgets", "methods"):
             yield from _no_tables(section, getattr(self, section))
+        for section in ("budgets", "methods"):
+            for name in getattr(self, section):
+                if not name or not name.isprintable():  # it is to stand in a cell of a table
+                    yield f"{section}: {name!r}: expected a name of printable characters on one line"
         used = {str(budget.get("model", "mlp")) for budget in self.budgets.values()}
         yield from (f"budgets: no network is called {model!r}" for model in used if not models.known(model))
         yield from _unknown("networks", "budget has the model", self.networks, used)

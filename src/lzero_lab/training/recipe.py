@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from lzero.checks import shown
 from lzero.constraints import Constraint
 from lzero.cost import Measure
 from lzero.plan.group import Granularity
 from lzero_lab.errors import DataError
 
 SEEDS = range(-(2**63), 2**64)  # that PyTorch's generators take
+LARGEST = 2**63 - 1  # whole number of PyTorch
+SCOPES = ("model", "layer")
+UNGATED = ("dense", "same_size")  # methods
 _COUNTS = ("epochs", "steps", "batch_size")
 Scope = str | Mapping[str, float]
 Schedule = Literal["linear", "cosine", "drops"]
@@ -103,9 +108,12 @@ class Recipe:
         for name, type_ in _types().items():
             value = getattr(self, name)
             if not is_of_type(value, type_):
-                raise DataError(f"{name}: expected {type_in_words(type_)}, found {value!r}")
-            if name in _COUNTS and value is not None and value < 1:
-                raise DataError(f"{name}: expected at least 1, found {value}")
+                raise DataError(f"{name}: expected {type_in_words(type_)}, found {shown(value)}")
+            if name in _COUNTS and value is not None and not 1 <= value <= LARGEST:
+                expected = "at least 1" if value < 1 else "at most 2^63 - 1"
+                raise DataError(f"{name}: expected {expected}, found {shown(value)}")
+        if isinstance(self.scope, str) and self.scope not in SCOPES:
+            raise DataError(f"scope: expected {', '.join(SCOPES)} or a table of targets, found {self.scope!r}")
         if self.seed not in SEEDS:
             raise DataError(f"seed: expected a whole number from -2^63 to 2^64 - 1, found {self.seed}")
 
@@ -165,7 +173,7 @@ def is_of_type(value: Any, type_: Any) -> bool:
     if origin is Mapping:
         return isinstance(value, Mapping) and all(is_of_type(entry, parts[1]) for entry in value.values())
     if type_ in (int, float) and isinstance(value, int):
-        return not isinstance(value, bool)
+        return not isinstance(value, bool) and (type_ is int or abs(value) <= sys.float_info.max)
     if type_ is float:
         return isinstance(value, float) and math.isfinite(value)
     return type_ is Any or isinstance(value, origin or type_)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from lzero_lab.errors import DataError
+
 
 def configure_cpu(threads: int | None = None) -> None:
     """Flush denormal numbers to zero on this thread from now on, and compute with so many ``threads``.
@@ -51,5 +53,17 @@ class RandomStream:
         return list(self._states)
 
     def set_state(self, states: list[Tensor]) -> None:
-        """Continue from ``states``."""
+        """Continue from ``states``.
+
+        Raises:
+            DataError: they are of a training on another kind of device.
+            RuntimeError, TypeError: one is no state of a generator.
+        """
+        devices = ["cpu", *(f"cuda:{index}" for index in self._cuda)]
+        if len(states) != len(devices):
+            raise DataError(
+                f"saved by a training on {'a GPU' if len(states) == 2 else 'the CPU'}; continue it there (--device)"
+            )
+        for state, device in zip(states, devices, strict=True):
+            torch.Generator(device).set_state(state)
         self._states = list(states)

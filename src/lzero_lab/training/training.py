@@ -27,15 +27,14 @@ from lzero.solver.gate_trainer import GateTrainer
 from lzero.solver.schedule import FINETUNE
 from lzero_lab import models
 from lzero_lab.datasets.dataset import Dataset, batches, crop_and_flip
-from lzero_lab.errors import DataError
-from lzero_lab.files import read_tensors, write_tensors
+from lzero_lab.errors import DamagedError
+from lzero_lab.files import write_tensors
 from lzero_lab.training import methods
+from lzero_lab.training.checkpoint import check_optimizer, loading, read_checkpoint
 from lzero_lab.training.evaluation import error, histogram
-from lzero_lab.training.recipe import Recipe
+from lzero_lab.training.recipe import UNGATED, Recipe
 from lzero_lab.training.runtime import RandomStream
-from lzero_lab.training.weights import ExponentialMovingAverage, optimizer, rate_factor
-
-_CHECKPOINT = {"recipe", "epoch", "step", "seconds", "model", "optimizer", "rows", "order", "noise", "average"}
+from lzero_lab.training.weights import KEPT, ExponentialMovingAverage, optimizer, rate_factor
 
 
 class Training:
@@ -64,7 +63,7 @@ class Training:
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         self.gates: Gates | None = None
         self.trainer: GateTrainer | None = None
-        if recipe.method not in ("dense", "same_size"):
+        if recipe.method not in UNGATED:
             self.gates = methods.attach(recipe, self.model, data.train_x[:2])
             self.trainer = methods.trainer(recipe, self.model, self.gates, self.steps, len(data.train_x))
         self.optimizer = optimizer(recipe, self.model)
@@ -190,16 +189,23 @@ class Training:
         """Continue from the checkpoint at ``path``.
 
         Raises:
-            DataError: the file cannot be read, or belongs to another recipe.
+            DataError: the file cannot be read, or belongs to another kind of device.
+            DamagedError: it holds something else, or is of another recipe; this training is then not to be used.
         """
         state = read_checkpoint(path)
+        with loading(path):
+            self._load(state)
+        return self
+
+    def _load(self, state: dict[str, Any]) -> None:
         if state["recipe"] != self.recipe.to_dict():
             different = [key for key, value in self.recipe.to_dict().items() if state["recipe"].get(key) != value]
-            raise DataError(
-                f"{path}: saved with another {', '.join(different)}; resume with the options it was begun with"
-            )
+            raise DamagedError(f"saved with another {', '.join(different)}; resume with the options it was begun with")
+        if state["step"] > self.steps:
+            raise ValueError(f"{state['step']} steps of {self.steps}")
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
+        check_optimizer(self.optimizer, state["optimizer"], KEPT[self.recipe.optimizer])
         self.optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.load(state["average"], self.step)
@@ -208,18 +214,8 @@ class Training:
             self.recorder.append(**row)
         self._order.set_state(state["order"])
         self._stream.set_state(state["noise"])
-        return self
 
     def _set_learning_rate(self) -> None:
         """The weights' learning rate of this step, by ``recipe.schedule``."""
         factor = rate_factor(self.recipe.schedule, self.step, self.steps, self.recipe.decay)
         self.optimizer.param_groups[0]["lr"] = self.recipe.lr * factor
-
-
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The checkpoint at ``path``, read without running code from it.
-
-    Raises:
-        DataError: the file is missing, truncated or not a checkpoint of this library.
-    """
-    return read_tensors(path, _CHECKPOINT, "delete it and train anew")

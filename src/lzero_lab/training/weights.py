@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from lzero_lab.errors import DataError
 from lzero_lab.training.recipe import Recipe
 
+# Optimizer of a recipe -> the names of what it keeps for a parameter.
+KEPT = {"adam": frozenset({"step", "exp_avg", "exp_avg_sq"}), "sgd": frozenset({"momentum_buffer"})}
 _DROPS, _DROP = (0.3, 0.6, 0.8), 0.2  # of the schedule with drops
 
 

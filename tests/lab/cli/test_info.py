@@ -25,6 +25,10 @@ def user_module(tmp_path, monkeypatch):
         "def with_inputs():\n    return net(), torch.randn(1, 8)\n"
         "def number():\n    return 3\n"
         "def broken():\n    raise RuntimeError('no weights here')\n"
+        "def leaves():\n    raise SystemExit(3)\n"
+        "def interrupts():\n    raise KeyboardInterrupt\n"
+        "class Leaving(nn.Module):\n    def forward(self, x):\n        raise SystemExit('gone')\n"
+        "def leaving():\n    return Leaving(), torch.randn(1, 8)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -44,13 +48,31 @@ def test_info_reads_a_model_from_a_function_of_the_user(arguments, user_module, 
         ("users_nets:net", "returned a model without example inputs; return (model, example_inputs), or pass --input"),
         ("users_nets:number", "returned int; expected an nn.Module"),
         ("users_nets:broken", "RuntimeError: no weights here; expected an importable function without arguments"),
+        ("users_nets:leaves", "SystemExit: 3; expected an importable function without arguments"),
+        ("users_nets:interrupts", "KeyboardInterrupt: ; expected an importable function without arguments"),
         ("users_nets:missing", "has no attribute 'missing'"),
         ("no_such_module:net", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("users_nets", "expected package.module:function"),
     ],
 )
 def test_a_function_that_gives_no_model_is_one_line(place, message, user_module, capsys):
-    assert main(["info", place]) == 1
+    assert main(["info", place]) == 2
     line = error_line(capsys)
     assert line.startswith(f"lzero: error: {place}: ")
     assert message in line
+
+
+@pytest.mark.parametrize("code", ["import sys; sys.exit(0)", "raise KeyboardInterrupt", "raise SystemExit"])
+def test_a_module_that_exits_where_it_is_imported_is_one_line(code, tmp_path, monkeypatch, capsys):
+    (tmp_path / "leaving_nets.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["info", "leaving_nets:net"]) == 2
+    assert "expected an importable function without arguments" in error_line(capsys)
+
+
+def test_a_model_that_exits_and_an_input_that_is_too_large_are_one_line(user_module, capsys):
+    assert main(["info", "users_nets:leaving"]) == 2
+    assert "sys.exit('gone')" in error_line(capsys)
+    for shape in ("99999999999,99999999999", "4294967296,4294967296,4"):
+        assert main(["info", "users_nets:net", "--input", shape]) == 2
+        assert "--input: no tensor of shape" in error_line(capsys)

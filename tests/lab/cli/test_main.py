@@ -1,9 +1,13 @@
 """The entry of the command line: usage, help, and one line for whatever goes wrong."""
 
+import errno
+import re
+
 import pytest
+import torch
 from commands import TRAIN, error_line
 
-from lzero_lab.cli import main
+from lzero_lab.cli import main, train
 
 
 @pytest.mark.parametrize(
@@ -15,6 +19,15 @@ from lzero_lab.cli import main
         (["train", "--target", "nan"], "expected a density in (0, 1]"),
         (["train", "--target", "tenth"], "invalid density value: 'tenth'"),
         (["train", "--epochs", "0"], "expected a number above 0, found 0"),
+        (["train", "--threads", str(10**11)], "expected at most 1,024, found 100000000000"),
+        (["study", "mnist", "--workers", "2000"], "expected at most 1,024, found 2000"),
+        (["train", "--batch-size", str(10**30)], "argument --batch-size: expected at most 9,223,372,036,854,775,807"),
+        (["train", "--out", "a\0b"], "argument --out: expected the name of a file or folder, found 'a\\x00b'"),
+        (["train", "--out", ""], "expected the name of a file or folder, found ''"),
+        (["plot", "a\0b"], "expected the name of a file or folder"),
+        (["purge", "x" * 5000], "File name too long; name another place"),
+        (["train", "--data-dir", "\ud800"], "surrogates not allowed; name another place"),
+        (["train", "--model", "wrn-" + "9" * 5000 + "-1"], "or wrn-<depth>-<width>, such as wrn-28-10, found"),
         (["train", "--epochs", "many"], "invalid int value: 'many'"),
         (["train", "--lr", "inf"], "expected a number above 0, found inf"),
         (["train", "--scope", "fc1"], "expected model, layer or \"name=0.3,name=0.5\", found 'fc1'"),
@@ -56,3 +69,45 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main([*TRAIN, "--out", str(tmp_path / "file" / "run")]) == 1
     assert error_line(capsys).startswith("lzero: error: ")
+
+
+@pytest.mark.parametrize(
+    "command", [["train", "--out"], ["train", "--data-dir"], ["plot"], ["purge"], ["study", "mnist", "--out"]]
+)
+def test_a_loop_of_links_is_wrong_usage(command, tmp_path, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    assert main([*command, str(tmp_path / "loop")]) == 2
+    assert "loop': Too many levels of symbolic links; name another place" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "words"),
+    [
+        (MemoryError("12 bytes"), 1, "no memory left: 12 bytes; a smaller --model, --batch-size or fewer --workers"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "no memory left: DefaultCPUAllocator"),
+        (torch.OutOfMemoryError("CUDA out of memory"), 1, "no memory left: CUDA out of memory"),
+        (SystemExit(3), 2, "code of the model called sys.exit(3); take that out"),
+        (OSError(errno.EMFILE, "Too many open files", "a.csv"), 1, "a.csv: Too many open files; check the path"),
+        (
+            OSError(errno.ENOSPC, "No space left", "a.pt"),
+            1,
+            "No space left; .*; finished epochs are saved; continue with: ",
+        ),
+    ],
+)
+def test_what_ends_a_command_is_one_line(problem, code, words, monkeypatch, capsys):
+    def fails(_):
+        raise problem
+
+    monkeypatch.setattr(train, "_recipe", fails)
+    assert main(TRAIN) == code
+    assert re.fullmatch(f"lzero: error: .*{words if '.*' in words else re.escape(words)}.*", error_line(capsys))
+
+
+def test_an_error_of_the_program_itself_is_none_of_these(monkeypatch):
+    def fails(_):
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(train, "_recipe", fails)
+    with pytest.raises(RuntimeError, match="a fault"):
+        main(TRAIN)

@@ -1,5 +1,7 @@
 """`lzero plot`: the figures of a run again, or one figure of a CSV."""
 
+import os
+
 import pytest
 from commands import error_line
 
@@ -42,3 +44,9 @@ def test_plot_of_what_has_no_rows_is_one_line(tmp_path, trained, capsys):
     assert "none.csv: not readable as a CSV of rows" in error_line(capsys)
     assert main(["plot", str(trained / "rows.csv"), "--kind", "control", "--out", str(tmp_path / "a.png")]) == 1
     assert "plots.control: no rows to draw" in error_line(capsys)
+
+
+@pytest.mark.parametrize("name", ["$\\frac$.csv", "a$b$_^.csv", os.fsdecode(b"\xff.csv")])
+def test_any_name_of_a_file_may_stand_in_a_figure(name, trained, tmp_path):
+    (tmp_path / name).write_bytes((trained / "rows.csv").read_bytes())
+    assert main(["plot", str(tmp_path / name), "--out", str(tmp_path / "figure.png")]) == 0

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-import torch
 from commands import error_line
+from safetensors.torch import load_file
 
 from lzero_lab.cli import main
 
@@ -19,7 +19,7 @@ def test_purge_writes_the_purged_model_of_an_unfinished_run(trained, tmp_path, c
     assert json.loads((folder / "certificate.json").read_text()) == json.loads(
         (trained / "certificate.json").read_text()
     )
-    states = [torch.load(path / "purged.pt", weights_only=True)["state"] for path in (folder, trained)]
+    states = [load_file(path / "model.safetensors") for path in (folder, trained)]
     assert all(tensor.equal(states[1][name]) for name, tensor in states[0].items())
 
 
@@ -41,6 +41,13 @@ def test_purge_needs_the_folder_of_one_training(tmp_path, capsys):
             '{"data": "digits", "recipe": {"lr": "x"}}',
             "config.json: lr: expected a finite number, found 'x'",
         ),
+        ('{"data": ["digits"], "recipe": {}}', "config.json: expected data and data_dir as names"),
+        ('{"data": "mnist", "data_dir": 3, "recipe": {}}', "config.json: expected data and data_dir as names"),
+        ('{"data": "mnist", "data_dir": "\\u0000", "recipe": {}}', "config.json: expected data and data_dir as names"),
+        ('{"data": "nothing", "recipe": {}}', "no data set is called 'nothing'"),
+        ('{"data": "digits", "recipe": {"scope": ""}}', "config.json: scope: expected model, layer or a table"),
+        ('{"data": "digits", "command": {"a": 1}, "recipe": {}}', "holds no single training"),
+        ("[" * 100_000, "config.json: not readable as JSON (RecursionError); is this a run folder of lzero?"),
     ],
 )
 def test_purge_of_a_folder_with_another_config_is_one_line(config, message, tmp_path, capsys):

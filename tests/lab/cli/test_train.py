@@ -6,8 +6,9 @@ import shlex
 import shutil
 
 import pytest
-import torch
 from commands import FAST, RUN_FILES, TRAIN, error_line, names
+from killing import content
+from safetensors.torch import load_file
 
 from lzero.recorder import Recorder
 from lzero_lab.cli import main
@@ -64,7 +65,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_ends_as_if_uninterrupted(
     assert Training.run_epoch is run_epoch
     rows = [Recorder.from_csv(path / "rows.csv") for path in (folder, trained)]
     assert [row | {"seconds": 0} for row in rows[0]] == [row | {"seconds": 0} for row in rows[1]]
-    states = [torch.load(path / "purged.pt", weights_only=True)["state"] for path in (folder, trained)]
+    states = [load_file(path / "model.safetensors") for path in (folder, trained)]
     assert all(tensor.equal(states[1][name]) for name, tensor in states[0].items())
 
 
@@ -128,3 +129,20 @@ def test_a_file_of_a_run_that_holds_something_else_is_one_line_with_its_path(
     assert main([*TRAIN, "--out", str(folder), "--resume"]) == 1
     line = error_line(capsys)
     assert line.startswith(f"lzero: error: {folder / name}: ") and line.endswith(way_out) and line.count(way_out) == 1
+
+
+@pytest.mark.parametrize("depth", [900, 970, 985, 990])
+def test_a_config_nested_to_the_edge_of_what_can_be_read_is_one_line(depth, trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text(f'{{"recipe": {"[" * depth}{"]" * depth}}}')
+    assert main([*TRAIN, "--out", str(tmp_path / "run"), "--resume"]) == 1
+    assert len(error_line(capsys)) < 1500
+
+
+def test_figures_and_files_that_a_finished_run_has_lost_are_made_again(trained, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    for name in ("dynamics.png", "histogram.png", "model.safetensors", "rows.csv", "certificate.json"):
+        (folder / name).unlink()
+    assert main([*TRAIN, "--out", str(folder), "--resume"]) == 0
+    assert content(folder) == content(trained)

@@ -62,7 +62,7 @@ def test_every_training_has_a_folder_of_its_own(comparison, folder):
     tried = {coefficient for coefficient, _ in comparison.bisection.trainings} | set(GRID)
     expected = {"constrained", "dense", *(f"penalized-{coefficient!r}" for coefficient in tried)}
     assert {path.name for path in folder.iterdir() if path.is_dir()} == expected
-    assert all((folder / name / "purged.pt").is_file() for name in expected)
+    assert all((folder / name / "model.safetensors").is_file() for name in expected)
 
 
 def test_the_runs_of_the_figure_have_rows(comparison, folder):

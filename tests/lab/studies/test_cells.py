@@ -1,14 +1,16 @@
 """Studies: a row a training, finished ones never repeated, failures told."""
 
+import errno
 import itertools
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from inline import Inline
 
-from lzero.errors import BudgetError, RecordError
+from lzero.errors import BudgetError, LzeroWarning, RecordError
 from lzero.recorder import Recorder
 from lzero_lab.datasets import load
 from lzero_lab.studies import cell as cell_module
@@ -64,8 +66,53 @@ def test_a_training_whose_checkpoint_cannot_be_loaded_begins_anew(tmp_path, dama
     else:
         state = torch.load(checkpoint, weights_only=True)
         torch.save(state | {"epoch": 1, "model": {"other": torch.zeros(1)}}, checkpoint)
-    (row,) = run_cells([TINY], tmp_path / "cells.csv", folder=tmp_path).rows
+    damaged = checkpoint.read_bytes()
+    with pytest.warns(LzeroWarning, match=rf"{checkpoint.name}: .*; it is set aside as {checkpoint.name}\.damaged1"):
+        (row,) = run_cells([TINY], tmp_path / "cells.csv", folder=tmp_path).rows
     assert row | {"seconds": 0} == expected | {"seconds": 0}
+    assert [path.read_bytes() for path in tmp_path.glob("*.damaged*")] == [damaged]
+
+
+@pytest.mark.usefixtures("inline")
+@pytest.mark.parametrize(
+    ("where", "problem", "raised"),
+    [
+        ("read", PermissionError(errno.EACCES, "Permission denied"), None),
+        ("read", OSError(errno.EMFILE, "Too many open files"), None),
+        ("read", MemoryError("no memory"), MemoryError),
+        ("load", RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_read_today_stays_and_is_continued_tomorrow(
+    tmp_path, monkeypatch, where, problem, raised
+):
+    cell = Cell("digits", Recipe(target=0.5, epochs=2, batch_size=256))
+    expected = run_cell(cell)
+    training = Training(cell.recipe, load("digits"))
+    training.run_epoch()
+    training.save(tmp_path / f"{cell.file_name}.pt")
+    content = (tmp_path / f"{cell.file_name}.pt").read_bytes()
+
+    def fails(*_, **__):
+        raise problem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((Path, "read_bytes") if where == "read" else (torch, "load")), fails)
+        with pytest.raises(raised) if raised else nullcontext():
+            (row,) = run_cells([cell], tmp_path / "cells.csv", folder=tmp_path).rows
+            assert str(problem.strerror) in row["problem"]
+    assert (tmp_path / f"{cell.file_name}.pt").read_bytes() == content
+    (row,) = run_cells([cell], tmp_path / "cells.csv", folder=tmp_path).rows
+    assert row | {"seconds": 0} == expected | {"seconds": 0} and not list(tmp_path.glob("*.pt*"))
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_second_damaged_checkpoint_does_not_take_the_place_of_the_first(tmp_path):
+    for number in (1, 2):
+        (tmp_path / f"{TINY.file_name}.pt").write_text(f"damaged {number}")
+        with pytest.warns(LzeroWarning, match=f"damaged{number}"):
+            run_cells([TINY], tmp_path / f"{number}.csv", folder=tmp_path)
+    assert sorted(path.read_text() for path in tmp_path.glob("*.damaged*")) == ["damaged 1", "damaged 2"]
 
 
 @pytest.mark.usefixtures("inline")

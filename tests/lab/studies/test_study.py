@@ -43,6 +43,13 @@ def test_a_part_can_be_chosen(study):
     ("text", "message"),
     [
         ("data = ", "not readable as TOML"),
+        ("data = " + "[" * 100_000, "not readable as TOML"),
+        (TEXT.replace("methods.constrained", 'methods."a\\nb"'), r"methods: 'a\\nb': expected a name of printable"),
+        (TEXT.replace("methods.constrained", 'methods.""'), "methods: '': expected a name of printable"),
+        (TEXT.replace("budgets.half", 'budgets."a\\u001bb"'), "budgets: 'a.*b': expected a name of printable"),
+        (TEXT.replace("target = 0.5", 'target = 0.5\nscope = ""'), "scope: expected model, layer or a table"),
+        (TEXT.replace("gate_lr = 0.01", f"gate_lr = {10**400}"), "gate_lr: expected a finite number"),
+        (TEXT.replace("steps = 12", f"steps = {10**30}"), "steps: expected at most 2"),
         ("data = 'digits'", "expected budgets, data, methods, networks, seeds, found data"),
         (TEXT.replace("gate_lr = 0.01", "gate_rate = 0.01"), "method 'once' at 'third'.*gate_rate"),
         (TEXT.replace('"digits"', '"digitz"'), "data: no data set is called 'digitz'; there are: digits"),

@@ -83,13 +83,13 @@ def test_ctrl_c_ends_a_study_after_its_epoch_and_a_killed_worker_is_one_line(tmp
     if not at_once:
         wait_for(lambda: len(list(tmp_path.glob("*.pt"))) == 2)
     os.killpg(study.pid, signal.SIGINT)
-    _, said = study.communicate(timeout=120)
+    _, said = study.communicate(timeout=900)
     assert study.returncode == 130 and said == "lzero: interrupted; run the command again\n"
     assert len(list(tmp_path.glob("*.pt"))) == (0 if at_once else 2)
     if not at_once:
         study = begin()
         os.kill(int(children(study)[-1]), signal.SIGKILL)
-        _, said = study.communicate(timeout=120)
+        _, said = study.communicate(timeout=900)
         assert study.returncode == 1 and said.startswith("lzero: error: a worker was killed") and said.count("\n") == 1
         assert len(list(tmp_path.glob("*.pt"))) == 2
 
@@ -99,7 +99,7 @@ def children(process):
     return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=900):
     for _ in range(10 * seconds):
         if condition():
             return

@@ -1,0 +1,106 @@
+"""A budget in a loop of Lightning Fabric: ``solver = lzero.integrations.fabric.budget(fabric, model, 0.10, ...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from lzero.checks import shown
+from lzero.constraints import Constraint
+from lzero.cost import Measure
+from lzero.errors import StructureError
+from lzero.gates.gates import Gates
+from lzero.integrations.request import Build, Request
+from lzero.purge import PurgeResult, purge
+from lzero.solver.gate_trainer import GateTrainer, Loss
+
+
+def budget(
+    fabric: Any,
+    model: nn.Module,
+    target_density: float | None = None,
+    *,
+    example_inputs: object,
+    total_steps: int,
+    measure: Measure = "params",
+    constraints: Sequence[Constraint] | None = None,
+    solver: Build | None = None,
+    granularity: str | Mapping[str, str] = "unit",
+    ignore: str | Iterable[str] = (),
+) -> FabricSolver:
+    """The solver of gates that are attached to ``model``, in place; before ``fabric.setup(model, optimizer)``.
+
+    Its ``step()`` stands between ``fabric.backward(loss)`` and ``optimizer.step()``. All of its state rides in the
+    state dict of ``model``: ``fabric.save(path, {"model": model, "optimizer": optimizer})`` has it.
+
+    Args:
+        fabric: the Fabric of the loop.
+        model: the plain model, or one that has gates already.
+        target_density: density of the whole model in (0, 1].
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments of one forward, or a Plan.
+        total_steps: optimizer steps of the training.
+        measure: what the density counts.
+        constraints: several budgets, in place of a target density.
+        solver: builds a solver or a baseline of your own: ``lambda gates, steps: lzero.Penalty(gates, 0.1)``.
+        granularity: as for :func:`lzero.attach_gates`.
+        ignore: as for :func:`lzero.attach_gates`.
+
+    Raises:
+        BudgetError: a malformed or infeasible budget.
+        SolverError: a malformed ``solver``, or gates that were trained for something else.
+        StructureError: no Fabric, or the model was set up by it already, or cannot be gated; it is then as it was.
+    """
+    request = Request(target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps)
+    strategy = getattr(fabric, "strategy", None)
+    if not hasattr(strategy, "precision"):
+        raise StructureError(f"fabric: expected a lightning.Fabric, found {shown(fabric)}")
+    if "_forward_module" in getattr(model, "_modules", ()):
+        raise StructureError(
+            f"{type(model).__name__}: was set up already; call budget(fabric, model, ...) first, then "
+            "model, optimizer = fabric.setup(model, optimizer)"
+        )
+    gates = request.attach(model)
+    return FabricSolver(fabric, model, gates, request.start(gates))
+
+
+class FabricSolver:
+    """A solver that knows the precision of its Fabric.
+
+    Args:
+        fabric: the Fabric of the loop.
+        model: the plain model that has the gates.
+        gates: its gates.
+        solver: what moves them.
+
+    Attributes:
+        model: as it was passed, whatever Fabric has made around it.
+        gates: its gates.
+        solver: what moves them.
+    """
+
+    def __init__(self, fabric: Any, model: nn.Module, gates: Gates, solver: GateTrainer) -> None:
+        self.model, self.gates, self.solver = model, gates, solver
+        self._fabric = fabric
+
+    def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> Tensor:
+        """:meth:`GateTrainer.step`, with the GradScaler of Fabric's precision where it has one.
+
+        With ``precision="16-mixed"`` before ``optimizer.step()``, which changes the scale; otherwise anywhere between
+        the backward and the next forward.
+        """
+        return self.solver.step(loss, closure, scaler=getattr(self._fabric.strategy.precision, "scaler", None))
+
+    @property
+    def steps(self) -> int:
+        """How many steps have been taken."""
+        return self.solver.steps
+
+    def metrics(self) -> dict[str, float]:
+        """:meth:`GateTrainer.metrics`, for ``fabric.log_dict``."""
+        return self.solver.metrics()
+
+    def purge(self, **options: Any) -> PurgeResult:
+        """The small network: :func:`lzero.purge` of the model, with its ``options``."""
+        return purge(self.model, **options)

@@ -1,0 +1,77 @@
+"""The pages on other people's loops: every block runs, in order, and ships at its budget."""
+
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed
+
+from lzero.errors import LzeroWarning
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def group(tmp_path):
+    """One gloo process, as torchrun would make several."""
+    distributed.init_process_group("gloo", store=distributed.FileStore(str(tmp_path / "meet"), 1), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def run(name):
+    """What each block of a page leaves as ``result``, and all names at the end."""
+    names, results = {"__name__": "page"}, []
+    torch.manual_seed(0)
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / name).read_text(encoding="utf-8"), re.DOTALL):
+        names.pop("result", None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LzeroWarning)  # the trainings are as short as a page
+            exec(compile(block, f"docs/{name}", "exec"), names)
+        results.append(names.get("result"))
+    return results, names
+
+
+def check(results):
+    shipped = [result for result in results if result is not None]
+    for result in shipped:
+        certificate = result.certificate
+        assert all(certificate.deployed[name] <= asked for name, asked in certificate.requested.items())
+        assert certificate.requested and certificate.largest_difference < 1e-4
+    return len(shipped)
+
+
+@pytest.mark.slow
+def test_the_page_of_loops(group):
+    results, _ = run("loops.md")
+    assert check(results) == len(results) >= 12
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_page_of_adapters():
+    pytest.importorskip("peft")
+    results, names = run("peft.md")
+    assert check(results) == len(results) == 3
+    gap = names["merged"](names["x"]) - names["first"]
+    assert float(gap.abs().max()) < 1e-5
+
+
+def test_the_page_of_distillation():
+    results, _ = run("distillation.md")
+    assert check(results) == 1 and results[0].certificate.requested == {"params": 0.3}
+
+
+@pytest.mark.parametrize("name", ["loops.md", "peft.md", "distillation.md"])
+def test_every_link_leads_somewhere(name):
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    heads = {
+        re.sub(r"[^a-z0-9 -]", "", head.lower()).replace(" ", "-") for head in re.findall(r"^## (.*)$", page, re.M)
+    }
+    for place in re.findall(r"\]\(([^)]+)\)", page):
+        if not place.startswith("https://"):
+            assert place[1:] in heads if place.startswith("#") else (ROOT / "docs" / place).exists(), place

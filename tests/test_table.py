@@ -1,0 +1,143 @@
+"""Layer by layer: counts against the modules themselves, and a page that fits a window."""
+
+import pytest
+import torch
+from plans import CASES, lenet
+from purged import purge_anywhere
+from purging import gated
+from torch import nn
+from torch.nn import functional as F
+
+import lzero
+from lzero.errors import StructureError
+from lzero.purge import PurgeResult
+from lzero_lab.models import MLP, LeNet5, ResNet
+
+pytestmark = pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")  # of trainings that never were
+
+
+def own_parameters(model):
+    """Path -> parameters that the module there owns itself, tied ones where they come first; gathered ones by layer."""
+    found = {}
+    for name, parameter in model.named_parameters():
+        path = name.rpartition(".")[0].removesuffix(".linear")
+        found[path] = found.get(path, 0) + parameter.numel()
+    return found
+
+
+def macs(model, x):
+    """Path -> multiply-accumulates of Linears and convolutions, by what goes in and comes out."""
+    found = {}
+
+    def count(path):
+        def hook(module, args, out):
+            found[path] = out.numel() * module.weight[0].numel()
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(count(path.removesuffix(".linear")))
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
+    model(x)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+NETS = {
+    "mlp, inputs": (lambda: MLP(12, (9, 7), 3), (4, 12), "input"),
+    "lenet, units": (lambda: LeNet5(1, 8, (4, 6), 10, 3), (2, 1, 8, 8), "unit"),
+    "lenet, inputs": (lambda: LeNet5(1, 8, (4, 6), 10, 3), (2, 1, 8, 8), "input"),
+    "resnet, units": (lambda: ResNet(1, (4, 6), 1, 3), (2, 1, 8, 8), "unit"),
+}
+
+
+@pytest.mark.parametrize("case", NETS, ids=str)
+def test_every_count_is_that_of_the_modules(case):
+    build, shape, granularity = NETS[case]
+    x = torch.randn(shape)
+    result = purge_anywhere(build, x, granularity)
+    table = result.table()
+    for column, model in (("_before", build().eval()), ("", result.model.eval())):
+        assert {str(row["layer"]): row[f"parameters{column}"] for row in table.rows} == own_parameters(model)
+        products = macs(model, x)
+        assert {row["layer"]: row[f"macs{column}"] for row in table.rows if row["macs_before"]} == products
+        for row in table.rows:
+            module = model.get_submodule(str(row["layer"]))
+            made = module.weight.shape[0]
+            assert row.get(f"units{column}", made) == made
+            if "inputs" in row:
+                assert column or row["inputs"] == module.in_features
+    assert table.total("parameters") == result.certificate.parameters
+    assert table.total("parameters_before") == result.certificate.parameters_before
+    assert table.total("macs_before") > table.total("macs")
+    sizes = [sum(t.nbytes for t in model.state_dict().values()) for model in (build(), result.model)]
+    assert [table.size_before, table.size] == sizes
+
+
+def test_weights_purged_to_zero_do_not_count():
+    result = purge_anywhere(lambda: MLP(12, (9, 7), 3), torch.randn(4, 12), "weight")
+    alive = {path: int((module.weight != 0).sum()) for path, module in result.model.named_children()}
+    assert {row["layer"]: row["macs"] for row in result.table().rows} == {path: 4 * n for path, n in alive.items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_plan_has_its_table(name):
+    model, gates, _ = gated(CASES[name])
+    lzero.Solver(gates, 0.9, total_steps=1000)
+    result = lzero.purge(model)
+    table = result.table()
+    assert table.total("parameters") == result.certificate.parameters
+    assert table.recorder().rows == table.rows
+    assert str(table) in str(result) and str(result.certificate).splitlines()[0] in str(result)
+
+
+def test_what_was_left_whole_is_named_with_its_reason():
+    result = purge_anywhere(lambda: LeNet5(1, 8, (4, 6), 10, 3), torch.randn(2, 1, 8, 8), "unit")
+    rows = {row["layer"]: row for row in result.table().refused}
+    assert rows["fc2"] == {"layer": "fc2", "units": 3, "reason": "it is an output of the model"}
+    assert "left whole, it is an output of the model: fc2 (3)" in str(result).splitlines()
+
+
+def test_the_page_of_a_small_network():
+    model, gates, _ = gated(lenet)
+    lzero.Solver(gates, 0.9, total_steps=1000)
+    result = lzero.purge(model)
+    first = {row["layer"]: row for row in result.table().rows}["conv1"]
+    line = next(line for line in str(result).splitlines() if line.startswith("conv1"))
+    for noun in ("units", "parameters", "macs"):
+        assert f"{first[f'{noun}_before']:,} -> {first[noun]:,}" in line
+
+
+class Block(nn.Module):
+    """A layer of attention and a perceptron under names as long as those of Hugging Face."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention_with_a_long_name, self.norm = nn.Linear(8, 24), nn.LayerNorm(8)
+        self.intermediate_dense, self.output_dense = nn.Linear(8, 4000), nn.Linear(4000, 8)
+
+    def forward(self, x):
+        q, k, v = self.attention_with_a_long_name(x).view(*x.shape[:2], 3, 2, 4).permute(2, 0, 3, 1, 4)
+        x = x + F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return x + self.output_dense(F.gelu(self.intermediate_dense(self.norm(x))))
+
+
+def test_lines_fit_a_window_of_100_columns():
+    def build():
+        inside = nn.ModuleDict({"encoder": nn.Sequential(*[Block() for _ in range(2)])})
+        return nn.Sequential(nn.Sequential(inside["encoder"]), nn.Linear(8, 2))
+
+    text = str(purge_anywhere(build, torch.randn(50, 30, 8), "unit"))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "48 M ->" in text and "0.0.1" in text.splitlines()  # two blocks under a heading each
+
+
+def test_a_result_without_gates_has_no_table():
+    certificate = purge_anywhere(lambda: MLP(12, (9, 7), 3), torch.randn(4, 12)).certificate
+    result = PurgeResult(nn.Linear(2, 2), certificate, {})
+    assert str(result).startswith("params: ")
+    with pytest.raises(StructureError, match="no gates were purged"):
+        result.table()
