@@ -76,7 +76,7 @@ def test_a_group_norm_keeps_the_statistics_of_every_group(each):
     found = F.group_norm(filled(x, open_, norm), 3, weight, bias, EPS)[:, open_]
     larger = weight[open_] * (4 / each) ** 0.5
     equal(found, F.group_norm(x[:, open_], 3, larger, bias[open_], EPS * 4 / each))
-    assert torch.allclose(root_of_share(open_, norm, 4), torch.tensor(each / 4, dtype=torch.float64).sqrt())
+    assert torch.allclose(root_of_share(open_.double(), norm, 4), torch.tensor(each / 4, dtype=torch.float64).sqrt())
 
 
 def test_statistics_over_several_dims():

@@ -101,7 +101,8 @@ class Fill:
 
     def scale(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """``output`` without its bias times the root of the share that is open."""
-        factor = root_of_share(self._opened(output), self._norm, output.dim()).to(output.dtype)
+        fine = torch.promote_types(output.dtype, torch.float32)
+        factor = root_of_share(self._opened(output).to(fine), self._norm, output.dim()).to(output.dtype)
         bias = getattr(layer, self._norm.bias) if self._norm.bias else None
         if bias is None:
             return output * factor
@@ -133,8 +134,11 @@ def filled(x: Tensor, open_: Tensor, norm: Norm) -> Tensor:
 
 
 def root_of_share(open_: Tensor, norm: Norm, dims: int) -> Tensor:
-    """sqrt(k / n) of the positions that share a statistic, to broadcast against a tensor with ``dims`` dims."""
-    each = open_.double().view(max(norm.channel_groups, 1), -1)
+    """sqrt(k / n) of the positions that share a statistic, to broadcast against a tensor with ``dims`` dims.
+
+    ``open_`` [n] is 1 where a position is open and 0 elsewhere, in floats.
+    """
+    each = open_.view(max(norm.channel_groups, 1), -1)
     share = each.mean(1, keepdim=True).sqrt()
     return _along(share.expand_as(each).reshape(-1), norm.dim, dims) if norm.channel_groups else share.view(())
 

@@ -45,9 +45,10 @@ def unit_groups(trace: Trace, model: nn.Module, veto: Veto) -> tuple[list[GateGr
         used = [m for m in members if m.tensor in trace.users]
         if not used:  # buffers alone, or parameters that are refused already
             continue
-        name, size = _name(members), int(family.labels.shape[0])
+        size = int(family.labels.shape[0])
         reason = family.reason or veto(members) or _obstacle(members, size, gated)
         norms = norms_of(trace.classes.everywhere[family.labels[:, 0]], trace.norms, trace.classes)
+        name = _place(members[0]) if norms else _name(members)  # a stream is named after where it begins
         if reason is None and isinstance(norms, Reason):
             reason = norms
         if reason is None and not isinstance(norms, Reason):
@@ -127,9 +128,14 @@ def _name(members: Sequence[Member]) -> str:
     for role in ("producer", "coupled", "consumer"):
         for member in members:
             if member.role == role:
-                path = owner(member.tensor) or member.tensor
+                path = _place(member)
                 return f"{path}.input" if role == "consumer" else path
     return ""
+
+
+def _place(member: Member) -> str:
+    """The module that owns a tensor; the tensor itself where the model owns it."""
+    return owner(member.tensor) or member.tensor
 
 
 def _obstacle(members: Sequence[Member], size: int, gated: dict[str, set[int]]) -> Reason | None:
