@@ -10,6 +10,7 @@ from torch import nn
 import lzero
 from lzero.errors import StructureError
 from lzero.gates.fill import Fill
+from lzero.surgery import register
 from lzero.surgery.fills import fill_closed, filled_layers, norms_in, open_positions, remove_fills
 
 
@@ -85,3 +86,17 @@ def test_a_plan_of_another_model_is_refused():
     plan = lzero.discover(built("layer norm"), (given("layer norm", 2, 7),), granularity="width")
     with pytest.raises(StructureError, match=r"1\.body.0: the plan says that a norm is here, the model has none"):
         filled_layers(nn.Sequential(nn.Linear(5, 12), nn.Linear(12, 3)), plan)
+
+
+def test_a_failure_while_attaching_takes_every_hook_off_again(monkeypatch):
+    model, x = built("weight plus one"), given("weight plus one", 2, 7)
+    plan, before = lzero.discover(model, (x,), granularity="width"), model(x)
+
+    def fail(model):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(register, "show_place", fail)
+    with pytest.raises(KeyboardInterrupt):
+        lzero.attach_gates(model, plan)
+    assert not any(hooks_on(module) for module in model.modules()) and torch.equal(model(x), before)
+    assert not any(module._forward_pre_hooks_with_kwargs for module in model.modules())
