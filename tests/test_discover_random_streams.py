@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 import torch
 from exactness import largest_difference
 from hypothesis import HealthCheck, given, settings
@@ -15,8 +16,9 @@ from lzero import attach_gates, purge
 from lzero.host.run import run
 
 
+@pytest.mark.slow
 @settings(
-    max_examples=30, deadline=None, derandomize=True,
+    max_examples=100, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(program=streams(), seed=st.integers(0, 1000))
