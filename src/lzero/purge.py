@@ -15,12 +15,13 @@ from lzero.checks import flag, shown
 from lzero.constraints import Budgets, Constraint
 from lzero.errors import LzeroWarning, StructureError
 from lzero.gates.gates import Gates
-from lzero.host.wrappers import check_unsharded, unwrap
+from lzero.host.wrappers import check_unsharded, restore_forward, unwrap
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
 from lzero.shipped.origin import Origin, size_of
 from lzero.surgery.attached import root_gates
 from lzero.surgery.grown import check_not_grown
+from lzero.surgery.libraries import library_of
 from lzero.surgery.remove import without_gates
 from lzero.surgery.shrink import scale_consumers, shrink
 from lzero.table import Table
@@ -107,6 +108,8 @@ def purge(
     scale_consumers(small, gates.plan.groups, gates.split(z))
     shrink(small, gates.plan.groups, kept)
     difference = None if verification is None else verification.largest_difference(small)
+    restore_forward(small)
+    library_of(model).purged(small, model)
     certificate = certify(gates, budgets, settled, difference, asked=settle)
 
     for text in certificate.warnings:

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import lzero
 from lzero.errors import StructureError
-from lzero.host.wrappers import check_unwrapped, unwrap
+from lzero.host.wrappers import check_unwrapped, restore_forward, unwrap
 
 X = torch.randn(5, 12)
 
@@ -126,9 +127,37 @@ def test_no_wrapper_is_imported_to_look_for_it() -> None:
         "    sys.modules[name] = types.ModuleType(name)\n"
         f"sys.modules['lzero'].__path__ = [{str(Path(lzero.__file__).parent)!r}]\n"
         f"sys.modules['lzero.host'].__path__ = [{str(Path(lzero.__file__).parent / 'host')!r}]\n"
-        "from lzero.host.wrappers import check_unwrapped, unwrap\n"
+        "from lzero.host.wrappers import check_unwrapped, restore_forward, unwrap\n"
         "model = torch.nn.Linear(2, 2)\n"
         "check_unwrapped(model), unwrap(model)\n"
         "sys.exit(any(name in sys.modules for name in ('torch._dynamo', 'torch.distributed.fsdp')))\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def around(model: nn.Module) -> nn.Module:
+    """Another forward around that of ``model``, as ``accelerate`` puts one around it for mixed precision."""
+    inner = model.forward.__func__
+    model._original_forward = model.forward  # type: ignore[assignment]
+    model.forward = MethodType(lambda self, x: inner(self, x).bfloat16().float(), model)
+    return model
+
+
+def test_a_forward_around_another_is_taken_off_a_purged_model() -> None:
+    model = mlp()
+    gates = lzero.attach_gates(model, X)
+    with torch.no_grad():
+        gates.log_alpha[::2] = -9.0
+    plain = lzero.purge(model, settle=False).model
+    small = lzero.purge(around(model), settle=False).model
+    assert "forward" in vars(model) and "forward" not in vars(small) and "_original_forward" not in vars(small)
+    assert torch.equal(small(X), plain(X)) and not torch.equal(model.eval()(X), plain(X))
+
+
+def test_a_forward_of_the_users_own_comes_back() -> None:
+    model = mlp()
+    model.forward = MethodType(lambda self, x: x + 1, model)  # type: ignore[method-assign]
+    restore_forward(around(model))
+    assert torch.equal(model(X), X + 1)
+    restore_forward(model)
+    assert torch.equal(model(X), X + 1)

@@ -56,9 +56,9 @@ def test_the_scale_of_the_precision_is_taken_out():
 @pytest.fixture
 def nets():
     pytest.importorskip("lightning")
-    from integrations import lightning_nets
+    from integrations.lightning import nets
 
-    return lightning_nets
+    return nets
 
 
 def train(nets, fabric, *, accumulate=1, clip=False, until=200, state=None, total=200):
@@ -144,7 +144,7 @@ TWO = """
 import sys
 import torch, lightning
 from torch.nn import functional as F
-from integrations.lightning_nets import TARGET, data, network
+from integrations.lightning.nets import TARGET, data, network
 import lzero
 
 folder = sys.argv[1]

@@ -92,6 +92,19 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
+def restore_forward(model: nn.Module) -> None:
+    """Give ``model`` the forward of its class where ``accelerate`` has put one around it, for mixed precision.
+
+    That runs under autocast and hands out float32: a part of the training loop, which a model from a file has not.
+    """
+    original = model.__dict__.pop("_original_forward", None)
+    if original is None:
+        return
+    model.__dict__.pop("forward", None)
+    if getattr(original, "__func__", None) is not type(model).forward:  # one that stood there before
+        model.forward = original
+
+
 def is_distributed(tensor: Tensor) -> bool:
     """Whether ``tensor`` is spread over processes or devices (a DTensor)."""
     return _is(tensor, _DTENSOR)

@@ -9,17 +9,21 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lzero.integrations import accelerate as accelerate
     from lzero.integrations import fabric as fabric
     from lzero.integrations import fsdp as fsdp
     from lzero.integrations import lightning as lightning
     from lzero.integrations import peft as peft
     from lzero.integrations import request as request
+    from lzero.integrations import transformers as transformers
 
 STACKS: dict[str, tuple[str, ...]] = {
+    "accelerate": ("accelerate",),
     "fabric": ("lightning", "lightning_fabric"),
     "fsdp": ("torch",),
     "lightning": ("lightning", "pytorch_lightning"),
     "peft": ("peft",),
+    "transformers": ("transformers",),
 }
 """A module of this folder -> the packages of which it needs one; its extra has the same name."""
 

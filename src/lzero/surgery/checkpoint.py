@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lzero.gates.gates import Gates
 from lzero.plan.paths import join
 from lzero.surgery.attached import gated_leaves, gates_on, ungated
+from lzero.surgery.libraries.registry import library_of
 
 _NAME = "lzero"
 PREFIX = f"{_NAME}."
@@ -50,6 +51,7 @@ def save_training(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any)
     if found is not None:
         for name, tensor in found[1].training_state().items():
             state[f"{prefix}{PREFIX}{name}"] = tensor.detach().clone()
+        library_of(model).saving(model, state, prefix)
 
 
 @torch.no_grad()
@@ -64,6 +66,7 @@ def load_training(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any)
     if found is None:
         return
     place, gates = found
+    library_of(model).loading(model, state, prefix)
     here = f"{prefix}{PREFIX}"
     entries = {name: state.pop(name) for name in [name for name in state if name.startswith(here)]}
     if f"{prefix}{place}.log_alpha" in state:

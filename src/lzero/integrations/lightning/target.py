@@ -15,8 +15,8 @@ from torch import nn
 from lzero.errors import StructureError
 from lzero.host.inputs import ExampleInputs
 from lzero.host.quiet import isolated_random_state
-from lzero.integrations.batches import first_examples
-from lzero.integrations.first_call import FirstCall, first_call
+from lzero.integrations.lightning.batches import first_examples
+from lzero.integrations.lightning.first_call import FirstCall, first_call
 from lzero.plan.plan import Plan
 
 _SOURCE = "_data_source"  # of a fit loop: no public name leads to loaders that have not begun

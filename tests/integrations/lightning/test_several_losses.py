@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import lzero
-from lzero.integrations.several_losses import SeveralLosses
+from lzero.integrations.lightning.several_losses import SeveralLosses
 
 X = torch.rand(8, 6)
 

@@ -8,7 +8,7 @@ import torch
 
 import lzero
 
-PAGE = (Path(__file__).parents[2] / "docs" / "lightning.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "lightning.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 

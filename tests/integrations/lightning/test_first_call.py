@@ -6,7 +6,7 @@ from torch import nn
 
 from lzero.errors import StructureError
 from lzero.host.inputs import Arguments
-from lzero.integrations.first_call import first_call
+from lzero.integrations.lightning.first_call import first_call
 
 
 class Parts(nn.Module):

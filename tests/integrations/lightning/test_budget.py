@@ -19,7 +19,7 @@ from lzero.errors import BudgetError, LzeroWarning, SolverError, StructureError
 
 lightning = pytest.importorskip("lightning")
 
-from integrations.lightning_nets import (  # noqa: E402
+from integrations.lightning.nets import (  # noqa: E402
     BATCH,
     EXAMPLES,
     SEED,
@@ -43,7 +43,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:total_steps. .* optimizer steps are few:lzero.LzeroWarning"),
 ]
 STEPS = EXAMPLES // BATCH
-TESTS = Path(__file__).parent.parent
+TESTS = Path(__file__).parents[2]
 UNIT = (16 + 1 + WIDTH) / sum(p.numel() for p in network().parameters())  # of the first layer, the dearest
 
 
@@ -543,7 +543,7 @@ def test_compiled_modules(tmp_path, whole):
 TWO = """
 import sys, warnings
 import torch
-from integrations.lightning_nets import Classifier, Inner, budget, loader, trainer
+from integrations.lightning.nets import Classifier, Inner, budget, loader, trainer
 import lzero
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ from lzero.constraints import Constraint
 from lzero.cost import Measure
 from lzero.errors import LzeroWarning, StructureError
 from lzero.gates.gates import Gates
-from lzero.integrations.hand_over import HandOver
-from lzero.integrations.lightning_step import after, fitting, optimizer_steps, own, target
+from lzero.integrations.lightning.hand_over import HandOver
+from lzero.integrations.lightning.scores import Scores
+from lzero.integrations.lightning.several_losses import SeveralLosses
+from lzero.integrations.lightning.target import after, fitting, optimizer_steps, own, target
 from lzero.integrations.request import Build, Request, prefixed
-from lzero.integrations.scores import Scores
-from lzero.integrations.several_losses import SeveralLosses
 from lzero.purge import PurgeResult, purge
 from lzero.solver.gate_trainer import GateTrainer
 from lzero.surgery.attached import draws, gates_of

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import lzero
-from lzero.integrations.hand_over import HandOver
+from lzero.integrations.lightning.hand_over import HandOver
 
 
 def result():

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler, TensorDataset
 
 from lzero.errors import StructureError
-from lzero.integrations.batches import first_examples
+from lzero.integrations.lightning.batches import first_examples
 
 X, Y = torch.arange(24.0).view(12, 2), torch.arange(12)
 DATA = TensorDataset(X, Y)

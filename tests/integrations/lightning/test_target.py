@@ -9,7 +9,7 @@ from torch import nn
 
 import lzero
 from lzero.errors import StructureError
-from lzero.integrations.lightning_step import after, fitting, optimizer_steps, own, target
+from lzero.integrations.lightning.target import after, fitting, optimizer_steps, own, target
 
 
 class LightningModule(nn.Module):

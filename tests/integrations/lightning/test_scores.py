@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import torch
 
-from lzero.integrations.scores import Scores
+from lzero.integrations.lightning.scores import Scores
 
 
 def saver(mode="min", **options):

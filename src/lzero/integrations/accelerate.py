@@ -1,0 +1,110 @@
+"""A budget in a loop of accelerate: ``solver = lzero.integrations.accelerate.budget(accelerator, model, 0.1, ...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from lzero.checks import shown
+from lzero.constraints import Constraint
+from lzero.cost import Measure
+from lzero.errors import SolverError
+from lzero.gates.gates import Gates
+from lzero.integrations.request import Build, Request
+from lzero.purge import PurgeResult, purge
+from lzero.solver.gate_trainer import GateTrainer, Loss
+
+
+def budget(
+    accelerator: Any,
+    model: nn.Module,
+    target_density: float | None = None,
+    *,
+    example_inputs: object,
+    total_steps: int,
+    measure: Measure = "params",
+    constraints: Sequence[Constraint] | None = None,
+    solver: Build | None = None,
+    granularity: str | Mapping[str, str] = "unit",
+    ignore: str | Iterable[str] = (),
+) -> AccelerateSolver:
+    """The solver of gates that are attached to ``model``, in place; before ``accelerator.prepare(model, ...)``.
+
+    Its ``step()`` stands beside ``optimizer.step()``, also within ``accelerator.accumulate(model)``. All of its state
+    rides in the state dict of ``model``: ``accelerator.save_state`` and ``load_state`` have it.
+
+    Args:
+        accelerator: the Accelerator of the loop.
+        model: the plain model, or one that has gates already.
+        target_density: density of the whole model in (0, 1].
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments of one forward, or a Plan.
+        total_steps: optimizer steps of the training: updates, and not batches.
+        measure: what the density counts.
+        constraints: several budgets, in place of a target density.
+        solver: builds a solver or a baseline of your own: ``lambda gates, steps: lzero.Penalty(gates, 0.1)``.
+        granularity: as for :func:`lzero.attach_gates`.
+        ignore: as for :func:`lzero.attach_gates`.
+
+    Raises:
+        BudgetError: a malformed or infeasible budget.
+        SolverError: no Accelerator, a malformed ``solver``, or gates that were trained for something else.
+        StructureError: the model is wrapped already, or cannot be gated; it is then as it was.
+    """
+    if not hasattr(accelerator, "sync_gradients"):
+        raise SolverError(f"accelerator: expected an accelerate.Accelerator, found {shown(accelerator)}")
+    request = Request(target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps)
+    gates = request.attach(model)
+    return AccelerateSolver(accelerator, model, gates, request.start(gates))
+
+
+class AccelerateSolver:
+    """A solver that knows when its Accelerator steps, and by what it scales the loss.
+
+    Args:
+        accelerator: the Accelerator of the loop.
+        model: the plain model that has the gates.
+        gates: its gates.
+        solver: what moves them.
+
+    Attributes:
+        model: as it was passed, whatever the Accelerator has made around it.
+        gates: its gates.
+        solver: what moves them.
+    """
+
+    def __init__(self, accelerator: Any, model: nn.Module, gates: Gates, solver: GateTrainer) -> None:
+        self.model, self.gates, self.solver = model, gates, solver
+        self._accelerator = accelerator
+
+    def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> Tensor | None:
+        """:meth:`GateTrainer.step`; between ``accelerator.backward(loss)`` and ``optimizer.step()``.
+
+        Returns:
+            Whether it stepped, bool []; None where gradients are still being accumulated, and nothing is done.
+
+        Raises:
+            SolverError: an estimator that needs a loss, while gradients are accumulated.
+        """
+        if loss is not None and self._accelerator.gradient_accumulation_steps > 1:
+            raise SolverError(
+                "step(loss): gradients are accumulated over several losses; call gates.score(loss) after each "
+                "backward, and step() without arguments"
+            )
+        if not self._accelerator.sync_gradients:
+            return None
+        return self.solver.step(loss, closure, scaler=self._accelerator.scaler)
+
+    @property
+    def steps(self) -> int:
+        """How many steps have been taken."""
+        return self.solver.steps
+
+    def metrics(self) -> dict[str, float]:
+        """:meth:`GateTrainer.metrics`, for ``accelerator.log``."""
+        return self.solver.metrics()
+
+    def purge(self, **options: Any) -> PurgeResult:
+        """The small network: :func:`lzero.purge` of the model, with its ``options``."""
+        return purge(self.model, **options)
