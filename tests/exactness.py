@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lzero.discover import discover
 from lzero.host.inputs import ExampleInputs
 from lzero.plan.plan import Plan
+from lzero.surgery.fills import fill_closed
 from lzero.surgery.shrink import scale_consumers, shrink
 
 AssertExact = Callable[..., Plan]
@@ -50,6 +51,7 @@ def _check(model: nn.Module, inputs: Any, groups: list[Any], seed: int) -> None:
         closed[torch.randint(group.size, (), generator=generator)] = False
         values[group.name] = z.masked_fill(closed, 0.0)
     scale_consumers(gated, groups, values)
+    fill_closed(gated, groups, values)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         expected = ExampleInputs(inputs).call(copy.deepcopy(gated))  # a forward may leave something behind for the next

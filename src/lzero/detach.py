@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lzero.errors import StructureError
+from lzero.gates.gates import Gates
 from lzero.host.wrappers import check_unsharded, unwrap
 from lzero.surgery.attached import draws, factors, require_gates
 from lzero.surgery.remove import strip
@@ -23,12 +24,15 @@ def detach_gates(model: nn.Module) -> nn.Module:
             ``torch.compile`` or ``AveragedModel``, of which the part that was wrapped is returned.
 
     Raises:
-        StructureError: ``model`` has no gates, is a part of the model that has, or is sharded over processes.
+        StructureError: ``model`` has no gates, is a part of the model that has, or is sharded over processes; or a unit
+            is closed that a norm takes statistics of, which no plain norm of the old width can leave out.
     """
     model = unwrap(model)
     gates = require_gates(model)
     check_unsharded(model, "detach_gates")
-    z = gates.evaluate(gates.open_mask())
+    open_ = gates.open_mask()
+    _check_norms(gates, open_)
+    z = gates.evaluate(open_)
     root = next((module for module in model.modules() if draws(module, gates)), None)
     if root is None:
         raise StructureError(
@@ -39,3 +43,12 @@ def detach_gates(model: nn.Module) -> nn.Module:
         tensor.mul_(factor)
     strip(root, gates)
     return model
+
+
+def _check_norms(gates: Gates, open_: Tensor) -> None:
+    for group in gates.plan.groups:
+        if group.norms and not bool(open_[gates.slices[group.name]].all()):
+            raise StructureError(
+                f"{group.norms[0].path}: normalises over units of {group.name} that are closed, and of its full width "
+                "it cannot leave them out without gates; call lzero.purge(model) for a model without these units"
+            )

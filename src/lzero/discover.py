@@ -47,8 +47,9 @@ def discover(
         model: any module; train or eval mode, on any device.
         example_inputs: what the training loop passes: a tensor, a tuple of arguments or a dict of keyword arguments.
         granularity: ``"unit"`` gates channels and neurons; ``"input"`` also the features that a Linear reads;
-            ``"weight"`` every single weight of the products. A mapping from module path to one of these chooses by
-            the longest path that leads to the weight; ``""`` stands for the rest.
+            ``"weight"`` every single weight of the products; ``"width"`` units, and those that a LayerNorm, RMSNorm or
+            GroupNorm takes statistics of: the width of a residual stream. A mapping from module path to one of these
+            chooses by the longest path that leads to the weight; ``""`` stands for the rest.
         ignore: module paths and parameter names to leave alone.
 
     Example:
@@ -110,7 +111,7 @@ def _studied(
 ) -> tuple[nn.Module, Trace, Readings, list[Refusal]]:
     """A copy of ``model``, what its forward said, the groups that it makes, and what it refuses."""
     spare = private_copy(model)
-    seen = trace(spare, example_inputs, loose=loose)
+    seen = trace(spare, example_inputs, asked.wide, loose=loose)
     units, refusals = unit_groups(seen, model, asked.veto)
     if seen.swapped:
         spare = private_copy(model)

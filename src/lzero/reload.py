@@ -20,6 +20,7 @@ from lzero.surgery.attached import gated_leaves
 from lzero.surgery.config_numbers import Number, saved_numbers, set_numbers
 from lzero.surgery.gathered_linear import COLUMNS, gather
 from lzero.surgery.layer_sizes import correct_sizes
+from lzero.surgery.ratios import saved_ratios, set_ratios
 from lzero.surgery.saved_entries import check_entries, check_fresh
 from lzero.surgery.saved_layers import check_agreement
 from lzero.surgery.saved_names import fresh_names, gathered_linears
@@ -62,13 +63,15 @@ def load_purged(model: nn.Module, saved: str | os.PathLike[str] | Mapping[str, T
     state = fresh_names(model, state)
     columns = {join(path, COLUMNS): linear for path, linear in linears.items()}
     numbers, buffers = saved_numbers(model, state), _unsaved_buffers(model, state)
-    check_keys(model, state, (*columns, *numbers, *buffers))
+    ratios = saved_ratios(model, state)
+    check_keys(model, state, (*columns, *numbers, *ratios, *buffers))
     check_shapes(model, state, buffers)
     check_agreement(model, state)
     for name, linear in columns.items():
         check_columns(name, state[name], state[name.removesuffix(COLUMNS) + "weight"], linear.weight)
     with _undone_by_errors(model):
         _load(model, state, columns, [number for several in numbers.values() for number in several], buffers)
+        set_ratios(model, list(ratios.values()))
     return model
 
 

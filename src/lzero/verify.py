@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from lzero.gates.gates import Gates
 from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.host.module_path import ModulePath
+from lzero.host.promoted import Promoted
 from lzero.host.run import ForwardError, run
 from lzero.proving.compare import difference, tolerance_of
 from lzero.surgery.attached import require_gates
@@ -62,7 +64,7 @@ class Verification:
         z = gates.evaluate(self._open)
         if dtype is not None:
             twin.to(dtype)
-        with gates.fixed(z.to(gates.log_alpha)):
+        with gates.fixed(z.to(gates.log_alpha)), nullcontext() if dtype is None else Promoted():
             return run(twin, self._inputs.to(dtype=dtype))
 
     def _outputs_of(self, small: nn.Module) -> list[Tensor]:
@@ -80,10 +82,10 @@ class Verification:
     def _precise_gap(self, small: nn.Module) -> float:
         """The relative difference of both in float64; infinite where they do not run in it."""
         try:
-            expected = self._outputs(torch.float64)
-            return difference(
-                expected, run(private_copy(small).double(), self._inputs.to(dtype=torch.float64))
-            ).relative
+            expected, precise = self._outputs(torch.float64), private_copy(small).double()
+            with Promoted():
+                found = run(precise, self._inputs.to(dtype=torch.float64))
+            return difference(expected, found).relative
         except ForwardError:
             return math.inf
 

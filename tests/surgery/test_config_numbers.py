@@ -187,3 +187,31 @@ def test_doubtful_numbers_cost_no_truth(name: str, assert_exact: AssertExact) ->
 def _number(model: nn.Module, path: str) -> Any:
     module, _, name = path.rpartition(".")
     return getattr(model.get_submodule(module), name)
+
+
+class Block(nn.Module):
+    """A pre-norm block whose stream is as wide as all of its heads together, as in GPT-2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim, self.split_size = HEADS, WIDTH // HEADS, WIDTH
+        self.norm, self.qkv, self.out = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = (*x.shape[:2], -1, self.head_dim)
+        q, k, v = (part.view(heads).transpose(1, 2) for part in self.qkv(self.norm(x)).split(self.split_size, 2))
+        return x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+@pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")
+def test_an_inner_width_follows_the_heads_and_not_a_stream_that_is_as_wide() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(WIDTH, WIDTH), Block(), nn.Linear(WIDTH, 3)).double().eval()
+    gates = attach_gates(model, (TOKENS.double(),), granularity="width")
+    assert {group.name: group.size for group in gates.plan} == {"0": WIDTH, "1.qkv": HEADS}
+    for closed in ([0, 1, 5], [WIDTH + 1], [0, 3, WIDTH, WIDTH + 2]):
+        with torch.no_grad():
+            gates.log_alpha.fill_(2.0)[closed] = -9.0
+        small = purge(model).model
+        assert small[1].split_size == WIDTH // HEADS * (HEADS - sum(number >= WIDTH for number in closed))
+        torch.testing.assert_close(small(TOKENS.double()), model(TOKENS.double()), rtol=1e-11, atol=1e-11)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 import lzero
 from lzero.host.run import run
-from lzero.surgery.layer_sizes import has_rule
+from lzero.surgery.layer_sizes import correct_sizes, has_rule
+from lzero.surgery.layers import cached_sizes
 
 
 class Conv1D(nn.Module):
@@ -49,3 +50,19 @@ def test_the_one_of_hugging_face_keeps_its_rule_also_under_another_class() -> No
         gates.log_alpha[1:4] = -9.0
     small = lzero.purge(net).model
     assert (small[0].nf, small[2].nx) == (3, 3)
+
+
+def test_the_sizes_of_a_module_around_follow_too() -> None:
+    class Body(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.kept = nn.Sequential(nn.Linear(3, 4)), 4
+
+    @cached_sizes(Body)
+    def body_sizes(body: Body) -> None:
+        body.kept = body.inner[0].weight.shape[0]
+
+    model = nn.Sequential(Body())
+    model[0].inner[0].weight = nn.Parameter(torch.zeros(2, 3))
+    correct_sizes(model, ["0.inner.0.weight"])
+    assert model[0].kept == 2 and model[0].inner[0].out_features == 2

@@ -20,6 +20,7 @@ class Entry:
         inputs: what its forward takes.
         reach: the share of parameters that gates must reach at least.
         routed: whether values decide which layers run, so that a purged model may use a layer more or less often.
+        granularity: what is asked for.
     """
 
     family: str
@@ -27,6 +28,7 @@ class Entry:
     inputs: Callable[[], Any]
     reach: float
     routed: bool = False
+    granularity: str = "unit"
 
 
 class Net(nn.Module):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from exactness import largest_difference
-from torch import nn
+from torch import Tensor, nn
 
 from lzero import attach_gates, discover, purge
 from lzero.cost import Cost
 from lzero.host.copies import private_copy
+from lzero.host.promoted import Promoted
 from lzero.host.run import run
 from lzero.host.tensors import map_tensors
 from lzero.plan.plan import Plan
@@ -49,20 +51,21 @@ class Row:
     macs: list[tuple[int, int]]
 
 
-def measure(model: nn.Module, inputs: Any) -> Row:
+def measure(model: nn.Module, inputs: Any, granularity: str = "unit") -> Row:
     start = time.perf_counter()
-    plan = discover(model, inputs)
+    plan = discover(model, inputs, granularity=granularity)
     seconds = time.perf_counter() - start
-    found, _ = unit_groups(trace(private_copy(model), inputs), model, lambda members: None)
+    seen = trace(private_copy(model), inputs, lambda path: granularity == "width")
+    found, _ = unit_groups(seen, model, lambda members: None)
     worst = {torch.float64: 0.0, torch.float32: 0.0}
     attached, effect, params, macs = 0.0, 1.0, [], []
     for dtype in worst if plan.groups else ():
         cast = map_tensors(inputs, lambda t, to=dtype: t.to(to) if t.is_floating_point() else t)
         gated = copy.deepcopy(model).to(dtype)
         gates = attach_gates(gated, replace(plan, example_inputs=cast))
-        plain = run(copy.deepcopy(model).to(dtype), cast)
+        plain = _run(copy.deepcopy(model).to(dtype), cast, dtype)
         if dtype is torch.float64:
-            difference, scale = largest_difference(plain, run(gated, cast))
+            difference, scale = largest_difference(plain, _run(gated, cast, dtype))
             attached = difference / scale
         counts = Cost(gates, "params"), Cost(gates, "macs")
         for seed in range(ROUNDS):
@@ -73,11 +76,17 @@ def measure(model: nn.Module, inputs: Any) -> Row:
                     view[torch.randint(len(view), (), generator=generator)] = 1.0  # each group keeps a unit
                 gates.log_alpha.copy_(drawn)
             small = purge(gated, settle=False).model
-            difference, scale = largest_difference(run(gated, cast), run(small, cast))
+            difference, scale = largest_difference(_run(gated, cast, dtype), _run(small, cast, dtype))
             worst[dtype] = max(worst[dtype], difference / scale)
-            effect = min(effect, largest_difference(plain, run(small, cast))[0] / scale)
+            effect = min(effect, largest_difference(plain, _run(small, cast, dtype))[0] / scale)
             opened = gates.open_mask()
             used = trace(private_copy(small), cast).macs.values()
             params.append((sum(p.numel() for p in small.parameters()), round(float(counts[0].value(opened)))))
             macs.append((sum(used), round(float(counts[1].value(opened)))))
     return Row(plan, len(found), seconds, worst[torch.float64], worst[torch.float32], attached, effect, params, macs)
+
+
+def _run(model: nn.Module, inputs: Any, dtype: torch.dtype) -> list[Tensor]:
+    """What ``model`` returns, in double precision also where its forward casts to single."""
+    with Promoted() if dtype is torch.float64 else nullcontext():
+        return run(model, inputs)

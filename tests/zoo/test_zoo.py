@@ -11,11 +11,12 @@ from zoo.convolutional import CONVOLUTIONAL
 from zoo.hugging_face import HUGGING_FACE
 from zoo.measure import measure
 from zoo.sequences import ZOO
+from zoo.width import WITH_WIDTH
 
 from lzero import attach_gates, purge
 from lzero.host.run import run
 
-ENTRIES = {**CONVOLUTIONAL, **ZOO, **HUGGING_FACE}
+ENTRIES = {**CONVOLUTIONAL, **ZOO, **HUGGING_FACE, **WITH_WIDTH}
 
 
 def test_there_are_enough_and_the_front_page_says_how_many() -> None:
@@ -28,7 +29,7 @@ def test_there_are_enough_and_the_front_page_says_how_many() -> None:
 def test_model(name: str) -> None:
     entry = ENTRIES[name]
     torch.manual_seed(0)
-    row = measure(entry.build(), entry.inputs())
+    row = measure(entry.build(), entry.inputs(), entry.granularity)
     assert row.plan.reachable >= entry.reach * row.plan.parameters, f"\n{row.plan}"
     assert row.found >= len(row.plan)
     assert row.double < 1e-9

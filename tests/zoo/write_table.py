@@ -9,6 +9,7 @@ from zoo.convolutional import CONVOLUTIONAL
 from zoo.hugging_face import HUGGING_FACE
 from zoo.measure import Row, measure
 from zoo.sequences import ZOO
+from zoo.width import WITH_WIDTH
 
 HEAD = """# The zoo
 
@@ -44,9 +45,9 @@ def verdict(counts: list[tuple[int, int]]) -> str:
 def main() -> None:
     text, why = HEAD, ["\n## Refused, and why\n"]
     family = ""
-    for name, entry in {**CONVOLUTIONAL, **ZOO, **HUGGING_FACE}.items():
+    for name, entry in {**CONVOLUTIONAL, **ZOO, **HUGGING_FACE, **WITH_WIDTH}.items():
         torch.manual_seed(0)
-        row = measure(entry.build(), entry.inputs())
+        row = measure(entry.build(), entry.inputs(), entry.granularity)
         if entry.family != family:
             family = entry.family
             text += f"| **{family}** |" + " |" * 11 + "\n"

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from lzero.plan.follower import Follower
+from lzero.plan.norm import Norm
 
 Role = Literal["consumer", "producer", "coupled"]
 Kind = Literal["unit", "input", "weight"]
+Granularity = Literal["unit", "input", "weight", "width"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,7 @@ class GateGroup:
         kind: ``"unit"``, ``"input"`` (features that a Linear reads) or ``"weight"``.
         members: every tensor dim that the units live on.
         numbers: the whole numbers of modules that follow the units, as they were proved to.
+        norms: the layers that normalise over the units, which are asked for as ``"width"``.
     """
 
     name: str
@@ -74,6 +77,7 @@ class GateGroup:
     kind: Kind
     members: tuple[Member, ...]
     numbers: tuple[Follower, ...] = ()
+    norms: tuple[Norm, ...] = ()
 
     @property
     def consumers(self) -> tuple[Member, ...]:

@@ -35,7 +35,7 @@ class Plan:
         shapes: shape of every parameter, by its first name in ``model.named_parameters()``.
         positions: for each weight that a matrix product or convolution reads, how many times one forward of the
             example inputs uses each of its elements; MACs of the tensor = positions * number of elements.
-        granularity: what was asked for, module path prefix -> ``"unit"``, ``"input"`` or ``"weight"``.
+        granularity: what was asked for, module path prefix -> ``"unit"``, ``"input"``, ``"weight"`` or ``"width"``.
         example_inputs: what the model was traced with, for the check after purging.
     """
 

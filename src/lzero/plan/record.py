@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from lzero.checks import choice, real, shown, whole
 from lzero.errors import StructureError
 from lzero.plan.follower import Follower
-from lzero.plan.group import GateGroup, Kind, Member, Role
+from lzero.plan.group import GateGroup, Granularity, Kind, Member, Role
+from lzero.plan.norm_record import read_norm, record_norm
+from lzero.plan.positions import read_positions
 from lzero.plan.refusal import Refusal
 
 _SCALARS = (type(None), bool, int, float, complex, str)
@@ -69,7 +71,8 @@ def unrecorded(content: object) -> dict[str, Any]:
         "shapes": shapes,
         "positions": {name: _number(f"positions[{name!r}]", value, least) for name, value in positions},
         "granularity": {
-            path: choice(f"granularity[{path!r}]", value, get_args(Kind), error=StructureError) for path, value in asked
+            path: choice(f"granularity[{path!r}]", value, get_args(Granularity), error=StructureError)
+            for path, value in asked
         },
         "example_inputs": _nested(fields["example_inputs"], "example_inputs", 0, lambda tensor: tensor),
     }
@@ -78,11 +81,12 @@ def unrecorded(content: object) -> dict[str, Any]:
 def _group(group: GateGroup) -> list[Any]:
     members = [[m.tensor, int(m.dim), m.index.detach().cpu().clone(), m.role] for m in group.members]
     numbers = [[n.path, n.name, int(n.place), int(n.each)] for n in group.numbers]
-    return [group.name, int(group.size), group.kind, members, numbers]
+    norms = [record_norm(norm) for norm in group.norms]
+    return [group.name, int(group.size), group.kind, members, numbers, norms]
 
 
 def _read_group(place: str, item: object, shapes: Mapping[str, tuple[int, ...]]) -> GateGroup:
-    name, size, kind, members, numbers = _row(place, item, 5)
+    name, size, kind, members, numbers, norms = _row(place, item, 6)
     count = whole(f"{place} size", size, least=1, expected="a whole number >= 1", error=StructureError)
     rows = _list(f"{place} members", members)
     return GateGroup(
@@ -91,6 +95,7 @@ def _read_group(place: str, item: object, shapes: Mapping[str, tuple[int, ...]])
         choice(f"{place} kind", kind, get_args(Kind), error=StructureError),  # type: ignore[arg-type]
         tuple(_read_member(f"{place} members[{i}]", row, count, shapes) for i, row in enumerate(rows)),
         tuple(_read_number(f"{place} numbers[{i}]", row) for i, row in enumerate(_list(f"{place} numbers", numbers))),
+        tuple(read_norm(f"{place} norms[{i}]", row, count) for i, row in enumerate(_list(f"{place} norms", norms))),
     )
 
 
@@ -110,13 +115,9 @@ def _read_member(place: str, item: object, size: int, shapes: Mapping[str, tuple
     shape = shapes.get(name)  # None for a buffer, whose shape a plan does not know
     most = 63 if shape is None else len(shape) - 1
     dim = whole(f"{place} dim", dim, least=-1, most=most, expected=f"a dim from -1 to {most}", error=StructureError)
-    wanted = isinstance(index, Tensor) and index.dtype == torch.int64 and index.layout == torch.strided
-    if not wanted or index.is_meta or index.dim() != 2 or len(index) != size or not index.shape[1]:
-        raise StructureError(f"{place} index: expected int64 positions [{size}, at least 1], found {shown(index)}")
     length = 2**62 if shape is None else math.prod(shape) if dim < 0 else shape[dim]
-    if not bool(((index >= 0) & (index < length)).all()) or len(torch.unique(index)) != index.numel():
-        raise StructureError(f"{place} index: expected distinct positions from 0 to {length - 1}, found others")
-    return Member(name, dim, index, choice(f"{place} role", role, get_args(Role), error=StructureError))  # type: ignore[arg-type]
+    positions = read_positions(f"{place} index", index, size, length)
+    return Member(name, dim, positions, choice(f"{place} role", role, get_args(Role), error=StructureError))  # type: ignore[arg-type]
 
 
 def _read_refusal(place: str, item: object) -> Refusal:

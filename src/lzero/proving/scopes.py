@@ -41,7 +41,8 @@ class Scope:
         start = len(self.path) + 1 if self.path else 0
         members = tuple(Member(m.tensor[start:], m.dim, m.index, m.role) for m in group.members)
         numbers = tuple(replace(number, path=number.path[start:]) for number in group.numbers)
-        return GateGroup(group.name, group.size, group.kind, members, numbers)
+        norms = tuple(norm.at(norm.path[start:]) for norm in group.norms)
+        return GateGroup(group.name, group.size, group.kind, members, numbers, norms)
 
 
 def scopes_of(model: nn.Module, trace: Trace, groups: Iterable[GateGroup]) -> dict[Scope, list[GateGroup]]:
@@ -70,6 +71,7 @@ def inputs_of(scope: Scope, model: nn.Module, trace: Trace) -> ExampleInputs:
 def _scope(model: nn.Module, trace: Trace, group: GateGroup) -> Scope | None:
     paths = {owner(member.tensor) for member in group.members}
     paths |= {number.path for number in group.numbers}
+    paths |= {norm.path for norm in group.norms}
     paths |= {user for member in group.members for user in trace.users.get(member.tensor, ())}
     path = _common(paths)
     while path:

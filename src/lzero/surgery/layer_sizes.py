@@ -11,8 +11,14 @@ from lzero.surgery.layers.registry import size_rules
 
 
 def correct_sizes(model: nn.Module, changed: Iterable[str]) -> None:
-    """``model`` with the sizes cached beside the tensors called ``changed`` set to theirs."""
-    for path in dict.fromkeys(owner(name) for name in changed):
+    """``model`` with the sizes cached beside the tensors called ``changed``, and around these, set to theirs."""
+    paths: dict[str, None] = {}
+    for name in changed:
+        path = owner(name)
+        while path not in paths:
+            paths[path] = None
+            path = path.rpartition(".")[0]
+    for path in paths:
         refresh_sizes(model.get_submodule(path))
 
 

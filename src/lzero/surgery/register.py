@@ -17,6 +17,7 @@ from lzero.plan.ownership import Maps
 from lzero.surgery.adapters import seal, sealed
 from lzero.surgery.attached import factors, gated_leaves, gates_on
 from lzero.surgery.checkpoint import load_training, save_training, show_place
+from lzero.surgery.fills import attach_fills, filled_layers
 from lzero.surgery.grown import Watch
 from lzero.surgery.recurrent import follow_gates
 
@@ -28,10 +29,12 @@ def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> No
 
     Whatever stops it, Ctrl-C included, ``model`` is as it was before, to the bit.
     """
-    places = _every_alias(model, maps)
-    before = Snapshot(dict.fromkeys([model, *(module for module, *_ in places), *sealed(model)]))
+    places, norms = _every_alias(model, maps), filled_layers(model, gates.plan.groups)
+    changed = [model, *(module for module, *_ in places), *(module for module, _ in norms), *sealed(model)]
+    before = Snapshot(dict.fromkeys(changed))
     try:
         _parametrize(places, gates)
+        attach_fills(norms, gates)
         model.register_forward_pre_hook(Watch(gates))
         model.register_forward_pre_hook(gates.draw)
         model.register_load_state_dict_pre_hook(load_training)  # type: ignore[no-untyped-call]

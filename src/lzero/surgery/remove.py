@@ -12,6 +12,7 @@ from lzero.host.copies import deep_copy
 from lzero.surgery.adapters import unseal
 from lzero.surgery.attached import gated_leaves, gates_of, gates_on
 from lzero.surgery.checkpoint import HOOKS, hide_place
+from lzero.surgery.fills import remove_fills
 from lzero.surgery.grown import Watch
 from lzero.surgery.recurrent import unfollow_gates
 
@@ -39,6 +40,7 @@ def strip(model: nn.Module, gates: Gates) -> None:
         if isinstance(module, nn.RNNBase):
             unfollow_gates(module)
         remove_hooks(module, _is_gate)
+    remove_fills(model)
     remove_hooks(model, lambda hook: _gates_behind(hook) is gates or hook in HOOKS)
     hide_place(model)
     unseal(model)

@@ -14,8 +14,10 @@ from lzero.host.tensors import find_tensor, tensors_of
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.ownership import alive_positions, length_of
 from lzero.surgery.config_numbers import following_numbers, set_numbers
+from lzero.surgery.fills import remove_fills
 from lzero.surgery.gathered_linear import gather, gathering
 from lzero.surgery.layer_sizes import correct_sizes
+from lzero.surgery.ratios import following_ratios, scale_weights, set_ratios
 
 
 @torch.no_grad()
@@ -33,18 +35,20 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
     """``model`` without its closed units, in place; ``keep[group.name]`` is a bool mask, [k].
 
     Units leave every tensor that they live on; an input group leaves a :class:`GatheredLinear`; closed weights become
-    zeros. Sizes that modules cache (``in_features``, ``num_heads``, ...) follow.
+    zeros. Sizes that modules cache (``in_features``, ``num_heads``, ...) follow, and norms that units leave take
+    their statistics over those that stay.
     """
     shapes = {member.tensor: find_tensor(model, member.tensor).shape for group in groups for member in group.members}
     kinds = {kind: [group for group in groups if group.kind == kind] for kind in ("unit", "input", "weight")}
     for group in kinds["weight"]:
         for member in group.members:
             _zero_closed(find_tensor(model, member.tensor), member, keep[group.name])
-    numbers = following_numbers(model, groups, keep)
+    numbers, (ratios, scales) = following_numbers(model, groups, keep), following_ratios(model, groups, keep)
     units = alive_positions(kinds["unit"], keep, shapes)
     for name, dims in alive_positions(kinds["input"], keep, shapes).items():
         _select_inputs(model, name, units.setdefault(name, {}), dims[1])
     names = _names(model)
+    remove_fills(model)
     changed = [name for cut in units for name in names[id(find_tensor(model, cut))]]
     read = {member.tensor for group in groups for member in group.consumers}
     for name in sorted(
@@ -53,6 +57,8 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
         _replace(model, names[id(find_tensor(model, name))], units[name])
     correct_sizes(model, changed)
     set_numbers(model, numbers)
+    scale_weights(model, scales)
+    set_ratios(model, ratios)
 
 
 def along(vector: Tensor, dim: int, dims: int) -> Tensor:

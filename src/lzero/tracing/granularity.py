@@ -5,20 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from lzero.checks import choice, shown
 from lzero.errors import StructureError
-from lzero.plan.group import GateGroup, Member
+from lzero.plan.group import GateGroup, Granularity, Member
 from lzero.plan.paths import covers, owner
 from lzero.plan.refusal import Reason, Refusal
 from lzero.surgery.adapters import adapter_paths, adapter_that_owns
 from lzero.tracing.tracer import Trace
 
-Granularity = Literal["unit", "input", "weight"]
 GRANULARITIES = get_args(Granularity)
 
 
@@ -27,8 +26,8 @@ class Request:
     """A checked granularity and ignore list.
 
     Attributes:
-        granularity: module path prefix -> ``"unit"``, ``"input"`` or ``"weight"``; the longest prefix decides, and
-            what no prefix covers is gated by unit.
+        granularity: module path prefix -> ``"unit"``, ``"input"``, ``"weight"`` or ``"width"``; the longest prefix
+            decides, and what no prefix covers is gated by unit.
         ignore: module paths and tensor names.
         adapters: path of every adapter -> path of the layer inside.
     """
@@ -39,8 +38,16 @@ class Request:
 
     def of(self, tensor: str) -> str:
         """The granularity of a tensor, by the module that holds it."""
-        covering = [prefix for prefix in self.granularity if covers(prefix, owner(tensor))]
+        return self.at(owner(tensor))
+
+    def at(self, path: str) -> str:
+        """The granularity of the module at ``path``."""
+        covering = [prefix for prefix in self.granularity if covers(prefix, path)]
         return self.granularity[max(covering, key=len)] if covering else "unit"
+
+    def wide(self, path: str) -> bool:
+        """Whether the units that the norm at ``path`` takes statistics of are to be gated."""
+        return self.at(path) == "width"
 
     def ignores(self, tensor: str) -> bool:
         """Whether the tensor is to be left alone."""

@@ -15,6 +15,7 @@ from lzero.plan.group import GateGroup, Member, Role
 from lzero.plan.paths import owner
 from lzero.plan.refusal import Reason, Refusal
 from lzero.tracing.label import Classes, IntArray
+from lzero.tracing.norm_places import norms_of
 from lzero.tracing.tracer import Trace
 
 Veto = Callable[[Sequence[Member]], Reason | None]
@@ -47,15 +48,19 @@ def unit_groups(trace: Trace, model: nn.Module, veto: Veto) -> tuple[list[GateGr
         used = [m for m in members if m.tensor in trace.users]
         if not used:  # buffers alone, or parameters that are refused already
             continue
-        name, size = _name(members), int(family.labels.shape[0])
+        size = int(family.labels.shape[0])
         reason = family.reason or veto(members) or _obstacle(members, size, gated, model)
-        if reason is None:
+        norms = norms_of(trace.classes.everywhere[family.labels[:, 0]], trace.norms, trace.classes)
+        name = _place(members[0]) if norms else _name(members)  # a stream is named after where it begins
+        if reason is None and isinstance(norms, Reason):
+            reason = norms
+        if reason is None and not isinstance(norms, Reason):
             for member in members:
                 gated.setdefault(member.tensor, set()).add(member.dim)
             names[name] = names.get(name, 0) + 1
             unique = name if names[name] == 1 else f"{name}#{names[name]}"
-            groups.append(GateGroup(unique, size, "unit", tuple(members)))
-        elif reason.text:
+            groups.append(GateGroup(unique, size, "unit", tuple(members), norms=tuple(norms)))
+        elif reason is not None and reason.text:
             refused.append((Refusal.of(name, size, members, reason), members[0]))
     return groups, [*_unused(trace, parameters), *_merged(refused)]
 
@@ -126,9 +131,14 @@ def _name(members: Sequence[Member]) -> str:
     for role in ("producer", "coupled", "consumer"):
         for member in members:
             if member.role == role:
-                path = owner(member.tensor) or member.tensor
+                path = _place(member)
                 return f"{path}.input" if role == "consumer" else path
     return ""
+
+
+def _place(member: Member) -> str:
+    """The module that owns a tensor; the tensor itself where the model owns it."""
+    return owner(member.tensor) or member.tensor
 
 
 def _obstacle(members: Sequence[Member], size: int, gated: dict[str, set[int]], model: nn.Module) -> Reason | None:

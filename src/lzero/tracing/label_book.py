@@ -84,6 +84,12 @@ class LabelBook:
             self._frozen.append((labels, reason))
             self._frozen_by.append(self.step)
 
+    def freeze_at(self, step: int, labels: IntArray, reason: Reason) -> None:
+        """Freeze ``labels`` as the op with that number did."""
+        before, self.step = self.step, step
+        self.freeze(labels, reason)
+        self.step = before
+
     def thaw(self, steps: set[int]) -> None:
         """Take back what was frozen while :attr:`step` was one of ``steps``."""
         left = [(f, step) for f, step in zip(self._frozen, self._frozen_by, strict=True) if step not in steps]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 from lzero._torch import arguments_of
 from lzero.plan.refusal import Reason
 from lzero.tracing.label import Axes, IntArray, Zeroing, fixed
+from lzero.tracing.norm_call import Part, Reduction
 from lzero.tracing.tensor_table import TensorTable
 
 _NO_GATE = "it must match a size that no gate controls"
@@ -18,6 +19,16 @@ _REGISTER = (
     "numbers of which each belongs to a unit (the slopes of ALiBi, one a head) are cut with the units where they are a "
     "buffer of the module (register_buffer)"
 )
+_NATIVE = (("weight",), ("bias",))
+_AFFINE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "aten.native_layer_norm": _NATIVE,
+    "aten.native_group_norm": _NATIVE,
+    "aten._fused_rms_norm": _NATIVE,
+    "aten.mul": (("self", "other"), ()),
+    "aten.add": ((), ("self", "other")),
+    "aten.addcmul": (("tensor1", "tensor2"), ("self",)),
+}
+"""By the op, the arguments that are weights and biases of a norm."""
 
 
 class OpCall:
@@ -146,6 +157,48 @@ class OpCall:
     def freeze(self, labels: IntArray, why: str, advice: str = "") -> None:
         """Forbid the removal of ``labels``; ``why`` completes "it is not gated because", an empty one stays unsaid."""
         self._table.book.freeze(labels, self.reason(why, advice))
+
+    def normalises(
+        self, part: Part, tensor: str, dims: Sequence[int], why: str, advice: str, channel_groups: int = 0
+    ) -> bool:
+        """Whether a statistic over ``dims`` of argument ``tensor`` may be part of a norm that units may pass.
+
+        It is noted then: the units freeze for ``why``, if the module that runs turns out to be no norm.
+        """
+        axes = self.axes(tensor)
+        shape = tuple(labels.size for labels in axes)
+        running = self._table.norm
+        units = [dim for dim in dims if axes[dim].any()]
+        if running is None or running.path != self.path or len(units) != 1:
+            return False
+        over = tuple(sorted(dim % len(shape) - len(shape) for dim in dims))
+        reason = self.reason(why, advice)
+        made = Reduction(part, axes[units[0]], shape, over, channel_groups, reason, self._table.book.step)
+        running.reductions.append(made)
+        return True
+
+    def note_parameters(self) -> None:
+        """Note which parameters of a module that may be a norm are multiplied and added here as they are."""
+        running, affine = self._table.norm, _AFFINE.get(self.op.removesuffix("_"))
+        if running is None or affine is None or self.outputs[0].dim() < len(running.axes):
+            return
+        for found, names in zip((running.weights, running.biases), affine, strict=True):
+            for name in names:
+                value = self.arguments.get(name)
+                leaf = running.leaves.get(self.source(name) or "") if isinstance(value, Tensor) else None
+                if leaf is not None and leaf not in found:
+                    found.append(leaf)
+
+    @property
+    def squares(self) -> bool:
+        """Whether the output is the square of the input."""
+        if self.op in ("aten.pow", "aten.square"):
+            return self.op == "aten.square" or self.get("exponent") == 2
+        return self.op == "aten.mul" and self.get("self") is self.get("other")
+
+    def is_square(self, tensor: str) -> bool:
+        """Whether argument ``tensor`` is the square of another."""
+        return id(self.arguments[tensor]) in self._table.squares
 
     def freeze_dims(self, axes: Sequence[IntArray], dims: Sequence[int], why: str, advice: str = "") -> Axes:
         """Freeze the labels on ``dims``; returns all ``axes`` as they were, for the output."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lzero.tracing.label import Axes, Zeroing
 from lzero.tracing.label_book import LabelBook
+from lzero.tracing.norm_call import NormCall
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,8 @@ class TensorTable:
         fault: the first error of the bookkeeping itself; None where all is well.
         given: the numbers that the function was given which runs.
         loose: whether what runs now cuts a dim at numbers that follow the units of each part on their own.
+        norm: the call that runs of a module that may be a norm.
+        squares: ids of tensors that are squares of others.
     """
 
     book: LabelBook = field(default_factory=LabelBook)
@@ -61,6 +64,8 @@ class TensorTable:
     loose: bool = False
     fault: Exception | None = None
     given: Given = field(default_factory=lambda: Given())
+    norm: NormCall | None = None
+    squares: set[int] = field(default_factory=set)
     _known: dict[int, Traced] = field(default_factory=dict)
     _computed: dict[int, tuple[Tensor, str]] = field(default_factory=dict)
     _made: dict[int, tuple[Tensor, str]] = field(default_factory=dict)

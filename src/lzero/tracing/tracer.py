@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
 from lzero.tracing.guards import Guard, SizeUse
 from lzero.tracing.label import Classes, fixed
+from lzero.tracing.norm_call import NormSite
+from lzero.tracing.norm_watch import NormWatch
 from lzero.tracing.op_call import OpCall
 from lzero.tracing.origins import note_origin
 from lzero.tracing.rules import find_rule
@@ -44,6 +46,7 @@ class Trace:
         loosens: whether a dim was cut at numbers of modules, so that a ``loose`` trace would say more.
         swapped: paths at which the forward has put other modules than there were, so that the traced copy is no longer
             what a fresh one is.
+        norms: the modules that normalise over units that may leave.
     """
 
     classes: Classes
@@ -54,12 +57,20 @@ class Trace:
     calls: Mapping[str, ExampleInputs]
     loosens: bool = False
     swapped: tuple[str, ...] = ()
+    norms: tuple[NormSite, ...] = ()
 
 
-def trace(model: nn.Module, example_inputs: Any, *, loose: bool = False) -> Trace:
+def trace(
+    model: nn.Module,
+    example_inputs: Any,
+    wide: Callable[[str], bool] = lambda path: False,
+    *,
+    loose: bool = False,
+) -> Trace:
     """The labels of ``model``, which must be a private copy in eval mode.
 
-    With ``loose``, parts of a dim that is cut at numbers of modules are free of each other.
+    ``wide`` says of the path of a norm whether the units that it normalises over may be gated. With ``loose``, parts of
+    a dim that is cut at numbers of modules are free of each other.
 
     Raises:
         StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has
@@ -69,6 +80,7 @@ def trace(model: nn.Module, example_inputs: Any, *, loose: bool = False) -> Trac
     _check(model)
     _enrol(model, table)
     where, calls, before = ModulePath(model), Calls(model), dict(model.named_modules())
+    norms = NormWatch(model, table, wide)
     watch = SizeMode(table, where, loose=loose)
     try:
         with (
@@ -93,7 +105,7 @@ def trace(model: nn.Module, example_inputs: Any, *, loose: bool = False) -> Trac
         ) from error
     if table.fault is not None:  # one that the forward has caught, and went on
         raise table.fault
-    called = calls.remove()
+    called, sites = calls.remove(), norms.remove()
     where.remove()
     tracer.thaw_unused(outputs, watch.read)
     swapped = freeze_swapped(model, before, table)
@@ -104,7 +116,9 @@ def trace(model: nn.Module, example_inputs: Any, *, loose: bool = False) -> Trac
             for labels in known.axes:
                 table.book.freeze(labels, reason)
     classes = table.book.classes()
-    return Trace(classes, table.macs, table.users, watch.guards(classes), watch.uses, called, watch.loosens, swapped)
+    return Trace(
+        classes, table.macs, table.users, watch.guards(classes), watch.uses, called, watch.loosens, swapped, sites
+    )
 
 
 def _shapes(inputs: Any) -> str:
@@ -212,9 +226,12 @@ class Tracer(EagerDispatchMode):
             return
         try:
             rule.label(call)
+            call.note_parameters()
             made = rule.zeros(call)
             for out in call.outputs:
                 self._table.mark(out, made)
+                if call.squares:
+                    self._table.squares.add(id(out))
         except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
             self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from lzero.checks import shown
 from lzero.constraints import Constraint
 from lzero.cost import Measure
-from lzero.tracing.granularity import Granularity
+from lzero.plan.group import Granularity
 from lzero_lab.errors import DataError
 
 SEEDS = range(-(2**63), 2**64)  # that PyTorch's generators take

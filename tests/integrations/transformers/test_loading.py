@@ -5,7 +5,7 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
-from integrations.transformers.tiny import MODELS, build, gated, half, halved, inputs, purged, same  # noqa: E402
+from integrations.transformers.tiny import MODELS, build, close, gated, half, halved, inputs, purged, ragged, same  # noqa: E402
 
 import lzero  # noqa: E402
 from lzero.errors import StructureError  # noqa: E402
@@ -23,6 +23,21 @@ def test_a_purged_model_comes_back_to_the_bit(name, tmp_path):
     one, two = small.state_dict(), back.state_dict()
     assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
     assert back.config.lzero == small.config.lzero
+
+
+@pytest.mark.parametrize("name", ["GPT-2", "Llama", "ViT"])
+def test_a_narrower_stream_comes_back_with_the_eps_of_its_norms(name, tmp_path):
+    model = build(name).eval()
+    close(lzero.attach_gates(model, inputs(name), granularity="width"), ragged)
+    small = lzero.purge(model, settle=False).model
+    small.save_pretrained(tmp_path)
+    back = from_pretrained(tmp_path)
+    assert same(back, small, name) and "has another eps" in back.config.lzero["reason"]
+
+    def shares(model):
+        return {path: buffer.tolist() for path, buffer in model.named_buffers() if "purged_" in path and buffer.dim()}
+
+    assert shares(back) == shares(small) and len(shares(back)) >= 3
 
 
 @pytest.mark.parametrize("name", ["GPT-2", "T5"])

@@ -35,6 +35,46 @@ def test_with_all_heads_it_stays_what_it_was() -> None:
     assert type(layer) is nn.MultiheadAttention and layer.num_heads == 4
 
 
+def test_a_narrower_stream_is_its_embedding() -> None:
+    layer = nn.MultiheadAttention(8, 4, batch_first=True)
+    cut(layer, in_proj_weight=(24, 5))
+    cut(layer.out_proj, weight=(5, 8), bias=(5,))
+    refresh_sizes(layer)
+    assert type(layer) is HeadedAttention and (layer.num_heads, layer.embed_dim, layer.kdim) == (4, 5, 5)
+    x = torch.randn(2, 3, 5)
+    assert layer(x, x, x)[0].shape == x.shape
+
+
+def test_where_heads_make_as_much_as_the_stream_is_wide_the_forward_stays() -> None:
+    layer = nn.MultiheadAttention(8, 4, batch_first=True)
+    cut(layer, in_proj_weight=(12, 4), in_proj_bias=(12,))
+    cut(layer.out_proj, weight=(4, 4), bias=(4,))
+    refresh_sizes(layer)
+    assert type(layer) is nn.MultiheadAttention and (layer.num_heads, layer.embed_dim) == (2, 4)
+    x = torch.randn(2, 3, 4)
+    assert layer(x, x, x)[0].shape == x.shape
+
+
+def test_keys_and_values_of_other_streams_follow_theirs() -> None:
+    layer = nn.MultiheadAttention(8, 4, kdim=5, vdim=7, batch_first=True)
+    cut(layer, q_proj_weight=(8, 6), k_proj_weight=(8, 3), v_proj_weight=(8, 4))
+    cut(layer.out_proj, weight=(6, 8), bias=(6,))
+    refresh_sizes(layer)
+    assert (layer.embed_dim, layer.kdim, layer.vdim, layer.num_heads) == (6, 3, 4, 4)
+    query, key, value = torch.randn(2, 3, 6), torch.randn(2, 4, 3), torch.randn(2, 4, 4)
+    assert layer(query, key, value)[0].shape == query.shape
+
+
+def test_a_transformer_knows_the_width_of_its_stream() -> None:
+    model = nn.Transformer(8, 2, 1, 1, 12, batch_first=True)
+    cut(model.encoder.layers[0].linear1, weight=(12, 5))
+    refresh_sizes(model)
+    assert model.d_model == 5
+    custom = nn.Transformer(8, 2, custom_encoder=nn.Identity(), custom_decoder=nn.Identity())
+    refresh_sizes(custom)
+    assert custom.d_model == 8
+
+
 def test_a_subclass_keeps_its_forward() -> None:
     class Mine(nn.MultiheadAttention):
         pass

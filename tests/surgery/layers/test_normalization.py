@@ -58,3 +58,14 @@ def test_channels_that_the_groups_divide() -> None:
     assert agreements(nn.GroupNorm(2, 6), four) and not agreements(nn.GroupNorm(2, 6), three)
     assert agreements(nn.GroupNorm(6, 6), three)  # one channel a group
     assert agreements(nn.LayerNorm(6), three) and not agreements(nn.LayerNorm(6), {**three, "bias": (4,)})
+
+
+@pytest.mark.parametrize("kind", [nn.LayerNorm, nn.RMSNorm])
+def test_the_normalised_shape_is_that_of_the_weight(kind: type[nn.Module]) -> None:
+    layer = kind((4, 3))
+    cut(layer, weight=(2, 3))
+    refresh_sizes(layer)
+    assert layer.normalized_shape == (2, 3)
+    bare = kind(4, elementwise_affine=False)
+    refresh_sizes(bare)
+    assert bare.normalized_shape == (4,)

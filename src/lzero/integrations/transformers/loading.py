@@ -70,7 +70,13 @@ def _purged(path: Any, kind: Any, config: Any, entry: object, options: dict[str,
     return (model, info) if wanted else model  # type: ignore[return-value]
 
 
-def _placeholders(model: nn.Module, shapes: Mapping[str, list[int]], numbers: Mapping[str, int]) -> dict[str, Tensor]:
+_Number = int | list[int]
+"""A number beside tensors, or several: how many units a norm had, and how many are left."""
+
+
+def _placeholders(
+    model: nn.Module, shapes: Mapping[str, list[int]], numbers: Mapping[str, _Number]
+) -> dict[str, Tensor]:
     """A state dict of the purged ``model``, without values but for numbers."""
     shapes, numbers = _own_names(model, shapes), _own_names(model, numbers)
     state = dict(model.state_dict())
@@ -92,7 +98,7 @@ def _own_names(model: nn.Module, saved: Mapping[str, _V]) -> dict[str, _V]:
     return {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
 
 
-def _checked(entry: object) -> tuple[dict[str, list[int]], dict[str, int]]:
+def _checked(entry: object) -> tuple[dict[str, list[int]], dict[str, _Number]]:
     """The shapes and numbers of ``config.lzero``.
 
     Raises:
@@ -107,7 +113,7 @@ def _checked(entry: object) -> tuple[dict[str, list[int]], dict[str, int]]:
     shapes, numbers = found.get("shapes"), found.get("numbers")
     right = isinstance(shapes, Mapping) and isinstance(numbers, Mapping)
     right = right and all(_is_shape(shape) for shape in shapes.values())  # type: ignore[union-attr]
-    if not right or not all(type(number) is int for number in numbers.values()):  # type: ignore[union-attr]
+    if not right or not all(type(number) is int or _is_shape(number) for number in numbers.values()):  # type: ignore[union-attr]
         raise StructureError(f"config.{ENTRY}: expected shapes and numbers by name, found {shown(entry)}")
     return dict(shapes), dict(numbers)  # type: ignore[arg-type]
 

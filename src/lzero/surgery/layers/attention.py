@@ -15,16 +15,29 @@ from lzero.surgery.layers.saved import Extent, Saved
 
 @cached_sizes(nn.MultiheadAttention)
 def attention_sizes(module: nn.MultiheadAttention) -> None:
-    """Heads, of projections [3 * heads * head_dim, in] or [heads * head_dim, in].
+    """Heads and streams, of projections [3 * heads * head_dim, in] or [heads * head_dim, in].
 
-    Fewer heads than the embedding has room for need a forward of their own.
+    Heads that do not make what the embedding has room for need a forward of their own.
     """
-    fused, query = module.in_proj_weight, module.q_proj_weight
-    width = query.shape[0] if fused is None else fused.shape[0] // 3
-    if type(module) is nn.MultiheadAttention and width != module.num_heads * module.head_dim:
+    fused, query, key, value = module.in_proj_weight, module.q_proj_weight, module.k_proj_weight, module.v_proj_weight
+    if fused is None:
+        width, module.embed_dim = query.shape[0], query.shape[-1]
+        module.kdim, module.vdim = key.shape[-1], value.shape[-1]
+    else:
+        width, module.embed_dim = fused.shape[0] // 3, fused.shape[1]
+        module.kdim = module.vdim = module.embed_dim
+    if type(module) is nn.MultiheadAttention and width != module.embed_dim:
         module.__class__ = HeadedAttention
         avoid_fused_attention(module)
     module.num_heads = width // module.head_dim
+
+
+@cached_sizes(nn.Transformer)
+def transformer_sizes(module: nn.Transformer) -> None:
+    """Of the stream that its own layers read."""
+    layers = list(getattr(module.encoder, "layers", ()))
+    if layers and isinstance(layers[0], nn.TransformerEncoderLayer):
+        module.d_model = layers[0].linear1.weight.shape[1]
 
 
 @saved_extents(nn.MultiheadAttention, one_dtype=True)

@@ -43,6 +43,13 @@ def group_norm_extents(module: nn.GroupNorm, saved: Saved) -> Iterator[Iterator[
         yield saved.extent("weight", 0, over=module.num_groups)
 
 
+@cached_sizes(nn.LayerNorm, nn.RMSNorm)
+def layer_norm_sizes(module: Any) -> None:
+    """Of a weight [normalised dims], where it has any."""
+    if module.weight is not None:
+        module.normalized_shape = tuple(module.weight.shape)
+
+
 @saved_extents(nn.LayerNorm)
 def layer_norm_extents(module: nn.LayerNorm, saved: Saved) -> Iterator[Iterator[Extent]]:
     """One bias a weight."""

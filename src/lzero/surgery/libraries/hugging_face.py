@@ -55,7 +55,8 @@ class HuggingFace(Library):
         if config is None:
             return
         marks = [name for name, _ in small.named_buffers() if name.rpartition(".")[2].startswith(MARK)]
-        numbers, reason = plain_numbers(small, marks)
+        shares = [name for name in marks if small.get_buffer(name).dim()]
+        numbers, reason = (None, f"{shares[0]}: {_NARROWER}") if shares else plain_numbers(small, marks)
         if numbers is None:
             setattr(config, ENTRY, {"format": FORMAT, "reason": reason, **_kept(small, model, marks)})
             return
@@ -65,6 +66,9 @@ class HuggingFace(Library):
             small._keys_to_ignore_on_save = [*(getattr(small, "_keys_to_ignore_on_save", None) or ()), *marks]  # type: ignore[assignment]
 
 
+_NARROWER = "a norm of a narrower stream has another eps, which no size of a configuration tells"
+
+
 def _kept(small: nn.Module, model: nn.Module, marks: list[str]) -> dict[str, Any]:
     """The shapes of all tensors that purging changed, and the numbers beside them."""
     shapes = {
@@ -72,7 +76,7 @@ def _kept(small: nn.Module, model: nn.Module, marks: list[str]) -> dict[str, Any
         for name, tensor in small.state_dict(keep_vars=True).items()
         if name not in marks and _shape(model, name) != tensor.shape
     }
-    numbers = {name: int(small.get_buffer(name)) for name in marks}
+    numbers = {name: small.get_buffer(name).tolist() for name in marks}
     return {"shapes": shapes, "numbers": numbers}
 
 

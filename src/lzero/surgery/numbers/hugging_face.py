@@ -33,3 +33,9 @@ _ROLES = {
 def hugging_face_attention(name: str) -> Role | None:
     """By the names that its modeling files use; others are told by their words."""
     return _ROLES.get(name)
+
+
+@number_family("transformers.models.*")
+def hugging_face_model(name: str) -> Role | None:
+    """The width that logits of tied embeddings are divided by: a scale that was trained with."""
+    return Role.STAYS if name == "model_dim" else None

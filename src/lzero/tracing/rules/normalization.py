@@ -38,33 +38,44 @@ def batch_norm(call: OpCall) -> None:
 
 @rule("aten.native_layer_norm", "aten._fused_rms_norm")
 def layer_norm(call: OpCall) -> None:
-    """The normalised dims freeze: every unit enters the statistics of all others."""
+    """The normalised dims freeze, where no width is asked for: every unit enters the statistics of all others."""
     axes = list(call.axes("input"))
     first = len(axes) - len(call["normalized_shape"])
+    part = "norm" if call.op == "aten.native_layer_norm" else "rms"
+    over, why = range(first, len(axes)), "the layer normalises over all units together"
+    if not call.normalises(part, "input", over, why, _STREAM):
+        call.freeze_dims(axes, over, why, _STREAM)
     for position in range(first, len(axes)):
-        call.freeze(
-            axes[position],
-            "the layer normalises over all units together",
-            "gate the layers between two normalisations instead; a closed unit would still enter mean and variance",
-        )
         for name in ("weight", "bias"):
             if isinstance(call.get(name), Tensor):
                 axes[position] = call.unify(axes[position], call.axes(name)[position - first])
     call.set_output(axes, call.outputs[0])
 
 
+_STREAM = 'granularity="width" gates them, where the norm is a module of its own; a closed unit must not enter it'
+
+
 @rule("aten.native_group_norm")
 def group_norm(call: OpCall) -> None:
-    """Channels that share a group with others freeze; one channel a group acts like an instance norm."""
+    """Channels that share a group with others freeze, where no width is asked for; else channel j of all groups is one.
+
+    One channel a group acts like an instance norm.
+    """
     axes = call.axes("input")
     channel = _with_parameters(call, axes[1], "weight", "bias")
-    if call["group"] != call["C"]:
-        call.freeze(
-            channel,
-            "GroupNorm normalises over several channels of a group",
-            "BatchNorm, or GroupNorm with one channel a group, would leave the channels free",
-        )
+    groups, channels = int(call["group"]), int(call["C"])
+    if groups != channels:
+        why = "GroupNorm normalises over several channels of a group"
+        if call.normalises("norm", "input", range(1, len(axes)), why, _CHANNELS, groups):
+            call.unify_rows(channel.reshape(groups, -1).T)
+        else:
+            call.freeze(channel, why, _CHANNELS)
     call.set_output((axes[0], channel, *axes[2:]), call.outputs[0])
+
+
+_CHANNELS = (
+    'granularity="width" gates channel j of all groups together; one channel a group, or BatchNorm, leaves them free'
+)
 
 
 @rule("aten._weight_norm_interface", "aten._weight_norm")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lzero.tracing.label import Axes, fixed
+from lzero.tracing.norm_call import Part
 from lzero.tracing.op_call import OpCall, dims_of
 from lzero.tracing.rules.pointwise import elementwise
 from lzero.tracing.rules.registry import rule
@@ -57,7 +58,10 @@ def reduction(call: OpCall) -> None:
         return elementwise(call)  # max and min of two tensors
     axes = call.axes("self" if "self" in call.arguments else "input")
     reduced = dims_of(call.get("dim"), len(axes))
-    if call.op == "aten.sum":
+    part = _part(call)
+    if part and call.normalises(part, "self", reduced, _MIXES, _ADVICE):
+        pass
+    elif call.op == "aten.sum":
         for dim in reduced:
             call.sum_over(axes[dim], "self", why=_MIXES, advice=_ADVICE)
     else:
@@ -66,6 +70,17 @@ def reduction(call: OpCall) -> None:
         call.freeze_dims(axes, reduced, why, _STANDARDISED if name else _ADVICES.get(call.op, _ADVICE))
     for out in call.outputs:
         call.set_output(_remaining(axes, reduced, keep=out.dim() == len(axes)), out)
+
+
+def _part(call: OpCall) -> Part:
+    """What the op takes of a norm that is written by hand, empty for what no norm takes."""
+    if call.op == "aten.mean":
+        return "mean of squares" if call.is_square("self") else "mean"
+    if call.op == "aten.sum":
+        return "length" if call.is_square("self") else ""
+    if call.op in ("aten.var", "aten.var_mean") and (call.get("correction") == 0 or call.get("unbiased") is False):
+        return "variance"
+    return "length" if call.op == "aten.linalg_vector_norm" and call["ord"] == 2 else ""
 
 
 def _remaining(axes: Axes, reduced: list[int], *, keep: bool) -> Axes:

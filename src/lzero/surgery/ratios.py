@@ -1,0 +1,114 @@
+"""Numbers of a norm that change with the share of its units that stays: what is added to the variance, a bare width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lzero.checks import shown
+from lzero.errors import StructureError
+from lzero.host.tensors import replace_tensors
+from lzero.plan.group import GateGroup
+from lzero.surgery.config_numbers import MARK
+from lzero.surgery.fills import norms_in, open_positions
+
+_SHAPE = "normalized_shape"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """``left`` of ``of`` units stay: the attribute ``name`` of the module at ``path`` follows.
+
+    A float is multiplied by of / left, a shape of one size by left / of.
+    """
+
+    path: str
+    name: str
+    of: int
+    left: int
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The parameter ``name`` of the module at ``path`` is multiplied by ``factor``."""
+
+    path: str
+    name: str
+    factor: float
+
+
+def following_ratios(
+    model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor]
+) -> tuple[list[Ratio], list[Scale]]:
+    """What changes in the norms of ``model``, before it is cut, with the units that ``keep`` leaves."""
+    ratios, scales = list[Ratio](), list[Scale]()
+    for path, norms in norms_in(groups).items():
+        open_, norm = open_positions(norms, keep), norms[0][1]
+        of, left = len(open_), int(open_.sum())
+        module = model.get_submodule(path)
+        if left == of:
+            continue
+        if norm.eps:
+            ratios.append(Ratio(path, norm.eps, of, left))
+        if norm.weight:
+            scales.append(Scale(path, norm.weight, math.sqrt(of / left)))
+        if getattr(module, "weight", None) is None and len(getattr(module, _SHAPE, ())) == 1:
+            ratios.append(Ratio(path, _SHAPE, of, left))
+    return ratios, scales
+
+
+def set_ratios(model: nn.Module, ratios: Sequence[Ratio]) -> None:
+    """``model`` with its numbers changed, each ratio kept as a buffer too, so that a state dict carries it."""
+    for ratio in ratios:
+        module = model.get_submodule(ratio.path)
+        value, of, left = getattr(module, ratio.name), ratio.of, ratio.left
+        setattr(module, ratio.name, value * of / left if isinstance(value, float) else (value[0] * left // of,))
+        before = module._buffers.get(MARK + ratio.name)
+        if before is not None:  # it has been purged before
+            of, left = of * int(before[0]), left * int(before[1])
+            of, left = of // math.gcd(of, left), left // math.gcd(of, left)
+        near = next((tensor for tensor in (*module.parameters(), *module.buffers())), None)
+        device = None if near is None else near.device
+        module.register_buffer(MARK + ratio.name, torch.tensor([of, left], device=device))
+
+
+@torch.no_grad()
+def scale_weights(model: nn.Module, scales: Sequence[Scale]) -> None:
+    """``model``, cut already, with the weights of its norms multiplied; a tied one once."""
+    made: dict[Tensor, Tensor] = {}
+    for scale in scales:
+        weight = model.get_submodule(scale.path).get_parameter(scale.name)
+        made.setdefault(weight, nn.Parameter(weight * scale.factor, weight.requires_grad))
+    replace_tensors(model, made)
+
+
+def saved_ratios(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Ratio]:
+    """The ratios that the state dict of a purged ``model`` carries, by their key.
+
+    Raises:
+        StructureError: one that is no share of the units of a norm.
+    """
+    found = {}
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if type(value) is not float and name != _SHAPE:
+                continue
+            key = f"{path}.{MARK}{name}" if path else MARK + name
+            if key in state:
+                of, left = _share(key, state[key])
+                found[key] = Ratio(path, name, of, left)
+    return found
+
+
+def _share(key: str, saved: Tensor) -> tuple[int, int]:
+    if saved.shape == (2,) and saved.dtype == torch.int64 and 0 < int(saved[1]) <= int(saved[0]):
+        return int(saved[0]), int(saved[1])
+    raise StructureError(
+        f"{key}: expected how many units there were and how many are left, [n, k] in int64 with 0 < k <= n, found "
+        f"{shown(saved.tolist())} in {str(saved.dtype).removeprefix('torch.')}; build the model that the gates were "
+        "attached to"
+    )
