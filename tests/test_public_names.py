@@ -15,8 +15,8 @@ SIGNATURES = {
     "gates_of": (["model"], {}),
     "detach_gates": (["model"], {}),
     "Constraint": (
-        ["target", "measure", "within", "each_layer"],
-        {"measure": "params", "within": None, "each_layer": False},
+        ["target", "measure", "within", "each_layer", "uniform"],
+        {"measure": "params", "within": None, "each_layer": False, "uniform": False},
     ),
     "Solver": (
         ["gates", "target_density"],
