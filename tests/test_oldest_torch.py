@@ -90,6 +90,6 @@ def test_another_version_than_asked_for_is_refused_and_the_right_one_runs_the_su
     with pytest.raises(RuntimeError, match=r"expected torch 0\.1\.0, found"):
         oldest_torch.prepare(source, "0.1.0", tmp_path)
     python = oldest_torch.prepare(source, HERE, tmp_path)
-    done = oldest_torch.run_suite(python, ["tests/surgery/test_selected_linear.py"])
+    done = oldest_torch.run_suite(python, ["tests/surgery/test_gathered_linear.py"])
     assert done.returncode == 0 and "2 passed" in done.stdout
     assert oldest_torch.run_suite(python, ["tests/nothing.py"]).returncode

@@ -62,8 +62,9 @@ def load_purged(model: nn.Module, saved: str | os.PathLike[str] | Mapping[str, T
     linears = gathered_linears(model, state)
     state = fresh_names(model, state)
     columns = {join(path, COLUMNS): linear for path, linear in linears.items()}
-    numbers, buffers = saved_numbers(model, state), _unsaved_buffers(model, state)
     ratios = saved_ratios(model, state)
+    others = {name: tensor for name, tensor in state.items() if name not in ratios}
+    numbers, buffers = saved_numbers(model, others), _unsaved_buffers(model, state)
     check_keys(model, state, (*columns, *numbers, *ratios, *buffers))
     check_shapes(model, state, buffers)
     check_agreement(model, state)

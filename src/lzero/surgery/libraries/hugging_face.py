@@ -63,9 +63,10 @@ class HuggingFace(Library):
         for name, number in numbers.items():
             setattr(config, name, number)
         if marks:  # a stock model has no place for them; state dicts keep them for load_purged
-            small._keys_to_ignore_on_save = [*(getattr(small, "_keys_to_ignore_on_save", None) or ()), *marks]  # type: ignore[assignment]
+            setattr(small, _NOT_SAVED, [*(getattr(small, _NOT_SAVED, None) or ()), *marks])
 
 
+_NOT_SAVED = "_keys_to_ignore_on_save"  # what transformers reads of a model that it saves
 _NARROWER = "a norm of a narrower stream has another eps, which no size of a configuration tells"
 
 
