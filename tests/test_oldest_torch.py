@@ -1,6 +1,7 @@
 """The library runs on the oldest PyTorch that it says it does; and how that is found out."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -91,5 +92,5 @@ def test_another_version_than_asked_for_is_refused_and_the_right_one_runs_the_su
         oldest_torch.prepare(source, "0.1.0", tmp_path)
     python = oldest_torch.prepare(source, HERE, tmp_path)
     done = oldest_torch.run_suite(python, ["tests/surgery/test_gathered_linear.py"])
-    assert done.returncode == 0 and "2 passed" in done.stdout
+    assert done.returncode == 0 and re.search(r"\b[1-9][0-9]* passed", done.stdout)
     assert oldest_torch.run_suite(python, ["tests/nothing.py"]).returncode

@@ -37,6 +37,9 @@ COMPILED = ("torch._dynamo.eval_frame", "OptimizedModule", "_orig_mod")
 Looked up in ``sys.modules``. Gone, a compiled model falls back to being taken for a stranger's module: its forward is
 traced or refused like any other."""
 
+GROUPED_MM = getattr(torch.ops.aten, "_grouped_mm", None)
+"""The op of ``torch.nn.functional.grouped_mm``. Falls back: None where there is none, and no forward calls it."""
+
 MACHINERY = (torch.overrides.__name__, "torch._tensor")
 """Modules of PyTorch that only hand sizes on. Gone, they count as users of a size: units are lost, not the proof."""
 

@@ -134,10 +134,8 @@ def _entries(outputs: Any, depth: int = 0) -> Iterator[tuple[str | None, Any]]:
     elif type(outputs) in (tuple, list, set, frozenset):
         for held in outputs:
             yield from _entries(held, 1) if depth == 0 else [(None, held)]
-    elif isinstance(outputs, tuple) and hasattr(outputs, "_fields"):
-        yield from zip(outputs._fields, outputs, strict=True)
     elif isinstance(outputs, tuple | list):
-        yield from ((None, held) for held in outputs)
+        yield from zip(getattr(outputs, "_fields", (None,) * len(outputs)), outputs, strict=True)  # a named tuple's
     else:
         yield from getattr(outputs, "__dict__", {}).items()
 

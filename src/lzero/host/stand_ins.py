@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lzero._torch import EagerDispatchMode
+from lzero._torch import GROUPED_MM, EagerDispatchMode
 
 
 def exact_ops(model: nn.Module) -> AbstractContextManager[Any]:
@@ -18,7 +18,7 @@ def exact_ops(model: nn.Module) -> AbstractContextManager[Any]:
     Every op of a forward pays for it: nothing is done where ``model`` holds no stack of matrices in float64.
     """
     stacked = any(parameter.dim() == 3 and parameter.dtype is torch.float64 for parameter in model.parameters())
-    return _StandIns() if stacked and hasattr(torch.ops.aten, "_grouped_mm") else nullcontext()
+    return _StandIns() if stacked and GROUPED_MM is not None else nullcontext()
 
 
 class _StandIns(EagerDispatchMode):
@@ -26,7 +26,7 @@ class _StandIns(EagerDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The result of ``func``, or of what stands in for it."""
-        if func.overloadpacket is torch.ops.aten._grouped_mm and args[0].dtype is torch.float64:
+        if func.overloadpacket is GROUPED_MM and args[0].dtype is torch.float64:
             return grouped_mm(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
