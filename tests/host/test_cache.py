@@ -146,7 +146,8 @@ class Configured(nn.Module):
 
     def __init__(self, asked: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.config, self.a, self.b, self._asked = SimpleNamespace(use_cache=True), nn.Linear(5, 8), nn.Linear(8, 3), asked
+        self.config, self._asked = SimpleNamespace(use_cache=True), asked
+        self.a, self.b = nn.Linear(5, 8), nn.Linear(8, 3)
 
     def forward(self, x: Tensor, **named: Any) -> Any:
         h = self.a(x).relu()
