@@ -146,6 +146,29 @@ def hooked(m: Stream, x: Tensor) -> Tensor:
     return m.out(m.end(m.stream(x)))
 
 
+def deviation(x: Tensor) -> tuple[Tensor, Tensor]:
+    centred = x - x.mean(-1, keepdim=True)
+    return centred, mean_square(centred)
+
+
+def bounded(m: Plain, x: Tensor) -> Tensor:
+    centred, variance = deviation(x)
+    return m.weight * centred / variance.sqrt().clamp(min=m.eps)
+
+
+def bounded_square(m: Plain, x: Tensor) -> Tensor:
+    centred, variance = deviation(x)
+    return m.weight * centred / variance.clamp(min=m.eps).sqrt()
+
+
+def given_a_weight(m: Stream, x: Tensor) -> Tensor:
+    weight = m.other.weight
+    m.other.weight = nn.Parameter(weight * 2)
+    made = m.out(m.last(m.stream(x) + m.other(x)))
+    m.other.weight = weight
+    return made
+
+
 def with_hooks() -> nn.Module:
     model = Stream(hooked, end=nn.LayerNorm(12))
     model.end.register_forward_pre_hook(lambda module, args: (args[0] * 2 + 1,))
@@ -173,6 +196,9 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "divided by its largest": (reads(by_the_largest), "mixes all units .*amax"),
     "a mean outside": (reads(centered), "mixes all units .*mean"),
     "through NumPy": (reads(through_numpy), "NumPy"),
+    "a weight that the forward puts in": (
+        reads(given_a_weight, other=lambda: nn.Linear(5, 12)), "neither side is a plain parameter|no gate controls",
+    ),
     "an output": (reads(lambda m, x: m.last(m.stream(x))), "output of the model"),
     "a norm in the forward": (reads(lambda m, x: m.out(F.layer_norm(m.stream(x), (12,)))), "normalises over all units"),
     "half of it": (reads(half_of_it, other=lambda: nn.Linear(12, 12)), "by their number"),
@@ -189,6 +215,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         reads(lambda m, x: m.out(m.end(m.stream(x))), end=lambda: WritesEps(12)), "normalises over all units .*in end",
     ),
     "an eps outside of the root": (ends_in(lambda m, x: m.weight * x / (mean_square(x).sqrt() + m.eps)), "differ by"),
+    "a bound on its deviation": (ends_in(bounded), "differ by"),
     "a mean beside": (
         ends_in(lambda m, x: m.weight * x * torch.rsqrt(mean_square(x) + m.eps) + x.mean(-1, keepdim=True)),
         "mixes all units|differ by",
@@ -212,6 +239,7 @@ EXACT: dict[str, Callable[[], nn.Module]] = {
     ),
     "every unit twice": reads(twice_in_one_norm, end=lambda: nn.LayerNorm(24), read=lambda: nn.Linear(24, 3)),
     "hooks of the user": with_hooks,
+    "a bound on its variance": ends_in(bounded_square),
     "tied norms": tied_norms,
     "a norm over time": over_time,
     "called by keyword": reads(lambda m, x: m.out(m.last(input=m.stream(x)))),

@@ -11,8 +11,8 @@ from torch import nn
 
 from lzero.checks import shown
 from lzero.errors import LzeroWarning, StructureError
-from lzero.host.cache import asks_for_cache
-from lzero.host.copies import private_copy
+from lzero.host.cache import Switched, asks_for_cache
+from lzero.host.copies import copy_and_switches
 from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
 from lzero.plan.refusal import Refusal
@@ -70,14 +70,14 @@ def discover(
     check_unwrapped(model)
     check_inputs(example_inputs)
     asked = request(model, granularity, ignore)
-    spare, seen, readings, refusals = _studied(model, example_inputs, asked)
+    spare, switched, seen, readings, refusals = _studied(model, example_inputs, asked)
     if seen.loosens:
         other = _studied(model, example_inputs, asked, loose=True)
-        if other[2].extent > readings.extent:
-            spare, seen, readings, refusals = other
+        if other[3].extent > readings.extent:
+            spare, switched, seen, readings, refusals = other
     units, unsteady = split_by_guards(readings.groups, seen.guards, seen.classes, spare)
 
-    proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model))
+    proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched)
     proved, unproved = proof.accept(units)
     unproved = [*readings.refusals, *unsteady, *unproved]
     for again in readings.others(proved, [refusal.name for refusal in unproved]):
@@ -108,14 +108,14 @@ def discover(
 
 def _studied(
     model: nn.Module, example_inputs: Any, asked: Request, *, loose: bool = False
-) -> tuple[nn.Module, Trace, Readings, list[Refusal]]:
-    """A copy of ``model``, what its forward said, the groups that it makes, and what it refuses."""
-    spare = private_copy(model)
+) -> tuple[nn.Module, list[Switched], Trace, Readings, list[Refusal]]:
+    """A copy of ``model`` and what of it asks for a cache, what its forward said, the groups, and what is refused."""
+    spare, switched = copy_and_switches(model)
     seen = trace(spare, example_inputs, asked.wide, loose=loose)
     units, refusals = unit_groups(seen, model, asked.veto)
     if seen.swapped:
-        spare = private_copy(model)
-    return spare, seen, Readings(units, seen, spare), refusals
+        spare, switched = copy_and_switches(model)
+    return spare, switched, seen, Readings(units, seen, spare), refusals
 
 
 def _unseen_in_training(model: nn.Module, refusals: Sequence[Refusal], problem: str) -> list[Refusal]:

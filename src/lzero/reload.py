@@ -71,8 +71,8 @@ def load_purged(model: nn.Module, saved: str | os.PathLike[str] | Mapping[str, T
     for name, linear in columns.items():
         check_columns(name, state[name], state[name.removesuffix(COLUMNS) + "weight"], linear.weight)
     with _undone_by_errors(model):
+        set_ratios(model, list(ratios.values()))  # first: a model of an earlier purge has shares, which it takes next
         _load(model, state, columns, [number for several in numbers.values() for number in several], buffers)
-        set_ratios(model, list(ratios.values()))
     return model
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -138,3 +139,31 @@ def test_settings_that_are_shared_by_copies_stay_as_they_are() -> None:
     model.config = Settings()  # type: ignore[assignment]
     assert private_copy(model).config.use_cache is False  # type: ignore[union-attr]
     assert model.config.use_cache is True  # type: ignore[union-attr]
+
+
+class Configured(nn.Module):
+    """A model that reads the switch of its configuration itself, whatever its forward takes."""
+
+    def __init__(self, asked: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.config, self._asked = SimpleNamespace(use_cache=True), asked
+        self.a, self.b = nn.Linear(5, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, **named: Any) -> Any:
+        h = self.a(x).relu()
+        use_cache = named.get("use_cache", self.config.use_cache)
+        made = self.b(self._asked(h) if use_cache else h)
+        return {"logits": made, "past_key_values": h} if use_cache else {"logits": made}
+
+
+@pytest.mark.parametrize(
+    "asked", [lambda h: h + h.flip(-1), lambda h: h / h.shape[-1], lambda h: h.softmax(-1)], ids=["flip", "size", "mix"]
+)
+def test_a_switch_that_changes_results_is_no_switch_of_a_cache(asked: Callable[[Tensor], Tensor]) -> None:
+    plan = lzero.discover(Configured(asked), torch.randn(2, 5))
+    assert not plan.groups
+    assert any("with use_cache off, and with it on" in refusal.reason for refusal in plan.refusals)
+    off = Configured(asked)
+    off.config.use_cache = False
+    assert [group.size for group in lzero.discover(off, torch.randn(2, 5))] == [8]
+    assert [group.size for group in lzero.discover(Configured(lambda h: h), torch.randn(2, 5))] == [8]

@@ -42,19 +42,34 @@ def asks_for_cache(model: nn.Module) -> bool:
     return False
 
 
-def without_cache(model: nn.Module) -> None:
-    """``model``, a private copy, with ``use_cache`` off in configurations of its own.
+Switched = tuple[str, str, Any]
+"""The path of a module, the name of its configuration, and the configuration that asks for a cache."""
+
+
+def with_cache_again(model: nn.Module, switched: Sequence[Switched]) -> None:
+    """``model``, a private copy, with the configurations that :func:`without_cache` has replaced."""
+    for path, name, value in switched:
+        vars(model.get_submodule(path))[name] = value
+
+
+def without_cache(model: nn.Module) -> list[Switched]:
+    """``model``, a private copy, with ``use_cache`` off in configurations of its own; those that asked for a cache.
 
     A trace needs no state for a next call, and it costs time and memory. Every configuration that asks for a cache is
     replaced by a copy, and so are those around it: the one that the user holds stays as it is, even where the copied
     model still shares it.
     """
     memo: dict[int, tuple[Any, Any]] = {}
-    for module in model.modules():
+    switched = list[Switched]()
+    for path, module in model.named_modules():
         for name, value in list(vars(module).items()):
             if _NAMED.search(name):
                 with suppress(Exception):  # a configuration that cannot be copied costs heads, never the plan
-                    vars(module)[name] = _switched_off(value, memo)
+                    off = _switched_off(value, memo)
+                    if off is not value:
+                        vars(module)[name] = off
+                        switched.append((path, name, value))
+    return switched
 
 
 def _switched_off(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lzero._torch import compiled_from, forget_compiled_call
 from lzero.errors import StructureError
-from lzero.host.cache import without_cache
+from lzero.host.cache import Switched, without_cache
 from lzero.host.mode import set_mode
 from lzero.host.quiet import isolated_random_state
 from lzero.host.sharing import check_apart
@@ -28,10 +28,18 @@ def private_copy(model: nn.Module) -> nn.Module:
     Raises:
         StructureError: the model cannot be copied, or its copy holds parts of it.
     """
+    return copy_and_switches(model)[0]
+
+
+def copy_and_switches(model: nn.Module) -> tuple[nn.Module, list[Switched]]:
+    """The same, and what of the copy asked for a cache before.
+
+    Raises:
+        StructureError: as above.
+    """
     copied = deep_copy(model)
     set_mode(copied, training=False)
-    without_cache(copied)
-    return copied
+    return copied, without_cache(copied)
 
 
 def linked_copy(model: nn.Module, *, private: bool = False) -> nn.Module:

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from lzero.errors import LzeroWarning, StructureError
+from lzero.host.cache import Switched
 from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.host.next_call import with_cache
 from lzero.plan.group import GateGroup
-from lzero.plan.refusal import Refusal
+from lzero.plan.refusal import Reason, Refusal
 from lzero.proving.compare import PRECISE
 from lzero.proving.evidence import share_that_moves
 from lzero.proving.proof import Proof, sound_together
@@ -22,6 +23,10 @@ from lzero.proving.random_model import RandomModel
 from lzero.proving.scopes import inputs_of, scopes_of
 from lzero.tracing.tracer import Trace
 
+_SWITCH = Reason(
+    "the model is studied with use_cache off, and with it on, as its configuration says, it gives other results",
+    "turn it off in the configuration for training and purging, or pass use_cache=False among the example inputs",
+)
 _EXAMPLES, _STEPS = 2, 8  # of the inputs of a part: enough to tell a difference
 
 
@@ -43,14 +48,23 @@ class ModelProof:
         example_inputs: what the model was traced with.
         trace: what its forward said.
         cache: whether the model is to be asked for keys and values, and to be called again with them, where it runs so.
+        switched: configurations that ask for a cache, off in ``model``: with them it must give the same results.
 
     Attributes:
         untrainable: why train mode does not run on the inputs; empty where it does.
     """
 
-    def __init__(self, model: nn.Module, example_inputs: object, trace: Trace, *, cache: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        example_inputs: object,
+        trace: Trace,
+        *,
+        cache: bool = False,
+        switched: Sequence[Switched] = (),
+    ) -> None:
         self._model, self._inputs, self._trace = model, ExampleInputs.of(example_inputs), trace
-        self._cache = cache
+        self._cache, self._switched = cache, switched
         self._whole: RandomModel | None = None
         self.untrainable = ""
 
@@ -126,12 +140,19 @@ class ModelProof:
 
     def _draw(self, dtypes: Sequence[torch.dtype]) -> RandomModel:
         """The whole model with random weights; with its next call where there is one."""
-        if self._cache:
-            cached = RandomModel(self._model, with_cache(self._inputs), dtypes=dtypes)
-            if cached.next_call is not None:
-                return cached
-            cached.release()
-        return RandomModel(self._model, self._inputs, dtypes=dtypes)
+        whole = self._with_next_call(dtypes) or RandomModel(self._model, self._inputs, dtypes=dtypes)
+        if self._switched and whole.obstacle is None and not whole.same_results(self._switched):
+            whole.obstacle = _SWITCH
+        return whole
+
+    def _with_next_call(self, dtypes: Sequence[torch.dtype]) -> RandomModel | None:
+        if not self._cache:
+            return None
+        cached = RandomModel(self._model, with_cache(self._inputs), dtypes=dtypes)
+        if cached.next_call is not None:
+            return cached
+        cached.release()
+        return None
 
     def _precise(self) -> RandomModel:
         """The whole model in the finest dtype that it runs in."""

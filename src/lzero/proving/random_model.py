@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
-from lzero.host.cache import results_in
+from lzero.host.cache import Switched, cached_tensors, results_in, with_cache_again
 from lzero.host.copies import linked_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.host.mode import freeze, set_mode
@@ -21,7 +21,7 @@ from lzero.host.state import same_state, state_of
 from lzero.host.tensors import find_tensor, replace_tensors, tensors_in
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason
-from lzero.proving.compare import PRECISE, TOLERANCES, comparable
+from lzero.proving.compare import PRECISE, TOLERANCES, comparable, difference
 from lzero.proving.patterns import Closure
 from lzero.proving.random_weights import cast, randomise
 from lzero.surgery.fills import fill_closed
@@ -112,6 +112,19 @@ class RandomModel:
         if self.next_call is not None:
             found += self.next_call.results(model, self.inputs, taken_back(returned, model), self.forward)
         return found
+
+    @torch.no_grad()
+    def same_results(self, switched: Sequence[Switched]) -> bool:
+        """Whether it gives what it gives with ``switched`` configurations too, keys and values aside."""
+        plain, asked = linked_copy(self.model, private=True), linked_copy(self.model, private=True)
+        with_cache_again(asked, switched)
+        try:
+            one, two = self.forward(plain), self.forward(asked)
+        except ForwardError:
+            return False
+        kept = cached_tensors(one) | cached_tensors(two)
+        results = [[t for t in results_in(made, plain) if id(t) not in kept] for made in (one, two)]
+        return difference(*results).relative < self.tolerance
 
     @torch.no_grad()
     def rounded(self, model: nn.Module) -> list[Tensor]:

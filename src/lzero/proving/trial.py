@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lzero.host.cache import UNREAD_CACHE
 from lzero.host.copies import linked_copy
@@ -17,6 +17,7 @@ from lzero.plan.refusal import Reason
 from lzero.proving.compare import Difference, comparable, difference
 from lzero.proving.patterns import Closure, closures
 from lzero.proving.random_model import RandomModel
+from lzero.surgery.fills import norms_in
 from lzero.surgery.shrink import shrink
 
 _JOINT_PATTERNS, _JOINT_SHARE = 2, 0.4
@@ -27,6 +28,7 @@ _LITERAL = (
 )
 _VALUES = "look for what reads closed units all the same, or their number: a mean, a norm, a size, a constant"
 _COARSE = "it may lose precision on the way (an approximation, a large constant), or depend a little on their number"
+_EPS = (None, 1.0, 100.0)  # of norms, in turn: its own, about the variance of what random weights make, and above it
 _ROUNDING = 1e-5  # where a wrong size, and most of what else is wrong, makes more
 
 _VIEW = (
@@ -51,7 +53,7 @@ def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: boo
     """
     patterns = islice(closures(groups, model.generator, _JOINT_SHARE), _JOINT_PATTERNS)
     for number, closure in enumerate(patterns if joint else closures(groups, model.generator)):
-        failure = _failure(model, groups, closure, rounded=not number)
+        failure = _failure(model, groups, closure, rounded=not number, eps=_EPS[number % len(_EPS)])
         if failure is not None:
             return failure
     return None
@@ -59,13 +61,17 @@ def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: boo
 
 def raises_alone(model: RandomModel, group: GateGroup) -> Failure | None:
     """What a single closure of ``group`` alone makes raise; None where it runs, whatever it gives."""
-    failure = _failure(model, [group], next(closures([group], model.generator)), rounded=False)
+    failure = _failure(model, [group], next(closures([group], model.generator)), rounded=False, eps=None)
     return failure if failure is not None and failure.raised else None
 
 
-def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure, *, rounded: bool) -> Failure | None:
+def _failure(
+    model: RandomModel, groups: Sequence[GateGroup], closure: Closure, *, rounded: bool, eps: float | None
+) -> Failure | None:
     keep = {name: z > 0 for name, z in closure.items()}
     gated = model.gated(groups, closure)
+    if eps is not None:
+        _set_eps(gated, groups, eps)
     cut = linked_copy(gated, private=True)  # what one forward leaves behind for the next must not reach the other model
     try:
         expected, coarse = model.outputs(gated), model.rounded(gated) if rounded else []
@@ -93,6 +99,13 @@ def _failure(model: RandomModel, groups: Sequence[GateGroup], closure: Closure, 
         if not gap.relative < tolerance:
             return Failure(UNREAD_CACHE if model.keeps else _difference(one, two, gap))
     return None
+
+
+def _set_eps(model: nn.Module, groups: Sequence[GateGroup], eps: float) -> None:
+    """``model`` with this ``eps`` in its norms: of a tiny one, a bound on small variances shows nowhere."""
+    for path, norms in norms_in(groups).items():
+        if norms[0][1].eps:
+            setattr(model.get_submodule(path), norms[0][1].eps, eps)
 
 
 def _difference(expected: Sequence[Tensor], found: Sequence[Tensor], gap: Difference) -> Reason:

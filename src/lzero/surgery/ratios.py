@@ -23,7 +23,8 @@ _SHAPE = "normalized_shape"
 class Ratio:
     """``left`` of ``of`` units stay: the attribute ``name`` of the module at ``path`` follows.
 
-    A float is multiplied by of / left, a shape of one size by left / of.
+    What the module was built with is multiplied, whatever purges it has been through: a float by of / left, a shape of
+    one size by left / of.
     """
 
     path: str
@@ -53,11 +54,11 @@ def following_ratios(
         if left == of:
             continue
         if norm.eps:
-            ratios.append(Ratio(path, norm.eps, of, left))
+            ratios.append(_further(module, Ratio(path, norm.eps, of, left)))
         if norm.weight:
             scales.append(Scale(path, norm.weight, math.sqrt(of / left)))
         if getattr(module, "weight", None) is None and len(getattr(module, _SHAPE, ())) == 1:
-            ratios.append(Ratio(path, _SHAPE, of, left))
+            ratios.append(_further(module, Ratio(path, _SHAPE, of, left)))
     return ratios, scales
 
 
@@ -65,15 +66,30 @@ def set_ratios(model: nn.Module, ratios: Sequence[Ratio]) -> None:
     """``model`` with its numbers changed, each ratio kept as a buffer too, so that a state dict carries it."""
     for ratio in ratios:
         module = model.get_submodule(ratio.path)
-        value, of, left = getattr(module, ratio.name), ratio.of, ratio.left
-        setattr(module, ratio.name, value * of / left if isinstance(value, float) else (value[0] * left // of,))
-        before = module._buffers.get(MARK + ratio.name)
-        if before is not None:  # it has been purged before
-            of, left = of * int(before[0]), left * int(before[1])
-            of, left = of // math.gcd(of, left), left // math.gcd(of, left)
+        value, (of, left) = getattr(module, ratio.name), _held(module, ratio.name)
+        if isinstance(value, float):
+            changed: object = value * left / of * ratio.of / ratio.left
+        else:
+            changed = (value[0] * of // left * ratio.left // ratio.of,)
+        setattr(module, ratio.name, changed)
         near = next((tensor for tensor in (*module.parameters(), *module.buffers())), None)
         device = None if near is None else near.device
-        module.register_buffer(MARK + ratio.name, torch.tensor([of, left], device=device))
+        module.register_buffer(MARK + ratio.name, torch.tensor([ratio.of, ratio.left], device=device))
+
+
+def _held(module: nn.Module, name: str) -> tuple[int, int]:
+    """The share that the attribute ``name`` of ``module`` follows already."""
+    share = module._buffers.get(MARK + name)
+    return (1, 1) if share is None else (int(share[0]), int(share[1]))
+
+
+def _further(module: nn.Module, ratio: Ratio) -> Ratio:
+    """``ratio``, of units that stay of those that an earlier purge left, as one of all that there were."""
+    before = _held(module, ratio.name)
+    if before == (1, 1):
+        return ratio
+    of, left = ratio.of * before[0], ratio.left * before[1]
+    return Ratio(ratio.path, ratio.name, of // math.gcd(of, left), left // math.gcd(of, left))
 
 
 @torch.no_grad()

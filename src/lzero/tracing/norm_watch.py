@@ -27,7 +27,7 @@ class NormWatch:
 
     def __init__(self, model: nn.Module, table: TensorTable, wanted: Callable[[str], bool]) -> None:
         self._table, self._sites = table, dict[str, NormSite]()
-        self._names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._names = {parameter: name for name, parameter in model.named_parameters()}
         self._hooks = []
         for path, module in model.named_modules():
             if not module._modules and wanted(path):
@@ -47,7 +47,8 @@ class NormWatch:
                 found = None if given is None else self._table.find(given)
                 self._table.norm = None
                 if found is not None:
-                    leaves = {self._names[id(p)]: leaf for leaf, p in module._parameters.items() if p is not None}
+                    held = module._parameters.items()  # one that the forward has put there has no name
+                    leaves = {self._names[p]: leaf for leaf, p in held if p is not None and p in self._names}
                     self._table.norm = NormCall(path, module, found.axes, leaves)
 
         return hook
