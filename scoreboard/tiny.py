@@ -6,6 +6,7 @@ less is made small, and less again: see `LEVELS`. Weights are moved by noise, so
 
 import inspect
 import re
+import time
 
 import torch
 from torch import nn
@@ -57,7 +58,8 @@ RULES = [
     (r"head_dim$", 8),
     (r"heads?$", 4),
     (r"(hidden|embed\w*|projection|proj|model)_(size|dim)|_dim$|channels$|_hidden_size$", 32),
-    (r"^image_size$", 32),
+    (r"^image_size$", 64),
+    (r"^window_size$", 2),
 ]
 """The same by what a name looks like, for numbers larger than these."""
 
@@ -72,6 +74,7 @@ LEVELS = ("names and looks", "a key each head", "names", "wider", "depth and voc
 """What is made small, from much to little."""
 
 MOST_PARAMETERS = 40_000_000
+MOST_SECONDS = 1
 
 HEADS = ("SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM", "CAUSAL_LM")
 """The classes with a head that are tried first; the model without one comes after them, and then all other classes."""
@@ -120,9 +123,12 @@ def _options(config, level):
         value = fields.get(name)
         if isinstance(value, bool | dict):
             continue
-        small = _smaller(name, value, level)
+        listed = isinstance(fields.get(getattr(config, "attribute_map", {}).get(name)), list | tuple)
+        small = None if listed else _smaller(name, value, level)
         if small is not None:
             made[name] = small
+    if "qk_rope_head_dim" in made and "head_dim" in made:
+        made["head_dim"] = made["qk_rope_head_dim"]
     for name in getattr(type(config), "sub_configs", {}):
         part = getattr(config, name, None)
         if hasattr(part, "to_dict"):
@@ -130,6 +136,8 @@ def _options(config, level):
     kinds = fields.get("layer_types")
     if isinstance(kinds, list) and kinds and not isinstance(getattr(type(config), "layer_types", None), property):
         made["layer_types"] = (list(dict.fromkeys(kinds)) * 2)[:2]
+    if isinstance(fields.get("depths"), list | tuple):
+        made = {name: value for name, value in made.items() if not name.endswith("layers")}
     return made
 
 
@@ -140,7 +148,7 @@ def _smaller(name, value, level):
         return None
     if level == 3 and re.search(r"hidden_size$|d_model|n_embd|embed_dim", name):
         return 128 if isinstance(value, int) and value > 128 else None
-    if name in TINY:
+    if name in TINY and not (isinstance(value, list | tuple) and isinstance(TINY[name], int)):
         return TINY[name]
     if level > 1:
         return None
@@ -149,6 +157,8 @@ def _smaller(name, value, level):
     if isinstance(value, list | tuple) and value and all(type(entry) is int for entry in value):
         if re.search(r"depths?$|layers$", name):
             return [1] * len(value)
+        if name.endswith("heads") and min(value) > 1:
+            return [max(1, entry // min(value)) for entry in value]
         if re.search(r"(sizes|dims|channels|widths?)$", name) and min(value) >= 32:
             return [entry // 4 for entry in value]
     return None
@@ -160,16 +170,23 @@ def model_of(kind, name, level):
 
     config = configuration(kind, level)
     cls = getattr(transformers, name)
+    config = _meant(config, cls)
     with torch.device("meta"):
         size = sum(parameter.numel() for parameter in cls(config).parameters()) if level > 1 else 0
     if size > MOST_PARAMETERS:
         raise NotBuilt(f"{size / 1e6:.0f} million parameters at its smallest")
     torch.manual_seed(0)
-    model = cls(configuration(kind, level)).float().eval()
+    model = cls(_meant(configuration(kind, level), cls)).float().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
     return model
+
+
+def _meant(config, cls):
+    """The part of a configuration that a class takes."""
+    parts = [config, *(getattr(config, name, None) for name in getattr(type(config), "sub_configs", {}))]
+    return next((part for part in parts if cls.config_class and isinstance(part, cls.config_class)), config)
 
 
 def inputs_of(model, names, batch, length, seed):
@@ -198,11 +215,21 @@ def _input(config, name, batch, length, made):
     if name == "bbox":
         corner = torch.randint(0, 10, (batch, length, 2), generator=made)
         return torch.cat([corner, corner + 5], -1)
-    if name in ("pixel_values", "pixel_values_videos"):
+    if name.endswith("grid_thw"):
+        return torch.tensor([[1, 4, 4]]).repeat(batch, 1)
+    if name == "input_features_mask":
+        return torch.ones(batch, 8 * (length + 1), dtype=torch.long)
+    if name == "merge_sizes":
+        return torch.ones(batch, dtype=torch.long)
+    if name.endswith(", patches"):
+        side, frames = _find(config, "patch_size", 14), _find(config, "temporal_patch_size", 1)
+        channels = _find(config, "in_channels", None) or _find(config, "num_channels", 3)
+        return torch.randn(batch * 16, channels * frames * side**2, generator=made)
+    if name.startswith("pixel_values"):
         side = _find(config, "image_size", 64)
         sides = tuple(side) if isinstance(side, list | tuple) else (side, side)
         channels = _find(config, "num_channels", None) or _find(config, "in_channels", None) or 3
-        frames = [_find(config, "num_frames", 2)] if name.endswith("videos") else []
+        frames = [_find(config, "num_frames", 2)] if name.endswith(("videos", "frames")) else []
         return torch.randn(batch, *frames, channels, *sides, generator=made)
     if name.startswith("input_features"):
         bins = next((found for key in _BINS if (found := _find(config, key, None))), 80)
@@ -222,6 +249,7 @@ def _input(config, name, batch, length, made):
 
 
 _BINS = ("num_mel_bins", "feature_size", "feature_projection_input_dim", "input_feat_per_channel", "input_dim")
+_OTHER = {"input_features": "input_features, time first", "pixel_values": "pixel_values, frames"}
 _KNOWN = ["input_ids", "bbox", "pixel_values", "pixel_values_videos", "input_features", "input_values", "past_values"]
 
 
@@ -231,9 +259,13 @@ def _choices(model):
     rest = ["decoder_input_ids"] if "decoder_input_ids" in names else []
     main = [model.main_input_name] if model.main_input_name in known else []
     text = [name for name in known if name in ("input_ids", "bbox")]
-    tries = [known, text, main, ["input_ids"] if text else [], *([name] for name in known)]
+    grids = [name for name in ("grid_thw", "image_grid_thw") if name in names]
+    images = [f"{name}, patches" for name in ("pixel_values", "hidden_states") if name in names][:1]
+    sizes = [name for name in ("merge_sizes",) if name in names]
+    seen = [[*images, *grids[:1], *sizes]] if grids and not text else []
+    tries = [*seen, known, text, main, ["input_ids"] if text else [], *([name] for name in known)]
     tries = [[*names, *more] for names in tries if names for more in ([rest, []] if rest else [[]])]
-    tries += [[name.replace("features", "features, time first") for name in names] for names in tries]
+    tries += [[_OTHER.get(name, name) for name in names] for names in tries]
     return [list(names) for names in dict.fromkeys(map(tuple, tries))]
 
 
@@ -256,12 +288,16 @@ def build(kind, runs):
                 reason = _line(error)
                 continue
             for names in _choices(model):
+                start = time.process_time()
                 try:
                     runs(model, inputs_of(model, names, 2, 7, 0))
                 except Exception as error:
                     reason = f"{name}({', '.join(names)}): {_line(error)}"
                 else:
-                    return model, names
+                    if time.process_time() - start < MOST_SECONDS:
+                        return model, names
+                    reason = f"one forward takes more than {MOST_SECONDS} s at its smallest"
+                    break
     raise NotBuilt(reason)
 
 
