@@ -20,7 +20,7 @@ import torch
 
 import lzero
 from lzero.host.promoted import Promoted
-from lzero.host.run import run
+from lzero.host.run import ForwardError, run
 from lzero.proving.compare import TOLERANCES, comparable, difference
 
 DRAWS = 3
@@ -163,7 +163,7 @@ def _compared(row, model, plan, fresh):
             small = lzero.purge(gated, settle=False, verify=False).model
             with _precision(dtype):
                 found = difference(run(copy.deepcopy(gated), inputs), run(copy.deepcopy(small), inputs)).relative
-        except Exception as error:
+        except (lzero.LzeroError, ForwardError) as error:
             raise Wrong(f"proved, then {type(error).__name__}: {error}") from error
         row.worst = max(row.worst or 0.0, found)
         if not found <= TOLERANCES[dtype]:

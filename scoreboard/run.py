@@ -100,6 +100,7 @@ def apart(kind, limit, work=measure):
 
 
 def _child(pipe, kind, work, limit):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_PROF, limit)  # its signal ends the process
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
@@ -132,6 +133,7 @@ def main(arguments=None):
     asked = parser.parse_args(arguments)
     if asked.again:
         forget(asked.again, asked.csv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the process of a type ends with this one
     has = done(asked.csv)
     kinds = [kind for kind in asked.only or order(tiny.types()) if kind not in has][: asked.first]
     for place, (row, seconds) in enumerate(_several(kinds, asked.limit, asked.jobs), start=1):

@@ -113,6 +113,7 @@ def test_a_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
         return Row(kind, state="not built" if kind == "gpt2" else "exact"), 0.0
 
     monkeypatch.setattr(run, "apart", measured)
+    monkeypatch.setattr(run.signal, "signal", lambda *_: None)
     file = tmp_path / "rows.csv"
     run.append(ONE, file)
     run.main(["--only", "bert", "gpt2", "t5", "--csv", str(file)])
