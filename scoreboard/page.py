@@ -77,7 +77,7 @@ def page(rows, types):
     ]
     lines += ["|---|---|" + "---:|" * 9 + "---|"]
     lines += [_cells(_shown(row)) for row in sorted(built, key=lambda row: row["type"])]
-    lines += ["", "## Not built", "", "| type | last reason |", "|---|---|"]
+    lines += ["", "## Not built", "", "| type | reason |", "|---|---|"]
     rest = sorted((row for row in rows if not row["model"]), key=lambda row: row["type"])
     lines += [_cells([row["type"], _text(row["reason"])]) for row in rest]
     return "\n".join(lines) + "\n"
