@@ -44,8 +44,8 @@ a sample of all; run it again and it goes on.
 
 *Reach* is the share of parameters that at least one gate can remove, *floor* the share that is left where every group
 has one unit. Both are of the tiny model: in a real one embeddings and heads weigh differently. *Seconds* are those of
-the CPU for discovery by units, *worst* is the largest relative difference, *new* what is new in the inputs, beside their values;
-images keep their size, and have no length.
+the CPU for discovery by units, *worst* is the largest relative difference, *new* what is new in the inputs, beside
+their values; images keep their size, and have no length.
 """
 
 
