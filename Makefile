@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := test
-.PHONY: venv test test-all lint demo bench gpu-check figures study clean
+.PHONY: venv test test-all lint demo bench gpu-check scoreboard figures study clean
 
 venv: $(STAMP)
 
@@ -38,6 +38,11 @@ demo: $(STAMP)
 # What gates cost, in a quarter of an hour on a machine that does nothing else; BENCH="--only step MLP" for a part.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py $(BENCH)
+
+# Every type of model of the installed transformers, in an hour or two; it goes on where it was stopped.
+scoreboard: $(STAMP)
+	$(BIN)/python scoreboard/run.py
+	$(BIN)/python scoreboard/page.py
 
 # All that needs a CUDA device, in a few minutes.
 gpu-check: $(STAMP)

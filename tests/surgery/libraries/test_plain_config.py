@@ -9,6 +9,7 @@ transformers = pytest.importorskip("transformers")
 from integrations.transformers.tiny import build, close, gated, half, inputs, purged, ragged, same  # noqa: E402
 
 import lzero  # noqa: E402
+from lzero.surgery.libraries.plain_config import plain_numbers  # noqa: E402
 
 CHANGED = {
     "Llama": {"num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 24},
@@ -83,3 +84,22 @@ def test_state_dicts_of_a_plain_model_still_load_into_the_architecture():
 def test_nothing_was_closed():
     small, model = purged("Llama", lambda number, size: size)
     assert not differences(small, model)
+
+
+class OneALayer(transformers.BertConfig):
+    """Raises where one number is asked for and every layer has its own, as configurations of Gemma 4 do."""
+
+    def __getattribute__(self, name):
+        if name in ("head_dim", "n_heads", "n_inner"):
+            raise RuntimeError(f"{name!r} is a per-layer attribute")
+        return super().__getattribute__(name)
+
+
+def test_a_number_that_may_not_be_read_is_a_reason_at_most():
+    small, _ = purged("BERT", half)
+    marks = [name for name, _ in small.named_buffers() if "purged_" in name]
+    assert "which no number of BertConfig says" in plain_numbers(small, marks)[1]
+    small.config.__class__ = OneALayer
+    numbers, reason = plain_numbers(small, marks)
+    assert numbers is None
+    assert "is a per-layer attribute" in reason

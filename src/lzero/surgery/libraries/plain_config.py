@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -69,8 +70,15 @@ def _head_size(small: Any) -> dict[str, int] | None:
     """The size of a head as a number of the configuration, for classes that look for one there before they divide."""
     found = [vars(module).get("head_dim") for module in small.modules()]
     sizes = {size for size in found if type(size) is int}
-    known = getattr(small.config, "head_dim", None) is not None
+    known = _entry(small.config, "head_dim") is not None
     return None if known or len(sizes) != 1 else {"head_dim": sizes.pop()}
+
+
+def _entry(config: Any, name: str) -> Any:
+    """What ``config`` holds by that name; None where it has none, or raises as one that differs from layer to layer."""
+    with suppress(Exception):
+        return getattr(config, name, None)
+    return None
 
 
 def _solved(small: Any, wanted: Shapes, more: Mapping[str, int]) -> dict[str, int]:
@@ -80,8 +88,8 @@ def _solved(small: Any, wanted: Shapes, more: Mapping[str, int]) -> dict[str, in
         return _checked(small, wanted, {})
     _same_names(small, start, wanted)
     for name in (*HEADS, *WIDTHS):
-        value = getattr(small.config, name, None)
-        if value is None and name == "n_inner" and hasattr(small.config, name):
+        value = _entry(small.config, name)
+        if value is None and name == "n_inner" and name in vars(small.config):
             value = 4 * small.config.n_embd
         if type(value) is not int or value < 2:
             continue

@@ -1,0 +1,114 @@
+"""docs/scoreboard.md, made of scoreboard/transformers.csv: `python scoreboard/page.py`."""
+
+import csv
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import tiny
+from run import FILE
+
+PAGE = Path(__file__).parents[1] / "docs" / "scoreboard.md"
+STATES = ("exact", "refused", "wrong", "crash", "time", "not built")
+HEADER = [
+    "type",
+    "class",
+    "parameters",
+    "seconds",
+    "groups",
+    "reach",
+    "floor",
+    "width-groups",
+    "reach",
+    "floor",
+    "worst",
+    "new",
+]
+
+INTRO = """# The scoreboard
+
+Every type of model of transformers {version} that has a class of its own, built tiny with random weights: discovered,
+gated, closed at random and purged, once for its units and once for its units and the width of its residual stream
+(`granularity="width"`). Gated and purged model are compared in float64 on inputs that discovery has not seen, of
+another batch size and length where the model takes them; casts to float32 within a forward are left out of it. Written
+by `python scoreboard/page.py` from [scoreboard/transformers.csv](../scoreboard/transformers.csv), which
+`python scoreboard/run.py` makes: **{tried} of {all} types so far**, in an order drawn once, so that the rows are
+a sample of all; run it again and it goes on.
+
+- *exact*: every closure gave the same outputs, but for rounding; *wrong*: one did not, or what was proved could not be
+  purged.
+- *refused*: an error of the library with its reason, or nothing that can be gated.
+- *crash*: an error that is none of the library's own kind; *time*: more than the limit, with what had run so far.
+- *not built*: no tiny configuration and inputs were found that run. That says nothing about the library.
+
+*Reach* is the share of parameters that at least one gate can remove, *floor* the share that is left where every group
+has one unit. Both are of the tiny model: in a real one embeddings and heads weigh differently. *Seconds* are those of
+the CPU for discovery by units, *worst* is the largest relative difference, *new* what is new in the inputs, beside
+their values; images keep their size, and have no length.
+"""
+
+
+def read(path):
+    """The rows of a CSV, as text."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def page(rows, types):
+    """The page, of rows out of so many types."""
+    counts = Counter(row["state"] for row in rows)
+    built = [row for row in rows if row["model"]]
+    found = [row for row in rows if int(row["groups"] or 0) or int(row["width_groups"] or 0)]
+    lines = [INTRO.format(version=version("transformers"), tried=len(rows), all=types)]
+    lines += ["| tried | built | discovered | " + " | ".join(STATES) + " |", "|---:" * (3 + len(STATES)) + "|"]
+    lines += [_cells([len(rows), len(built), len(found), *(counts[state] for state in STATES)]), ""]
+    lines += ["| median of what is built | units | units and width |", "|---|---:|---:|"]
+    for name in ("reach", "floor", "seconds"):
+        unit = "" if name == "seconds" else " %"
+        lines.append(_cells([name, *(f"{_median(built, key)}{unit}" for key in (name, f"width_{name}"))]))
+    worst = max((float(row["worst"]) for row in rows if row["worst"] and row["state"] == "exact"), default=0.0)
+    lines += ["", f"The largest difference of an exact row is {worst:.0e}.", "", "## What is not exact", ""]
+    lines += ["| type | state | reason |", "|---|---|---|"]
+    odd = [row for row in rows if row["state"] in STATES[1:-1]]
+    lines += [_cells([row["type"], row["state"], _text(row["reason"])]) for row in sorted(odd, key=_key)]
+    lines += ["", "## Every type that is built", ""]
+    lines += [
+        "| type | class | parameters | seconds | groups | reach | floor | with width | reach | floor | worst | new |"
+    ]
+    lines += ["|---|---|" + "---:|" * 9 + "---|"]
+    lines += [_cells(_shown(row)) for row in sorted(built, key=lambda row: row["type"])]
+    lines += ["", "## Not built", "", "| type | reason |", "|---|---|"]
+    rest = sorted((row for row in rows if not row["model"]), key=lambda row: row["type"])
+    lines += [_cells([row["type"], _text(row["reason"])]) for row in rest]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(row):
+    names = ["type", "model", "parameters", "seconds", "groups", "reach", "floor"]
+    names += ["width_groups", "width_reach", "width_floor", "worst", "fresh"]
+    cells = {name: row[name] for name in names}
+    cells["worst"] += ", float32" if row["dtype"] == "float32" else ""
+    cells["type"] += "" if row["state"] == "exact" else f" ({row['state']})"
+    return cells.values()
+
+
+def _median(rows, name):
+    values = [float(row[name]) for row in rows if row[name]]
+    return f"{median(values):.1f}" if values else ""
+
+
+def _cells(values):
+    return "| " + " | ".join(map(str, values)) + " |"
+
+
+def _key(row):
+    return STATES.index(row["state"]), row["type"]
+
+
+def _text(reason):
+    return reason.replace("|", "\\|").replace("<", "&lt;").replace("`", "")[:160]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(read(FILE), len(tiny.types())), encoding="utf-8")

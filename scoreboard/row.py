@@ -1,0 +1,187 @@
+"""One type of model, measured: `python scoreboard/row.py bert` prints its row as JSON.
+
+What is compared: a float64 copy of the tiny model is gated by the plan, its gates are closed at random (about a third
+closed, one at least open in every group, the others fractional), and it is purged without settling. Gated and purged
+model then run in eval mode on inputs that discovery has not seen: another batch size and length, other values. All
+tensors of the output are compared but the cache of keys and values, `DRAWS` times a granularity, by
+`lzero.proving.compare`. Both forwards run within `lzero.host.promoted.Promoted`: their casts to float32 stay float64,
+so that what differs is no rounding of theirs. Models that do not run so are compared in float32, and `dtype` says it.
+"""
+
+import copy
+import json
+import sys
+import time
+import warnings
+from dataclasses import asdict, dataclass
+
+import tiny
+import torch
+
+import lzero
+from lzero.host.promoted import Promoted
+from lzero.host.run import ForwardError, run
+from lzero.proving.compare import TOLERANCES, comparable, difference
+
+DRAWS = 3
+FRESH = ((3, 11, "batch and length"), (3, 7, "batch"), (2, 7, "values"))
+"""Batch and length of fresh inputs, and what is new in them: the first that the model itself runs on."""
+
+
+@dataclass
+class Row:
+    """A type of model; percentages are of its parameters.
+
+    Attributes:
+        type, model: the type, and the class that was measured.
+        parameters: of the tiny model.
+        seconds, groups, units, reach, floor: of `discover`: CPU seconds, what it proves, the share that gates can
+            remove, and the share that is left where every group has one unit.
+        width_...: the same with `granularity="width"`.
+        worst: the largest relative difference on fresh inputs.
+        dtype, fresh: what was compared in, and what was new in the inputs.
+        state: exact, refused, wrong, crash, time, or not built.
+        reason: of every state but exact.
+    """
+
+    type: str
+    model: str = ""
+    parameters: int | None = None
+    seconds: float | None = None
+    groups: int | None = None
+    units: int | None = None
+    reach: float | None = None
+    floor: float | None = None
+    width_seconds: float | None = None
+    width_groups: int | None = None
+    width_units: int | None = None
+    width_reach: float | None = None
+    width_floor: float | None = None
+    worst: float | None = None
+    dtype: str = ""
+    fresh: str = ""
+    state: str = ""
+    reason: str = ""
+
+
+class Wrong(Exception):
+    """A plan was proved and does not hold."""
+
+
+def measure(kind, tell=lambda row: None):
+    """The row of a type. `tell` gets it as far as it is known, whenever more is: for a driver that may stop this."""
+    row = Row(kind, state="not built", reason="building")
+    tell(row)
+    try:
+        model, names = tiny.build(kind, _runs)
+    except tiny.NotBuilt as error:
+        row.reason = str(error)
+        return row
+    row.model, row.parameters = type(model).__name__, tiny.parameters(model)
+    row.state, row.reason = "time", "unit"
+    tell(row)
+    return measured(row, model, names, tell)
+
+
+def measured(row, model, names, tell=lambda row: None):
+    """The row of a model that runs on inputs of these names."""
+    example = tiny.inputs_of(model, names, 2, 7, 0)
+    try:
+        fresh = _fresh(row, model, names)
+        for granularity in ("unit", "width"):
+            row.state, row.reason = "time", granularity
+            tell(row)
+            plan = _discovered(row, model, example, granularity)
+            tell(row)
+            _compared(row, model, plan, fresh)
+        row.state, row.reason = ("exact", "") if row.width_groups else ("refused", _why(plan))
+    except Wrong as error:
+        row.state, row.reason = "wrong", f"{granularity}: {error}"[:300]
+    except lzero.LzeroError as error:
+        row.state, row.reason = "refused", f"{granularity}: {error}"[:300]
+    except Exception as error:
+        row.state, row.reason = "crash", f"{row.reason}: {type(error).__name__}: {error}"[:300]
+    return row
+
+
+def _runs(model, inputs):
+    """Raise where the model does not run on these inputs."""
+    if not comparable(run(model, inputs)):
+        raise tiny.NotBuilt("its outputs are NaN, or no floats")
+
+
+def _why(plan):
+    return next(iter(str(plan).splitlines()[1:]), "").strip()[:300]
+
+
+def _fresh(row, model, names):
+    """Inputs that discovery does not see, a list of `DRAWS`, in the dtype in which all is compared."""
+    for dtype in (torch.float64, torch.float32):
+        for batch, length, what in FRESH:
+            drawn = [tiny.inputs_of(model, names, batch, length, seed) for seed in range(5, 5 + DRAWS)]
+            drawn = [{k: v.to(dtype) if v.is_floating_point() else v for k, v in one.items()} for one in drawn]
+            try:
+                with _precision(dtype):
+                    for one in drawn:
+                        _runs(copy.deepcopy(model).to(dtype), one)
+            except Exception:
+                continue
+            row.dtype, row.fresh = str(dtype).removeprefix("torch."), what
+            return drawn
+    raise Wrong("the model itself runs on no fresh inputs")
+
+
+def _precision(dtype):
+    return Promoted() if dtype is torch.float64 else torch.no_grad()
+
+
+def _discovered(row, model, example, granularity):
+    start = time.process_time()
+    plan = lzero.discover(model, example, granularity=granularity)
+    found = {
+        "seconds": round(time.process_time() - start, 2),
+        "groups": len(plan),
+        "units": plan.size,
+        "reach": round(100 * plan.reachable / plan.parameters, 1),
+        "floor": round(100 * plan.floor(), 1),
+    }
+    for name, value in found.items():
+        setattr(row, name if granularity == "unit" else f"width_{name}", value)
+    return plan
+
+
+def _compared(row, model, plan, fresh):
+    """Gate, close and purge, and note the largest difference."""
+    if not len(plan):
+        return
+    dtype = getattr(torch, row.dtype)
+    gated = copy.deepcopy(model).to(dtype)
+    gates = lzero.attach_gates(gated, plan)
+    for seed, inputs in enumerate(fresh):
+        close(gates, seed)
+        try:
+            small = lzero.purge(gated, settle=False, verify=False).model
+            with _precision(dtype):
+                found = difference(run(copy.deepcopy(gated), inputs), run(copy.deepcopy(small), inputs)).relative
+        except (lzero.LzeroError, ForwardError) as error:
+            raise Wrong(f"proved, then {type(error).__name__}: {error}") from error
+        row.worst = max(row.worst or 0.0, found)
+        if not found <= TOLERANCES[dtype]:
+            raise Wrong(f"differs by {found:.1e}")
+
+
+def close(gates, seed):
+    """Close gates at random, but one at least of every group."""
+    made = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        drawn = torch.randn(len(gates), generator=made) * 3 - 1.5
+        for part in gates.split(drawn).values():
+            part[torch.randint(len(part), (), generator=made)] = 1.0
+        gates.log_alpha.copy_(drawn)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    for kind in sys.argv[1:]:
+        print(json.dumps(asdict(measure(kind))), flush=True)

@@ -1,0 +1,153 @@
+"""The scoreboard: a real row, rows of what hangs, dies or is not exact, a run that goes on, and its page."""
+
+import os
+import time
+
+import page
+import pytest
+import row as rows
+import run
+import torch
+from row import Row
+from torch import nn
+
+pytest.importorskip("transformers")
+import tiny
+
+ONE = Row("bert", "BertModel", 100, 0.2, 4, 10, 70.0, 30.0, 0.3, 5, 20, 99.0, 2.0, 1e-15, "float64", "batch", "exact")
+
+
+def test_bert_is_exact_with_and_without_width():
+    found = rows.measure("bert")
+    assert (found.state, found.reason, found.dtype, found.fresh) == ("exact", "", "float64", "batch and length")
+    assert found.worst < 1e-9
+    assert found.width_groups == found.groups + 1
+    assert found.width_units == found.units + 32
+    assert found.floor > 100 - found.reach > 0
+    assert found.width_floor < 5 < 95 < found.width_reach
+
+
+class Halves(nn.Module):
+    """Reads `input_ids`; its hidden units are found, and the sum of its middle ones is not what purging can keep."""
+
+    main_input_name = "input_ids"
+    config = None
+
+    def __init__(self, trap):
+        super().__init__()
+        self.table, self.up, self.down = nn.Embedding(60, 8), nn.Linear(8, 12), nn.Linear(12, 3)
+        self.trap = trap
+
+    def forward(self, input_ids):
+        hidden = self.up(self.table(input_ids)).relu()
+        if self.trap and len(input_ids) == 3:
+            hidden = hidden + hidden.sum(-1, keepdim=True) / hidden.shape[-1]
+        return self.down(hidden)
+
+
+def test_values_that_differ_on_fresh_inputs_alone_are_wrong():
+    found = rows.measured(Row("trap"), Halves(True), ["input_ids"])
+    assert found.state == "wrong"
+    assert found.reason.startswith("unit: differs by")
+
+
+def test_a_crash_is_no_refusal(monkeypatch):
+    def broken(*_, **__):
+        raise IndexError("a bug")
+
+    monkeypatch.setattr(rows.lzero, "discover", broken)
+    found = rows.measured(Row("bug"), Halves(False), ["input_ids"])
+    assert (found.state, found.reason) == ("crash", "unit: IndexError: a bug")
+
+
+def test_an_error_of_the_library_is_a_refusal():
+    class Tied(Halves):
+        def forward(self, input_ids):
+            return self.table(input_ids)
+
+    found = rows.measured(Row("tied"), Tied(False), ["input_ids"])
+    assert (found.state, found.groups, found.worst) == ("refused", 0, None)
+    assert found.reason
+
+
+def hangs(kind, tell):
+    tell(Row(kind, "Model", groups=3, state="time", reason="width"))
+    time.sleep(60)
+
+
+def works(kind, tell):
+    tell(Row(kind, "Model", groups=3, state="time", reason="width"))
+    while True:
+        pass
+
+
+def dies(kind, tell):
+    tell(Row(kind, "Model", state="time", reason="unit"))
+    os._exit(9)
+
+
+def eats(kind, tell):
+    torch.zeros(run.GIBIBYTES << 28, dtype=torch.float32)
+
+
+@pytest.mark.parametrize(("work", "limit"), [(hangs, "1 s by the clock"), (works, "0.25 s")])
+def test_a_type_that_takes_too_long_keeps_what_was_told(work, limit):
+    found, seconds = run.apart("slow", 0.25, work)
+    assert (found.groups, found.state, found.reason) == (3, "time", f"width: more than {limit}")
+    assert seconds < 5
+
+
+@pytest.mark.parametrize("work", [dies, eats])
+def test_a_type_whose_process_dies_has_a_row(work):
+    found, _ = run.apart("dead", 20, work)
+    assert found.type == "dead"
+    assert "its process ended with" in found.reason
+    assert found.state == ("crash" if work is dies else "not built")
+
+
+def test_a_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def measured(kind, limit):
+        asked.append(kind)
+        return Row(kind, state="not built" if kind == "gpt2" else "exact"), 0.0
+
+    monkeypatch.setattr(run, "apart", measured)
+    monkeypatch.setattr(run.signal, "signal", lambda *_: None)
+    file = tmp_path / "rows.csv"
+    run.append(ONE, file)
+    run.main(["--only", "bert", "gpt2", "t5", "--csv", str(file)])
+    run.main(["--only", "bert", "gpt2", "t5", "--csv", str(file)])
+    assert asked == ["gpt2", "t5"]
+    run.main(["--only", "bert", "gpt2", "t5", "--csv", str(file), "--again", "not built"])
+    assert asked == ["gpt2", "t5", "gpt2"]
+    assert [line["type"] for line in page.read(file)] == ["bert", "t5", "gpt2"]
+    assert "1/2 gpt2 not built" in capsys.readouterr().out
+
+
+def test_the_order_is_one_of_all_types():
+    kinds = tiny.types()
+    assert sorted(run.order(kinds)) == kinds
+    assert run.order(kinds[:50]) == [kind for kind in run.order(kinds) if kind in kinds[:50]]
+
+
+def test_the_page_counts_and_lists(tmp_path):
+    file = tmp_path / "rows.csv"
+    bad = Row("odd", "Odd", 7, 1.0, 1, 2, 50.0, 60.0, worst=0.5, state="wrong", reason="unit: differs\nby | 5e-01")
+    for row in (ONE, bad, Row("none", state="not built", reason="no luck")):
+        run.append(row, file)
+    text = page.page(page.read(file), 9)
+    assert "**3 of 9 types so far**" in text
+    assert "| 3 | 2 | 2 | 1 | 0 | 1 | 0 | 0 | 1 |" in text
+    assert "| reach | 60.0 % | 99.0 % |" in text
+    assert "| odd | wrong | unit: differs by \\| 5e-01 |" in text
+    assert "| bert | BertModel | 100 | 0.2 | 4 | 70.0 | 30.0 | 5 | 99.0 | 2.0 | 1.0e-15 | batch |" in text
+    assert "| none | no luck |" in text
+
+
+def test_the_committed_page_is_that_of_the_committed_rows():
+    if not page.PAGE.exists():
+        pytest.skip("a checkout without docs")
+    found = page.PAGE.read_text(encoding="utf-8")
+    lines = [line for line in page.page(page.read(run.FILE), 0).splitlines() if line.startswith("| ")]
+    assert [line for line in found.splitlines() if line.startswith("| ")] == lines
