@@ -5,7 +5,7 @@ import sys
 import accelerate
 import torch
 from integrations.agree import everywhere, same
-from torch import nn
+from torch import distributed, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lzero
@@ -57,3 +57,4 @@ def main(folder):
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    distributed.destroy_process_group()  # threads that outlive it abort the process now and then

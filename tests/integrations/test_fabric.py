@@ -176,6 +176,7 @@ if __name__ == "__main__":
     _, resumed = run(fabric, 200, state=f"{folder}/state.ckpt")
     found = {"whole": whole.state_dict(), "resumed": resumed.state_dict(), "certificate": solver.purge().certificate}
     torch.save(found, f"{folder}/{fabric.global_rank}.pt")
+    torch.distributed.destroy_process_group()  # threads that outlive it abort the process now and then
 """
 
 

@@ -562,6 +562,8 @@ if __name__ == "__main__":
             found["error"] = str(error)
         found["again"] = line.purge() is result
     torch.save(found, f"{folder}/{fit.global_rank}.pt")
+    if torch.distributed.is_initialized():  # threads that outlive it abort the process now and then
+        torch.distributed.destroy_process_group()
 """
 
 

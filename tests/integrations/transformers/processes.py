@@ -4,6 +4,7 @@ import sys
 
 from integrations.agree import everywhere, same
 from integrations.transformers.training import STEPS, trainer
+from torch import distributed
 
 from lzero.integrations.transformers import Budget
 
@@ -24,3 +25,4 @@ def main(folder, accumulate):
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    distributed.destroy_process_group()  # threads that outlive it abort the process now and then
