@@ -11,10 +11,9 @@ from lzero.checks import shown
 from lzero.constraints import Constraint
 from lzero.cost import Measure
 from lzero.errors import SolverError
-from lzero.gates.gates import Gates
+from lzero.integrations.loop_solver import LoopSolver
 from lzero.integrations.request import Build, Request
-from lzero.purge import PurgeResult, purge
-from lzero.solver.gate_trainer import GateTrainer, Loss
+from lzero.solver.gate_trainer import Loss
 
 
 def budget(
@@ -55,27 +54,20 @@ def budget(
     if not hasattr(accelerator, "sync_gradients"):
         raise SolverError(f"accelerator: expected an accelerate.Accelerator, found {shown(accelerator)}")
     request = Request(target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps)
-    gates = request.attach(model)
-    return AccelerateSolver(accelerator, model, gates, request.start(gates))
+    return AccelerateSolver(accelerator, model, request)
 
 
-class AccelerateSolver:
+class AccelerateSolver(LoopSolver):
     """A solver that knows when its Accelerator steps, and by what it scales the loss.
 
     Args:
         accelerator: the Accelerator of the loop.
-        model: the plain model that has the gates.
-        gates: its gates.
-        solver: what moves them.
-
-    Attributes:
-        model: as it was passed, whatever the Accelerator has made around it.
-        gates: its gates.
-        solver: what moves them.
+        model: as for :class:`LoopSolver`.
+        request: as for :class:`LoopSolver`.
     """
 
-    def __init__(self, accelerator: Any, model: nn.Module, gates: Gates, solver: GateTrainer) -> None:
-        self.model, self.gates, self.solver = model, gates, solver
+    def __init__(self, accelerator: Any, model: nn.Module, request: Request) -> None:
+        super().__init__(model, request)
         self._accelerator = accelerator
 
     def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> Tensor | None:
@@ -95,16 +87,3 @@ class AccelerateSolver:
         if not self._accelerator.sync_gradients:
             return None
         return self.solver.step(loss, closure, scaler=self._accelerator.scaler)
-
-    @property
-    def steps(self) -> int:
-        """How many steps have been taken."""
-        return self.solver.steps
-
-    def metrics(self) -> dict[str, float]:
-        """:meth:`GateTrainer.metrics`, for ``accelerator.log``."""
-        return self.solver.metrics()
-
-    def purge(self, **options: Any) -> PurgeResult:
-        """The small network: :func:`lzero.purge` of the model, with its ``options``."""
-        return purge(self.model, **options)

@@ -11,10 +11,9 @@ from lzero.checks import shown
 from lzero.constraints import Constraint
 from lzero.cost import Measure
 from lzero.errors import StructureError
-from lzero.gates.gates import Gates
+from lzero.integrations.loop_solver import LoopSolver
 from lzero.integrations.request import Build, Request
-from lzero.purge import PurgeResult, purge
-from lzero.solver.gate_trainer import GateTrainer, Loss
+from lzero.solver.gate_trainer import Loss
 
 
 def budget(
@@ -61,27 +60,20 @@ def budget(
             f"{type(model).__name__}: was set up already; call budget(fabric, model, ...) first, then "
             "model, optimizer = fabric.setup(model, optimizer)"
         )
-    gates = request.attach(model)
-    return FabricSolver(fabric, model, gates, request.start(gates))
+    return FabricSolver(fabric, model, request)
 
 
-class FabricSolver:
+class FabricSolver(LoopSolver):
     """A solver that knows the precision of its Fabric.
 
     Args:
         fabric: the Fabric of the loop.
-        model: the plain model that has the gates.
-        gates: its gates.
-        solver: what moves them.
-
-    Attributes:
-        model: as it was passed, whatever Fabric has made around it.
-        gates: its gates.
-        solver: what moves them.
+        model: as for :class:`LoopSolver`.
+        request: as for :class:`LoopSolver`.
     """
 
-    def __init__(self, fabric: Any, model: nn.Module, gates: Gates, solver: GateTrainer) -> None:
-        self.model, self.gates, self.solver = model, gates, solver
+    def __init__(self, fabric: Any, model: nn.Module, request: Request) -> None:
+        super().__init__(model, request)
         self._fabric = fabric
 
     def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> Tensor:
@@ -91,16 +83,3 @@ class FabricSolver:
         the backward and the next forward.
         """
         return self.solver.step(loss, closure, scaler=getattr(self._fabric.strategy.precision, "scaler", None))
-
-    @property
-    def steps(self) -> int:
-        """How many steps have been taken."""
-        return self.solver.steps
-
-    def metrics(self) -> dict[str, float]:
-        """:meth:`GateTrainer.metrics`, for ``fabric.log_dict``."""
-        return self.solver.metrics()
-
-    def purge(self, **options: Any) -> PurgeResult:
-        """The small network: :func:`lzero.purge` of the model, with its ``options``."""
-        return purge(self.model, **options)
