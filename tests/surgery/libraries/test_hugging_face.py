@@ -66,3 +66,36 @@ def test_what_was_kept_is_plain_json(tmp_path):
     path = "bert.encoder.layer.0.attention.self"
     assert entry["numbers"][f"{path}.purged_num_attention_heads"] == small.get_submodule(path).num_attention_heads
     assert "classifier.weight" in entry["shapes"] and "bert.embeddings.word_embeddings.weight" not in entry["shapes"]
+
+
+class Halves(transformers.PreTrainedModel):
+    """A layer whose result is cut at sizes that the module keeps together."""
+
+    config_class = transformers.PretrainedConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.up, self.down, self.parts = torch.nn.Linear(6, 8), torch.nn.Linear(4, 2), (4, 4)
+        self.post_init()
+
+    def forward(self, x):
+        one, two = self.up(x).split(self.parts, -1)
+        return self.down(one * two)
+
+
+@pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")
+def test_the_reason_names_what_no_configuration_tells():
+    model = Halves(transformers.PretrainedConfig())
+    gates = lzero.attach_gates(model, torch.rand(3, 6))
+    with torch.no_grad():
+        gates.log_alpha[0] = -9.0
+    small = lzero.purge(model, settle=False).model
+    assert small.parts == (3, 3)
+    assert small.config.lzero["reason"] == (
+        "purged_parts: sizes that a module keeps together, which no single number of a configuration tells"
+    )
+    gates = lzero.attach_gates(stream := build("Llama"), inputs("Llama"), granularity="width")
+    with torch.no_grad():
+        gates.log_alpha[::3] = -9.0
+    reason = lzero.purge(stream, settle=False).model.config.lzero["reason"]
+    assert reason.endswith("a norm of a narrower stream has another eps, which no size of a configuration tells")

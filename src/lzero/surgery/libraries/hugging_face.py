@@ -17,6 +17,7 @@ from lzero.surgery.attached import gated_leaves, raw_tensor, ungated
 from lzero.surgery.config_numbers import MARK
 from lzero.surgery.libraries.plain_config import plain_numbers
 from lzero.surgery.libraries.registry import Library, library
+from lzero.surgery.ratios import saved_ratios
 
 FORMAT = 1
 ENTRY = "lzero"
@@ -55,8 +56,12 @@ class HuggingFace(Library):
         if config is None:
             return
         marks = [name for name, _ in small.named_buffers() if name.rpartition(".")[2].startswith(MARK)]
-        shares = [name for name in marks if small.get_buffer(name).dim()]
-        numbers, reason = (None, f"{shares[0]}: {_NARROWER}") if shares else plain_numbers(small, marks)
+        several = [name for name in marks if small.get_buffer(name).dim()]
+        if several:
+            shares = saved_ratios(small, dict(small.named_buffers()))
+            numbers, reason = None, f"{several[0]}: {_NARROWER if several[0] in shares else _SEVERAL}"
+        else:
+            numbers, reason = plain_numbers(small, marks)
         if numbers is None:
             setattr(config, ENTRY, {"format": FORMAT, "reason": reason, **_kept(small, model, marks)})
             return
@@ -68,6 +73,7 @@ class HuggingFace(Library):
 
 _NOT_SAVED = "_keys_to_ignore_on_save"  # what transformers reads of a model that it saves
 _NARROWER = "a norm of a narrower stream has another eps, which no size of a configuration tells"
+_SEVERAL = "sizes that a module keeps together, which no single number of a configuration tells"
 
 
 def _kept(small: nn.Module, model: nn.Module, marks: list[str]) -> dict[str, Any]:
