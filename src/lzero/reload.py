@@ -18,6 +18,7 @@ from lzero.plan.paths import join
 from lzero.shipped.folder import read_saved
 from lzero.surgery.attached import gated_leaves
 from lzero.surgery.config_numbers import Number, saved_numbers, set_numbers
+from lzero.surgery.depth import cut_as_saved, saved_cuts
 from lzero.surgery.gathered_linear import COLUMNS, gather
 from lzero.surgery.layer_sizes import correct_sizes
 from lzero.surgery.ratios import saved_ratios, set_ratios
@@ -59,6 +60,14 @@ def load_purged(model: nn.Module, saved: str | os.PathLike[str] | Mapping[str, T
         description.origin.check(model, os.fspath(saved))
     else:
         state = check_entries(saved)
+    places, closed = saved_cuts(state)
+    with _undone_by_errors(model):
+        cut_as_saved(model, places, closed)
+        _check_and_load(model, state)
+    return model
+
+
+def _check_and_load(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     linears = gathered_linears(model, state)
     state = fresh_names(model, state)
     columns = {join(path, COLUMNS): linear for path, linear in linears.items()}
@@ -70,10 +79,8 @@ def load_purged(model: nn.Module, saved: str | os.PathLike[str] | Mapping[str, T
     check_agreement(model, state)
     for name, linear in columns.items():
         check_columns(name, state[name], state[name.removesuffix(COLUMNS) + "weight"], linear.weight)
-    with _undone_by_errors(model):
-        set_ratios(model, list(ratios.values()))  # first: a model of an earlier purge has shares, which it takes next
-        _load(model, state, columns, [number for several in numbers.values() for number in several], buffers)
-    return model
+    set_ratios(model, list(ratios.values()))  # first: a model of an earlier purge has shares, which it takes next
+    _load(model, state, columns, [number for several in numbers.values() for number in several], buffers)
 
 
 def _load(
@@ -101,7 +108,7 @@ def _undone_by_errors(model: nn.Module) -> Iterator[None]:
         yield
     except BaseException as error:
         before.restore()
-        if not isinstance(error, Exception):  # Ctrl-C
+        if isinstance(error, StructureError) or not isinstance(error, Exception):  # Ctrl-C
             raise
         raise StructureError(
             f"{type(model).__name__}: loading failed ({type(error).__name__}: {error}), and the model is as it was; "

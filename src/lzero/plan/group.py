@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lzero.plan.block import Block
 from lzero.plan.follower import Follower
 from lzero.plan.norm import Norm
 
 Role = Literal["consumer", "producer", "coupled"]
-Kind = Literal["unit", "input", "weight"]
-Granularity = Literal["unit", "input", "weight", "width"]
+Kind = Literal["unit", "input", "weight", "depth"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +66,11 @@ class GateGroup:
     Attributes:
         name: readable and unique in a plan, e.g. ``"conv1"`` or ``"fc1.input"``.
         size: the number of gates, k.
-        kind: ``"unit"``, ``"input"`` (features that a Linear reads) or ``"weight"``.
+        kind: ``"unit"``, ``"input"`` (features that a Linear reads), ``"weight"`` or ``"depth"`` (whole modules).
         members: every tensor dim that the units live on.
         numbers: the whole numbers of modules that follow the units, as they were proved to.
         norms: the layers that normalise over the units, which are asked for as ``"width"``.
+        blocks: the modules that the gates switch, one each, which are asked for as ``"depth"``.
     """
 
     name: str
@@ -78,8 +79,15 @@ class GateGroup:
     members: tuple[Member, ...]
     numbers: tuple[Follower, ...] = ()
     norms: tuple[Norm, ...] = ()
+    blocks: tuple[Block, ...] = ()
 
     @property
     def consumers(self) -> tuple[Member, ...]:
         """The members that read the unit, where the gates multiply."""
         return tuple(m for m in self.members if m.role == "consumer")
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Every tensor that its gates can take something from, once."""
+        names = (*(m.tensor for m in self.members), *(name for block in self.blocks for name in block.tensors))
+        return tuple(dict.fromkeys(names))

@@ -22,13 +22,13 @@ def page(
     place = {name: position for position, name in enumerate(shapes)}
     entries: list[tuple[int, str, str]] = []  # position in the model, path, what to say of it
     for group in groups:
-        first = min((place[m.tensor] for m in group.members if m.tensor in place), default=len(place))
+        first = min((place[name] for name in group.tensors if name in place), default=len(place))
         stake = f"{reach([group], shapes):,} parameters"
-        entries.append((first, group.name, f"{group.size:>6,} {_NOUNS[group.kind]:<8}{stake:>22}   {_members(group)}"))
+        entries.append((first, group.name, f"{group.size:>6,} {_noun(group):<9}{stake:>22}   {_members(group)}"))
     for refusal in refusals:
         first = min((place[name] for name in refusal.tensors if name in place), default=len(place))
         advice = f"; {refusal.advice}" if refusal.advice else ""
-        entries.append((first, refusal.name, f"{refusal.size:>6,} {'left':<8}{refusal.reason}{advice}"))
+        entries.append((first, refusal.name, f"{refusal.size:>6,} {'left':<9}{refusal.reason}{advice}"))
     entries.sort(key=lambda entry: entry[0])
     width = max((len(name.rpartition(".")[2]) for _, name, _ in entries), default=0) + 2
     folders: dict[str, list[str]] = {}
@@ -76,11 +76,20 @@ _WORTH, _NAMED = 0.005, 3  # parts of the floor that are told: their share of th
 _INPUT = ".input"
 
 
-_NOUNS = {"unit": "units", "input": "inputs", "weight": "weights"}
+_NOUNS = {"unit": "units", "input": "inputs", "weight": "weights", "depth": "blocks"}
+
+
+def _noun(group: GateGroup) -> str:
+    return "branches" if any(block.closed == "zero" for block in group.blocks) else _NOUNS[group.kind]
 
 
 def _members(group: GateGroup) -> str:
-    """``read by a, with b``: the modules that the units of a group live on, but for the one that names the group."""
+    """``read by a, with b``: the modules that the units of a group live on, but for the one that names the group.
+
+    Of whole modules, the first and the last.
+    """
+    if group.blocks:
+        return f"{group.blocks[0].path} to {group.blocks[-1].path}, each as a whole"
     verbs = {"consumer": "read by", "producer": "also made by", "coupled": "with"}
     parts, named = [], {group.name}
     for role, verb in verbs.items():

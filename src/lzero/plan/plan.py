@@ -22,7 +22,7 @@ from lzero.plan.remainder import Check, Counted, Remainder
 from lzero.plan.storage import read, write
 
 _TABLES = ("shapes", "positions", "granularity")
-_HEADING = "lzero plan 2"
+_HEADING = "lzero plan 3"
 
 
 @dataclass(frozen=True, eq=False)

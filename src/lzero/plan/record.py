@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from lzero.checks import choice, real, shown, whole
 from lzero.errors import StructureError
+from lzero.plan.block import Block, Closed
 from lzero.plan.follower import Follower
-from lzero.plan.group import GateGroup, Granularity, Kind, Member, Role
+from lzero.plan.granularity import granularities
+from lzero.plan.group import GateGroup, Kind, Member, Role
 from lzero.plan.norm_record import read_norm, record_norm
 from lzero.plan.positions import read_positions
 from lzero.plan.refusal import Refusal
@@ -71,7 +73,7 @@ def unrecorded(content: object) -> dict[str, Any]:
         "shapes": shapes,
         "positions": {name: _number(f"positions[{name!r}]", value, least) for name, value in positions},
         "granularity": {
-            path: choice(f"granularity[{path!r}]", value, get_args(Granularity), error=StructureError)
+            path: choice(f"granularity[{path!r}]", value, granularities(), error=StructureError)
             for path, value in asked
         },
         "example_inputs": _nested(fields["example_inputs"], "example_inputs", 0, lambda tensor: tensor),
@@ -82,13 +84,16 @@ def _group(group: GateGroup) -> list[Any]:
     members = [[m.tensor, int(m.dim), m.index.detach().cpu().clone(), m.role] for m in group.members]
     numbers = [[n.path, n.name, int(n.place), int(n.each)] for n in group.numbers]
     norms = [record_norm(norm) for norm in group.norms]
-    return [group.name, int(group.size), group.kind, members, numbers, norms]
+    blocks = [[block.path, block.closed, list(block.tensors), int(block.returns)] for block in group.blocks]
+    return [group.name, int(group.size), group.kind, members, numbers, norms, blocks]
 
 
 def _read_group(place: str, item: object, shapes: Mapping[str, tuple[int, ...]]) -> GateGroup:
-    name, size, kind, members, numbers, norms = _row(place, item, 6)
+    name, size, kind, members, numbers, norms, blocks = _row(place, item, 7)
     count = whole(f"{place} size", size, least=1, expected="a whole number >= 1", error=StructureError)
-    rows = _list(f"{place} members", members)
+    rows, modules = _list(f"{place} members", members), _list(f"{place} blocks", blocks)
+    if len(modules) != (count if kind == "depth" else 0):
+        raise StructureError(f"{place} blocks: expected a module for each gate of depth, found {len(modules)}")
     return GateGroup(
         _word(f"{place} name", name),
         count,
@@ -96,6 +101,17 @@ def _read_group(place: str, item: object, shapes: Mapping[str, tuple[int, ...]])
         tuple(_read_member(f"{place} members[{i}]", row, count, shapes) for i, row in enumerate(rows)),
         tuple(_read_number(f"{place} numbers[{i}]", row) for i, row in enumerate(_list(f"{place} numbers", numbers))),
         tuple(read_norm(f"{place} norms[{i}]", row, count) for i, row in enumerate(_list(f"{place} norms", norms))),
+        tuple(_read_block(f"{place} blocks[{i}]", row) for i, row in enumerate(modules)),
+    )
+
+
+def _read_block(where: str, item: object) -> Block:
+    path, closed, tensors, returns = _row(where, item, 4)
+    return Block(
+        _word(f"{where} path", path),
+        choice(f"{where} closed", closed, get_args(Closed), error=StructureError),  # type: ignore[arg-type]
+        tuple(_word(f"{where} tensors", tensor) for tensor in _list(f"{where} tensors", tensors)),
+        whole(f"{where} returns", returns, least=0, expected="a whole number >= 0", error=StructureError),
     )
 
 

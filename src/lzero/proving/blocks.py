@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lzero.errors import LzeroWarning, StructureError
 from lzero.host.cache import Switched
@@ -21,6 +21,7 @@ from lzero.proving.evidence import share_that_moves
 from lzero.proving.proof import Proof, sound_together
 from lzero.proving.random_model import RandomModel
 from lzero.proving.scopes import inputs_of, scopes_of
+from lzero.proving.trial import why_not_with
 from lzero.tracing.tracer import Trace
 
 _SWITCH = Reason(
@@ -95,6 +96,11 @@ class ModelProof:
         stay = [refuted[group.name] for group in groups if group.name in unseen]
         return [*given, *(group for group in groups if group.name in kept)], [*refusals, *stay]
 
+    def why_not_closed(self, group: GateGroup, closure: Tensor) -> Reason | None:
+        """Why ``group`` is not exact on the whole model with its gates at ``closure`` [k]; None where it is."""
+        whole = self._precise()
+        return whole.obstacle or why_not_with(whole, [group], {group.name: closure})
+
     def _prove_in_parts(
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup]
     ) -> tuple[list[GateGroup], dict[str, Refusal], set[str]]:
@@ -103,7 +109,7 @@ class ModelProof:
         And the names of those with which a part, purged, has raised: so would the whole model.
         """
         proved, refuted, raised = set[str](), dict[str, Refusal](), set[str]()
-        tensors = {group.name: tuple(dict.fromkeys(m.tensor for m in group.members)) for group in groups}
+        tensors = {group.name: group.tensors for group in groups}
         for scope, members in scopes_of(self._model, self._trace, [*given, *groups]).items():
             wanted = [scope.rename(group) for group in members if group.name in tensors]
             others = [scope.rename(group) for group in members if group.name not in tensors]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lzero.plan.group import GateGroup
+from lzero.plan.paths import covers
 
 Closure = dict[str, Tensor]
 """z [k] in float64 by group name: 0 for a closed gate, a fraction in (0.1, 1) for an open one."""
@@ -23,17 +24,55 @@ def closures(groups: Sequence[GateGroup], generator: torch.Generator, most: floa
     runs through all the numbers that it can keep. Small groups may lose equally many in all of these patterns, as the
     two halves of a split of four channels do: later patterns tell them apart, where the i-th small group stays open
     in those patterns whose bit is set in i. Of large groups no more than the share ``most`` stays open.
+
+    Units of a layer are alike, blocks of a network are not: the first two patterns close one half of them each, so that
+    every one is closed.
     """
     phases = torch.randint(2, (len(groups),), generator=generator).tolist()
+    orders = [torch.randperm(group.size, generator=generator) if group.blocks else None for group in groups]
     small = [group for group in groups if group.size < _SMALL]
     rounds = max(_ROUNDS, *(group.size - 1 for group in small)) if small else _ROUNDS
     for pattern in range(rounds + len(small).bit_length()):
         bit = pattern - rounds
         left_open = {group.name for i, group in enumerate(small, start=1) if bit >= 0 and i >> bit & 1}
-        yield {
-            group.name: _gates(group.size, pattern, phase, group.name in left_open, generator, most)
-            for group, phase in zip(groups, phases, strict=True)
-        }
+        closure: Closure = {}
+        for group, phase, order in zip(groups, phases, orders, strict=True):
+            if order is None:
+                closure[group.name] = _gates(group.size, pattern, phase, group.name in left_open, generator, most)
+            else:
+                closure[group.name] = _modules(order, pattern, group.name in left_open, generator)
+        yield _deployable(groups, closure)
+
+
+def _modules(order: Tensor, pattern: int, left_open: bool, generator: torch.Generator) -> Tensor:
+    """z [size] of whole modules, which are closed in this ``order``: a half, the other, all but one, and at random."""
+    size, z = len(order), torch.ones(len(order), dtype=torch.float64)
+    if left_open or size < 2:
+        return z
+    if pattern < 2:
+        closed = order[: size // 2] if pattern == 0 else order[size // 2 :]
+    elif pattern == 2:
+        closed = order[1:]
+    else:
+        closed = order[torch.rand(size, generator=generator) < 0.5]
+    z[closed[: size - 1] if len(closed) == size else closed] = 0
+    return z
+
+
+def _deployable(groups: Sequence[GateGroup], closure: Closure) -> Closure:
+    """``closure`` with a branch opened in every group that has none in an open block, where one can be."""
+    state = {
+        block.path: bool(z) for group in groups for block, z in zip(group.blocks, closure[group.name], strict=False)
+    }
+    for group in groups:
+        around = [
+            [open_ for path, open_ in state.items() if path != b.path and covers(path, b.path)] for b in group.blocks
+        ]
+        able = [place for place, outer in enumerate(around) if all(outer)]
+        z = closure[group.name]
+        if able and not any(bool(z[place]) for place in able):
+            z[able[0]] = 0.5
+    return closure
 
 
 def _gates(size: int, pattern: int, phase: int, left_open: bool, generator: torch.Generator, most: float) -> Tensor:

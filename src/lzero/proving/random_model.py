@@ -26,6 +26,7 @@ from lzero.proving.patterns import Closure
 from lzero.proving.random_weights import cast, randomise
 from lzero.surgery.fills import fill_closed
 from lzero.surgery.shrink import scale_consumers
+from lzero.surgery.skips import skip_closed
 
 _LARGER = (1, 8, 8, 64)
 """Batches to draw in turn, as multiples of the example's."""
@@ -152,13 +153,14 @@ class RandomModel:
         self.forward(model, self.inputs.several(2))
 
     def gated(self, groups: Sequence[GateGroup], closure: Closure) -> nn.Module:
-        """A copy whose consumers are multiplied by ``closure``, and norms filled; it shares all other parameters."""
+        """A copy whose consumers are multiplied by ``closure``, norms filled and blocks skipped; it shares all other parameters."""
         copied = linked_copy(self.model, private=True)
         names = dict.fromkeys(member.tensor for group in groups for member in group.consumers)
         own = {find_tensor(copied, name): nn.Parameter(find_tensor(copied, name).clone(), False) for name in names}
         replace_tensors(copied, own)
         scale_consumers(copied, groups, closure)
         fill_closed(copied, groups, closure)
+        skip_closed(copied, groups, closure)
         return copied
 
     def redraw(self, draw: int) -> bool:

@@ -42,7 +42,8 @@ class Scope:
         members = tuple(Member(m.tensor[start:], m.dim, m.index, m.role) for m in group.members)
         numbers = tuple(replace(number, path=number.path[start:]) for number in group.numbers)
         norms = tuple(norm.at(norm.path[start:]) for norm in group.norms)
-        return GateGroup(group.name, group.size, group.kind, members, numbers, norms)
+        blocks = tuple(block.below(self.path) for block in group.blocks)
+        return GateGroup(group.name, group.size, group.kind, members, numbers, norms, blocks)
 
 
 def scopes_of(model: nn.Module, trace: Trace, groups: Iterable[GateGroup]) -> dict[Scope, list[GateGroup]]:
@@ -72,6 +73,8 @@ def _scope(model: nn.Module, trace: Trace, group: GateGroup) -> Scope | None:
     paths = {owner(member.tensor) for member in group.members}
     paths |= {number.path for number in group.numbers}
     paths |= {norm.path for norm in group.norms}
+    paths |= {block.path for block in group.blocks}
+    paths |= {user for block in group.blocks for tensor in block.tensors for user in trace.users.get(tensor, ())}
     paths |= {user for member in group.members for user in trace.users.get(member.tensor, ())}
     path = _common(paths)
     while path:

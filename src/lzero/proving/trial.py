@@ -65,6 +65,12 @@ def raises_alone(model: RandomModel, group: GateGroup) -> Failure | None:
     return failure if failure is not None and failure.raised else None
 
 
+def why_not_with(model: RandomModel, groups: Sequence[GateGroup], closure: Closure) -> Reason | None:
+    """Why purging ``groups`` by this very ``closure`` is not exact; None where it is."""
+    failure = _failure(model, groups, closure, rounded=True, eps=None)
+    return None if failure is None else failure.reason
+
+
 def _failure(
     model: RandomModel, groups: Sequence[GateGroup], closure: Closure, *, rounded: bool, eps: float | None
 ) -> Failure | None:

@@ -15,6 +15,7 @@ from lzero.surgery.checkpoint import HOOKS, hide_place
 from lzero.surgery.fills import remove_fills
 from lzero.surgery.grown import Watch
 from lzero.surgery.recurrent import unfollow_gates
+from lzero.surgery.skips import remove_skips
 
 
 def without_gates(model: nn.Module) -> nn.Module:
@@ -41,6 +42,7 @@ def strip(model: nn.Module, gates: Gates) -> None:
             unfollow_gates(module)
         remove_hooks(module, _is_gate)
     remove_fills(model)
+    remove_skips(model)
     remove_hooks(model, lambda hook: _gates_behind(hook) is gates or hook in HOOKS)
     hide_place(model)
     unseal(model)

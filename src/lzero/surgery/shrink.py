@@ -14,10 +14,12 @@ from lzero.host.tensors import find_tensor, tensors_of
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.ownership import alive_positions, length_of
 from lzero.surgery.config_numbers import following_numbers, set_numbers
+from lzero.surgery.depth import cut_blocks
 from lzero.surgery.fills import remove_fills
 from lzero.surgery.gathered_linear import gather, gathering
 from lzero.surgery.layer_sizes import correct_sizes
 from lzero.surgery.ratios import following_ratios, scale_weights, set_ratios
+from lzero.surgery.skips import blocks_in, remove_skips
 
 
 @torch.no_grad()
@@ -35,8 +37,8 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
     """``model`` without its closed units, in place; ``keep[group.name]`` is a bool mask, [k].
 
     Units leave every tensor that they live on; an input group leaves a :class:`GatheredLinear`; closed weights become
-    zeros. Sizes that modules cache (``in_features``, ``num_heads``, ...) follow, and norms that units leave take
-    their statistics over those that stay.
+    zeros. Sizes that modules cache (``in_features``, ``num_heads``, ...) follow, norms that units leave take their
+    statistics over those that stay, and closed blocks go as a whole.
     """
     shapes = {member.tensor: find_tensor(model, member.tensor).shape for group in groups for member in group.members}
     kinds = {kind: [group for group in groups if group.kind == kind] for kind in ("unit", "input", "weight")}
@@ -59,6 +61,8 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
     set_numbers(model, numbers)
     scale_weights(model, scales)
     set_ratios(model, ratios)
+    remove_skips(model)
+    cut_blocks(model, list(blocks_in(groups, keep)))
 
 
 def along(vector: Tensor, dim: int, dims: int) -> Tensor:

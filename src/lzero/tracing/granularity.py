@@ -5,20 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from lzero.checks import choice, shown
 from lzero.errors import StructureError
-from lzero.plan.group import GateGroup, Granularity, Member
+from lzero.plan.granularity import granularities, spelled, words_of
+from lzero.plan.group import GateGroup, Member
 from lzero.plan.paths import covers, owner
 from lzero.plan.refusal import Reason, Refusal
 from lzero.surgery.adapters import adapter_paths, adapter_that_owns
 from lzero.tracing.tracer import Trace
-
-GRANULARITIES = get_args(Granularity)
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,8 @@ class Request:
     """A checked granularity and ignore list.
 
     Attributes:
-        granularity: module path prefix -> ``"unit"``, ``"input"``, ``"weight"`` or ``"width"``; the longest prefix
-            decides, and what no prefix covers is gated by unit.
+        granularity: module path prefix -> words of :mod:`lzero.plan.granularity`; the longest prefix decides, and what
+            no prefix covers is gated by unit.
         ignore: module paths and tensor names.
         adapters: path of every adapter -> path of the layer inside.
     """
@@ -36,18 +34,29 @@ class Request:
     ignore: tuple[str, ...]
     adapters: Mapping[str, str] = field(default_factory=dict)
 
-    def of(self, tensor: str) -> str:
-        """The granularity of a tensor, by the module that holds it."""
-        return self.at(owner(tensor))
+    def of(self, tensor: str, word: str) -> bool:
+        """Whether ``word`` is asked for where a tensor is, by the module that holds it."""
+        return self.at(owner(tensor), word)
 
-    def at(self, path: str) -> str:
-        """The granularity of the module at ``path``."""
+    def at(self, path: str, word: str) -> bool:
+        """Whether ``word`` is asked for at the module at ``path``."""
         covering = [prefix for prefix in self.granularity if covers(prefix, path)]
-        return self.granularity[max(covering, key=len)] if covering else "unit"
+        return word in words_of(self.granularity[max(covering, key=len)] if covering else "unit")
 
     def wide(self, path: str) -> bool:
         """Whether the units that the norm at ``path`` takes statistics of are to be gated."""
-        return self.at(path) == "width"
+        return self.at(path, "width")
+
+    def deep(self, path: str) -> bool:
+        """Whether the block or branch at ``path`` is to have a gate as a whole."""
+        return self.at(path, "depth") and not any(
+            covers(ignored, path) or covers(path, ignored) for ignored in self.ignore
+        )
+
+    @property
+    def any_deep(self) -> bool:
+        """Whether blocks or branches are to have gates anywhere."""
+        return any("depth" in words_of(granularity) for granularity in self.granularity.values())
 
     def ignores(self, tensor: str) -> bool:
         """Whether the tensor is to be left alone."""
@@ -68,7 +77,7 @@ class Request:
         for member in members:
             if self.ignores(member.tensor):
                 return Reason("ignored as asked")
-            if member.role != "coupled" and self.of(member.tensor) == "weight":
+            if member.role != "coupled" and self.of(member.tensor, "weight"):
                 return Reason(f"{member.tensor} is gated weight by weight, as asked", 'ask for "unit" there')
         return self._inner(members)
 
@@ -94,7 +103,7 @@ def request(model: nn.Module, granularity: str | Mapping[str, str], ignore: str 
     paths = {path for path, _ in model.named_modules()}
     for path, value in wanted.items():
         place = f"granularity of {path!r}" if path else "granularity"
-        choice(place, value, GRANULARITIES, error=StructureError)
+        choice(place, value, granularities(), error=StructureError)
         if path not in paths:
             raise _unknown("granularity", path, paths)
     tensors = {name for name, _ in (*model.named_parameters(remove_duplicate=False), *model.named_buffers())}
@@ -117,17 +126,17 @@ def check_inputs(example_inputs: object) -> None:
 
 def _mapping(granularity: object) -> dict[str, str]:
     if isinstance(granularity, str):
-        return {"": granularity}
+        return {"": spelled(granularity)}
     try:
         wanted = dict(granularity) if isinstance(granularity, Mapping) else None
     except Exception:  # a mapping of somebody's own that is none
         wanted = None
     if wanted is None or not all(isinstance(path, str) for path in wanted):
         raise StructureError(
-            f"granularity: expected one of {', '.join(map(repr, GRANULARITIES))}, or a mapping from module paths to "
+            f"granularity: expected one of {', '.join(map(repr, granularities()))}, or a mapping from module paths to "
             f"them, found {shown(granularity)}"
         )
-    return wanted
+    return {path: spelled(value) if isinstance(value, str) else value for path, value in wanted.items()}
 
 
 def _ignored(ignore: object, known: Collection[str]) -> tuple[str, ...]:
@@ -158,7 +167,7 @@ def input_groups(model: nn.Module, trace: Trace, asked: Request, units: Sequence
     groups = []
     for path, module in _selectable(model, trace, asked):
         weight = _weight(path)
-        if asked.of(weight) != "input" or asked.ignores(weight):
+        if not asked.of(weight, "input") or asked.ignores(weight):
             continue
         free = torch.ones(module.weight.shape[1], dtype=torch.bool)
         for member in (member for group in units for member in group.members):
@@ -212,7 +221,7 @@ def weight_groups(model: nn.Module, trace: Trace, asked: Request) -> list[GateGr
     """One group for each weight that a product reads, where every weight is to have its own gate."""
     groups = []
     for name, parameter in model.named_parameters():
-        if name in trace.macs and parameter.dim() > 1 and asked.of(name) == "weight" and not asked.ignores(name):
+        if name in trace.macs and parameter.dim() > 1 and asked.of(name, "weight") and not asked.ignores(name):
             index = torch.arange(parameter.numel()).view(-1, 1)
             group = GateGroup(owner(name) or name, parameter.numel(), "weight", (Member(name, -1, index, "consumer"),))
             groups.append(group)

@@ -12,7 +12,9 @@ from lzero.checks import shown
 from lzero.errors import StructureError
 from lzero.integrations.transformers.classes import class_of, saved_config
 from lzero.integrations.transformers.gated import is_gated, load_gated
+from lzero.plan.paths import covers
 from lzero.reload import load_purged
+from lzero.surgery.left_out import MARK as CLOSED
 from lzero.surgery.libraries.hugging_face import ENTRY, FORMAT
 
 _V = TypeVar("_V")
@@ -79,7 +81,8 @@ def _placeholders(
 ) -> dict[str, Tensor]:
     """A state dict of the purged ``model``, without values but for numbers."""
     shapes, numbers = _own_names(model, shapes), _own_names(model, numbers)
-    state = dict(model.state_dict())
+    left_out = [name.rpartition(".")[0] for name in numbers if name.rpartition(".")[2] == CLOSED]
+    state = {n: t for n, t in model.state_dict().items() if not any(covers(path, n) for path in left_out)}
     buffers = dict(model.named_buffers())
     for name, shape in shapes.items():
         old = state.get(name, buffers.get(name))

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from lzero.plan.paths import join
 from lzero.surgery.attached import gated_leaves, raw_tensor, ungated
 from lzero.surgery.config_numbers import MARK
+from lzero.surgery.depth import KEPT
+from lzero.surgery.left_out import MARK as CLOSED
 from lzero.surgery.libraries.plain_config import plain_numbers
 from lzero.surgery.libraries.registry import Library, library
 from lzero.surgery.ratios import saved_ratios
@@ -56,12 +58,19 @@ class HuggingFace(Library):
         if config is None:
             return
         marks = [name for name, _ in small.named_buffers() if name.rpartition(".")[2].startswith(MARK)]
+        depths = [name for name in marks if _leaf(name) == KEPT]
+        if depths:  # the configuration counts the blocks that are left
+            marks = [name for name in marks if name not in depths]
+            setattr(small, _NOT_SAVED, [*(getattr(small, _NOT_SAVED, None) or ()), *depths])
+        left_out = [name for name in marks if _leaf(name) == CLOSED]
         several = [name for name in marks if small.get_buffer(name).dim()]
-        if several:
+        if left_out:
+            numbers, reason = None, f"{left_out[0].rpartition('.')[0]}: {_LEFT_OUT}"
+        elif several:
             shares = saved_ratios(small, dict(small.named_buffers()))
             numbers, reason = None, f"{several[0]}: {_NARROWER if several[0] in shares else _SEVERAL}"
         else:
-            numbers, reason = plain_numbers(small, marks)
+            numbers, reason = plain_numbers(small, [*marks, *depths])
         if numbers is None:
             setattr(config, ENTRY, {"format": FORMAT, "reason": reason, **_kept(small, model, marks)})
             return
@@ -73,6 +82,7 @@ class HuggingFace(Library):
 
 _NOT_SAVED = "_keys_to_ignore_on_save"  # what transformers reads of a model that it saves
 _NARROWER = "a norm of a narrower stream has another eps, which no size of a configuration tells"
+_LEFT_OUT = "a branch that is left out, which no size of a configuration tells"
 _SEVERAL = "sizes that a module keeps together, which no single number of a configuration tells"
 
 
@@ -81,7 +91,7 @@ def _kept(small: nn.Module, model: nn.Module, marks: list[str]) -> dict[str, Any
     shapes = {
         name: list(tensor.shape)
         for name, tensor in small.state_dict(keep_vars=True).items()
-        if name not in marks and _shape(model, name) != tensor.shape
+        if name not in marks and _leaf(name) != KEPT and _shape(model, name) != tensor.shape
     }
     numbers = {name: small.get_buffer(name).tolist() for name in marks}
     return {"shapes": shapes, "numbers": numbers}
@@ -92,6 +102,10 @@ def _shape(model: nn.Module, name: str) -> torch.Size | None:
     with suppress(AttributeError):
         return raw_tensor(model, name).shape
     return None
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _mark(model: nn.Module) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,23 @@ def read_number(module: nn.Module, name: str, place: int) -> int:
     """The number of ``module`` at a spot."""
     held = _held(module, name)
     return int(held if place < 0 else held[place])
+
+
+def lists_of(module: nn.Module, length: int) -> list[str]:
+    """Names of the lists and tuples of so many items that ``module`` keeps, in attributes and configurations."""
+    return [name for name, value in _lists(vars(module), "", _DEEPEST) if len(value) == length]
+
+
+def keep_items(module: nn.Module, name: str, places: Sequence[int]) -> None:
+    """Leave the items at ``places`` of a list or tuple of ``module``, in a changed copy of what holds it."""
+    head, *rest = name.split(".")
+    vars(module)[head] = _changed(vars(module)[head], rest, lambda held: type(held)(held[place] for place in places))
+
+
+def items_at(module: nn.Module, name: str) -> Sequence[Any]:
+    """The list or tuple of ``module`` called ``name``."""
+    found: Sequence[Any] = _held(module, name)
+    return found
 
 
 def items_of(module: nn.Module, name: str) -> dict[int, int]:
@@ -103,6 +120,16 @@ def _spots(table: dict[str, Any], prefix: str, depth: int, *, deep: bool) -> Ite
             yield from _spots(entries, f"{prefix}{name}.", depth - 1, deep=deep)
 
 
+def _lists(table: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Sequence[Any]]]:
+    for name, value in table.items():
+        if name.startswith("_"):
+            continue
+        if type(value) in (tuple, list):
+            yield prefix + name, value
+        elif depth and _CONFIG.search(name) and (entries := _entries(value)) is not None:
+            yield from _lists(entries, f"{prefix}{name}.", depth - 1)
+
+
 def _counts(value: Any) -> bool:
     return type(value) is int and value > 1
 
@@ -131,11 +158,16 @@ def _held(module: nn.Module, name: str) -> Any:
 
 def _with(held: Any, rest: list[str], values: dict[int, int]) -> Any:
     """A copy of ``held`` with ``values`` at the end of the path ``rest``."""
-    if rest:
-        made = copy.copy(held)
-        entries = object.__getattribute__(made, "__dict__")
-        entries[rest[0]] = _with(entries[rest[0]], rest[1:], values)
-        return made
     if -1 in values:
-        return values[-1]
-    return type(held)(values.get(place, item) for place, item in enumerate(held))
+        return _changed(held, rest, lambda _: values[-1])
+    return _changed(held, rest, lambda old: type(old)(values.get(place, item) for place, item in enumerate(old)))
+
+
+def _changed(held: Any, rest: list[str], change: Callable[[Any], Any]) -> Any:
+    """A copy of ``held`` with what ``change`` makes of the end of the path ``rest``."""
+    if not rest:
+        return change(held)
+    made = copy.copy(held)
+    entries = object.__getattribute__(made, "__dict__")
+    entries[rest[0]] = _changed(entries[rest[0]], rest[1:], change)
+    return made

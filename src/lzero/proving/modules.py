@@ -1,0 +1,86 @@
+"""Blocks and branches as groups of gates, put to the proof: as they are found, and where that fails one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from lzero.plan.block import Block, Closed
+from lzero.plan.group import GateGroup
+from lzero.plan.refusal import Reason, Refusal
+from lzero.proving.blocks import ModelProof
+from lzero.tracing.blocks import Found, alike
+
+_TRIED: dict[Closed, tuple[Closed, ...]] = {
+    "removed": ("removed", "identity"),
+    "identity": ("identity",),
+    "zero": ("zero",),
+}
+_SINGLE = Reason("it is one single block: closing it would close all of them")
+
+
+def accept_modules(
+    proof: ModelProof, found: list[Found], given: Sequence[GateGroup]
+) -> tuple[list[GateGroup], list[Refusal]]:
+    """``given`` and groups of the blocks and branches in ``found`` that hold together with them; and what is refused.
+
+    A block that cannot leave its container, since a forward counts or numbers what is in it, is tried as one that
+    stays as a module that passes on.
+    """
+    proposed = list(_proposed(found))
+    refusals = [_refusal(group.name, group.blocks, _SINGLE) for group in proposed if group.size < 2]
+    several = [group for group in proposed if group.size > 1]
+    accepted, unproved = proof.accept(several, given)
+    names = {refusal.name for refusal in unproved}
+    again = list[GateGroup]()
+    for group in several:
+        if group.name in names:
+            good, bad = _one_by_one(proof, group)
+            refusals += bad
+            again += [_group(group.name, good)] if len(good) > 1 else []
+            refusals += [_refusal(block.path, [block], _SINGLE) for block in good] if len(good) == 1 else []
+    accepted, unproved = proof.accept(again, accepted)
+    return accepted, [*refusals, *unproved]
+
+
+def _proposed(found: list[Found]) -> Iterator[GateGroup]:
+    """Blocks first, which own the branches in them."""
+    sets = alike(found)
+    for name, blocks in sets:
+        yield _group(name, [found.block for found in blocks])
+    for name, blocks in sets:
+        by_place: dict[str, list[Block]] = {}
+        for each in blocks:
+            for branch in each.branches:
+                by_place.setdefault(branch.path.removeprefix(each.block.path), []).append(branch)
+        for place, branches in by_place.items():
+            yield _group(f"{name}.*{place}", branches)
+
+
+def _one_by_one(proof: ModelProof, group: GateGroup) -> tuple[list[Block], list[Refusal]]:
+    """The modules of ``group`` that hold alone, as they were found or as ones that pass on, and the others."""
+    good, refusals = list[Block](), list[Refusal]()
+    for place, block in enumerate(group.blocks):
+        opened = torch.ones(group.size, dtype=torch.float64)
+        opened[place] = 0
+        for closed in _TRIED[block.closed]:
+            changed = replace(block, closed=closed)
+            trial = replace(group, blocks=(*group.blocks[:place], changed, *group.blocks[place + 1 :]))
+            reason = proof.why_not_closed(trial, opened)
+            if reason is None:
+                good.append(changed)
+                break
+        else:
+            refusals.append(_refusal(block.path, [block], reason))
+    return good, refusals
+
+
+def _group(name: str, blocks: Sequence[Block]) -> GateGroup:
+    return GateGroup(name, len(blocks), "depth", (), blocks=tuple(blocks))
+
+
+def _refusal(name: str, blocks: Sequence[Block], reason: Reason) -> Refusal:
+    tensors = tuple(name for block in blocks for name in block.tensors)
+    return Refusal(name, len(blocks), tensors, reason.text, reason.advice)
