@@ -8,11 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lzero.plan.block import Block
 from lzero.plan.follower import Follower
 from lzero.plan.norm import Norm
 
 Role = Literal["consumer", "producer", "coupled"]
-Kind = Literal["unit", "input", "weight"]
+Kind = Literal["unit", "input", "weight", "depth"]
 Granularity = Literal["unit", "input", "weight", "width"]
 
 
@@ -66,10 +67,11 @@ class GateGroup:
     Attributes:
         name: readable and unique in a plan, e.g. ``"conv1"`` or ``"fc1.input"``.
         size: the number of gates, k.
-        kind: ``"unit"``, ``"input"`` (features that a Linear reads) or ``"weight"``.
+        kind: ``"unit"``, ``"input"`` (features that a Linear reads), ``"weight"``, or ``"depth"`` (whole blocks).
         members: every tensor dim that the units live on.
         numbers: the whole numbers of modules that follow the units, as they were proved to.
         norms: the layers that normalise over the units, which are asked for as ``"width"``.
+        blocks: of kind ``"depth"`` what each gate switches, as many as there are gates.
     """
 
     name: str
@@ -78,6 +80,7 @@ class GateGroup:
     members: tuple[Member, ...]
     numbers: tuple[Follower, ...] = ()
     norms: tuple[Norm, ...] = ()
+    blocks: tuple[Block, ...] = ()
 
     @property
     def consumers(self) -> tuple[Member, ...]:
