@@ -191,7 +191,13 @@ class Truth:
                             table.reshape(-1, len(gates))[where, start + gate] = True
                         else:
                             np.moveaxis(table, member.dim, 0)[where, ..., start + gate] = True
-            needs[name] = table.reshape(-1, len(gates))
+                for gate, block in enumerate(group.blocks):
+                    table[..., start + gate] |= name in block.tensors
+            table = table.reshape(-1, len(gates))
+            for gate, owner in enumerate(gates.owners.tolist()):
+                if owner >= 0:
+                    table[:, owner] |= table[:, gate]
+            needs[name] = table
         return cls(needs, dict(plan.positions))
 
     def count(self, masks, measure="params", part=""):

@@ -8,11 +8,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from many_axes import many_axes
 from plans import CASES, Truth, all_masks, chances, column, inputs_of, lenet, plan_of, reused, units, weights
 from torch import nn
 
 from lzero.attach import attach_gates
 from lzero.cost import Cost
+from lzero.gates.gates import Gates
+from lzero.plan.block import Block
+from lzero.plan.group import GateGroup, Member
+from lzero.plan.plan import Plan
 from lzero.surgery.shrink import shrink
 
 UNITS = [name for name in CASES if name != "weights"]
@@ -200,3 +205,49 @@ def test_a_unit_gate_and_an_input_gate_on_a_reused_square_layer():
         up, down = p.clone(), p.clone()
         up[gate], down[gate] = 1, 0
         assert float(gradient[gate]) == pytest.approx(float(cost.value(up) - cost.value(down)), rel=1e-10)
+
+
+@settings(max_examples=150, deadline=None)
+@given(many_axes(), st.integers(0, 1000), st.sampled_from(["params", "macs"]))
+def test_products_of_many_axes_agree_with_enumeration(plan, seed, measure):
+    """Up to four gated dims, gates on two of them, features of channels, blocks, and branches of blocks."""
+    gates = Gates(plan)
+    truth, masks, p = Truth.of(plan, gates), all_masks(len(gates)), random_probability(gates, seed)
+    cost, counts = Cost(gates, measure), truth.count(masks, measure)
+    assert float(cost.value(p)) == pytest.approx(float(chances(p, masks) @ counts), rel=1e-12)
+    for row in {0, len(masks) - 1, seed % len(masks), 7 * seed % len(masks)}:
+        assert float(cost.value(torch.from_numpy(masks[row]))) == counts[row]
+    gradient, step = cost.gradient(p, 0), 1e-4
+    for gate in range(len(gates)):
+        up, down, near, far = (p.clone() for _ in range(4))
+        up[gate], down[gate], near[gate], far[gate] = 1, 0, p[gate] + step, p[gate] - step
+        toggled = chances(up, masks) @ counts - chances(down, masks) @ counts  # multilinear: exact
+        quotient = float(cost.value(near) - cost.value(far)) / (2 * step)
+        assert float(gradient[gate]) == pytest.approx(float(toggled), rel=1e-9, abs=1e-9)
+        assert float(gradient[gate]) == pytest.approx(quotient, rel=1e-6, abs=1e-6)
+
+
+def test_an_expert_a_unit_and_a_stream_multiply_and_a_block_switches_all_of_them():
+    members = [Member("net.0.up", dim, column(size), "coupled") for dim, size in enumerate((2, 3, 4))]
+    groups = [GateGroup(f"dim{dim}", len(m.index), "unit", (m,)) for dim, m in enumerate(members)]
+    groups.append(GateGroup("net", 1, "depth", (), blocks=(Block("net.0", "identity", ("net.0.up", "net.0.scale")),)))
+    gates = Gates(Plan(tuple(groups), (), {"net.0.up": (2, 3, 4), "net.0.scale": (), "out": (5,)}, {}))
+    p = random_probability(gates)
+    e, i, h, block = (p[gates.slices[name]].sum() for name in ("dim0", "dim1", "dim2", "net"))
+    cost = Cost(gates, "params", [("",), ("net",)])
+    torch.testing.assert_close(cost.value(p), torch.stack([block * (e * i * h + 1) + 5, block * (e * i * h + 1)]))
+    assert cost.total.tolist() == [30.0, 25.0]
+    assert Cost(gates, "gates", [("",), ("net.0",)]).total.tolist() == [1.0, 1.0]  # the others multiply nothing here
+
+
+def test_a_branch_lives_where_its_block_does():
+    blocks = [Block(f"net.{n}", "identity", (f"net.{n}.attn.w", f"net.{n}.norm")) for n in (0, 1)]
+    branches = [Block(f"net.{n}.attn", "zero", (f"net.{n}.attn.w",)) for n in (0, 1)]
+    groups = [GateGroup(name, 2, "depth", (), blocks=tuple(b)) for name, b in (("attn", branches), ("net", blocks))]
+    shapes = {f"net.{n}.{leaf}": size for n in (0, 1) for leaf, size in (("attn.w", (3, 4)), ("norm", (4,)))}
+    gates = Gates(Plan(tuple(groups), (), shapes, {}))
+    assert gates.owners.tolist() == [-1, -1, 0, 1]
+    p = torch.tensor([0.5, 0.25, 0.1, 0.9], dtype=torch.float64)
+    expected = 12 * (0.5 * 0.1 + 0.25 * 0.9) + 4 * 0.75
+    assert float(Cost(gates, "params").value(p)) == pytest.approx(expected, rel=1e-12)
+    assert float(Cost(gates, "gates").value(p)) == pytest.approx(0.75 + 0.5 * 0.1 + 0.25 * 0.9, rel=1e-12)

@@ -5,7 +5,10 @@ from plans import CASES, lenet
 
 from lzero.cost import check_paths, layers
 from lzero.errors import BudgetError
+from lzero.plan.block import Block
+from lzero.plan.group import GateGroup
 from lzero.plan.paths import covers
+from lzero.plan.plan import Plan
 
 LENET = lenet()[1]
 
@@ -36,6 +39,14 @@ def test_within_a_module_are_the_layers_at_and_below_it():
     assert layers(LENET, within="") == layers(LENET)
     assert layers(LENET, within="conv") == []  # no module of that name
     assert layers(LENET, consumers=True, within="conv1") == []
+
+
+def test_what_leaves_with_a_block_is_a_layer_that_gates_can_shrink():
+    block = Block("net.0", "identity", ("net.0.up.weight", "net.0.norm.weight"))
+    shapes = {"net.0.up.weight": (3, 3), "net.0.norm.weight": (3,), "head.weight": (2, 3)}
+    plan = Plan((GateGroup("net", 1, "depth", (), blocks=(block,)),), (), shapes, dict.fromkeys(shapes, 1))
+    assert layers(plan) == ["net.0.up", "net.0.norm"]
+    assert layers(plan, consumers=True) == []
 
 
 def test_paths_to_layers_and_to_what_holds_them_pass():

@@ -4,11 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from many_axes import many_axes
 from plans import CASES, Truth, inputs_of, lenet, plan_of, reused
 
 from lzero.attach import attach_gates
 from lzero.cost import Cost, layers
 from lzero.errors import SolverError
+from lzero.gates.gates import Gates
 
 DOUBLE = torch.float64
 
@@ -51,6 +53,9 @@ def written(gates, measures, parts, p):
             for group in gates.plan.groups:
                 if any(not path or m.tensor.startswith(f"{path}.") for m in group.consumers):
                     total = total + alive[gates.slices[group.name]].sum()
+                for gate, block in enumerate(group.blocks):
+                    if not path or f"{block.path}.".startswith(f"{path}."):
+                        total = total + alive[gates.slices[group.name].start + gate]
             rows.append(total)
             continue
         for name, needs in truth.needs.items():
@@ -183,3 +188,25 @@ def test_at_any_p_pulls_and_norms_are_those_of_the_definition(situation):
     coefficients = torch.arange(len(parts), dtype=DOUBLE) - 2
     torch.testing.assert_close(point.pull(coefficients), coefficients @ slopes, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(point.norms(weight), (slopes * weight).norm(dim=1), rtol=1e-7, atol=1e-7)
+
+
+@settings(max_examples=80, deadline=None)
+@given(many_axes(), st.integers(0, 1000))
+def test_of_many_axes_values_pulls_and_norms_are_those_of_the_definition(plan, seed):
+    gates, generator = Gates(plan), torch.Generator().manual_seed(seed)
+    measures, parts = parts_of(gates)
+    with torch.no_grad():
+        gates.log_alpha.copy_(5 * torch.randn(len(gates), generator=generator))
+    p, weight = gates.probability().detach().double(), torch.randn(len(gates), generator=generator, dtype=DOUBLE)
+    for chosen, where in ((measures, parts), (["params"], [("",)])):
+        cost = Cost(gates, chosen, where)
+        point, slopes = cost.beside(p, gates), dense(gates, chosen, where, p)
+        torch.testing.assert_close(point.value, written(gates, chosen, where, p), rtol=1e-12, atol=1e-12)
+        assert torch.equal(point.deployed, written(gates, chosen, where, gates.open_mask().double()))
+        coefficients = torch.arange(len(where), dtype=DOUBLE) + 1
+        torch.testing.assert_close(point.pull(coefficients), coefficients @ slopes, rtol=1e-11, atol=1e-11)
+        torch.testing.assert_close(point.norms(weight), (slopes * weight).norm(dim=1), rtol=1e-7, atol=1e-7)
+        inside = dense(gates, chosen, where, 0.1 + 0.8 * torch.rand(len(gates), dtype=DOUBLE)) != 0
+        torch.testing.assert_close(point.restricted_norms(weight), (inside * weight).norm(dim=1), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(point.row(), slopes[0], rtol=1e-11, atol=1e-11)
+    assert cost.everywhere <= bool(inside.all())

@@ -1,19 +1,19 @@
 """Runs and axes of a plan against its gates and positions, one by one."""
 
 import itertools
+import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import CASES, Truth, column, plan_of
-from torch import nn
+from many_axes import many_axes
+from plans import CASES, Truth, column
 
-from lzero.attach import attach_gates
-from lzero.cost import Cost
-from lzero.cost.table import CONSTANT, entries_of, runs_of
+from lzero.cost.table import entries_of, runs_of
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
+from lzero.plan.block import Block
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.plan import Plan
 
@@ -53,7 +53,7 @@ def plans(draw):
     return Plan(tuple(groups), (), {**shapes, "w.weight": (2, 2), "free.bias": (5,)}, {})
 
 
-PLANS = st.one_of(plans(), st.sampled_from(sorted(CASES)).map(lambda name: CASES[name]()[1]))
+PLANS = st.one_of(plans(), many_axes(), st.sampled_from(sorted(CASES)).map(lambda name: CASES[name]()[1]))
 
 
 def owner_group(gates, gate):
@@ -75,9 +75,11 @@ def test_runs_are_the_longest_stretches_of_one_group_and_one_group_of_owners(pla
             assert run.owner == number if owner is None else runs[run.owner].group == owner
             if owner is not None:
                 assert runs[run.owner].start <= int(gates.owners[gate]) < runs[run.owner].stop
+    depth = {group.name for group in plan.groups if group.kind == "depth"}
+    assert all(run.stop == run.start + 1 for run in runs if run.group in depth)
     for one, two in itertools.pairwise(runs):
         alike = one.group == two.group and owner_group(gates, one.start) == owner_group(gates, two.start)
-        assert not alike
+        assert not alike or one.group in depth
 
 
 def alive_sums(gates, runs, p):
@@ -117,27 +119,25 @@ def test_an_axis_is_the_sum_over_its_positions(plan, seed):
         for dim, length in enumerate(shape):
             rest *= 1 if dim in dims or -1 in dims else length
         assert entry.rest == rest
-        for side, dim in itertools.zip_longest(entry.sides, dims):
+        for side, dim in itertools.zip_longest(entry.axes, dims):
             if dim is None:
-                assert side == CONSTANT
+                assert side[0] == 0.0 and len(side[1]) == 1  # a block
             else:
                 assert at(side, sums) == pytest.approx(written_axis(plan, gates, p, entry.name, dim), rel=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(PLANS, st.integers(0, 1000))
-def test_two_axes_and_their_meeting_are_the_sum_over_the_elements(plan, seed):
+def test_products_add_up_to_the_sum_over_the_elements(plan, seed):
     gates = Gates(plan)
     p = torch.rand(len(gates), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     runs = runs_of(gates)
-    sums, needs = alive_sums(gates, runs, p), Truth.of(plan, gates).needs
+    theirs = torch.where(gates.owners < 0, p, p[gates.owners])
+    alive = torch.where(gates.owners < 0, p, p * theirs)
+    sums = [float(of[run.start : run.stop].sum()) for of in (alive, alive * (1 - theirs)) for run in runs]
+    needs = Truth.of(plan, gates).needs
     for entry in entries_of(plan, runs):
-        found = at(entry.sides[0], sums) * at(entry.sides[1], sums)
-        for run, both in entry.meeting(runs).items():
-            for gate in range(runs[run].start, runs[run].stop):
-                owner = int(gates.owners[gate])
-                alive = p[gate] if owner < 0 else p[gate] * p[owner]
-                found += both * float(alive * (1 - p[gate if owner < 0 else owner]))
+        found = sum(math.prod(at(axis, sums) for axis in product) for product in entry.products(runs))
         expected = torch.where(torch.from_numpy(needs[entry.name]), p, 1.0).prod(1).sum()
         assert entry.rest * found == pytest.approx(float(expected), rel=1e-12)
 
@@ -157,13 +157,40 @@ def test_features_of_two_groups_of_channels_are_two_runs_and_ungated_ones_a_thir
     ]
     (entry,) = entries_of(plan, runs)
     # the units' own positions are counted by the features that they own
-    assert entry.sides == ((0.0, ((2, 1.0), (3, 1.0), (4, 1.0))), CONSTANT) and entry.rest == 3.0
+    assert entry.axes == ((0.0, ((2, 1.0), (3, 1.0), (4, 1.0))),) and entry.rest == 3.0
 
 
-def test_more_than_two_gated_dims_are_refused():
-    model = nn.Conv2d(3, 3, 3)
+def entry_of(shape, groups):
+    """The only tensor of a plan, with the runs that it is counted by."""
+    runs = runs_of(Gates(Plan(tuple(groups), (), {"weight": shape}, {})))
+    return entries_of(Plan(tuple(groups), (), {"weight": shape}, {}), runs)[0], runs
+
+
+def test_gates_of_two_dims_meet_on_each_of_two_pairs_of_dims():
+    """Rows and columns of one group, two further dims of another: each product has one axis for what meets."""
+    groups = [
+        GateGroup(name, 3, "unit", tuple(Member("weight", dim, column(3), "coupled") for dim in dims))
+        for name, dims in (("a", (0, 2)), ("b", (1, 3)))
+    ]
+    entry, runs = entry_of((3, 4, 3, 3), groups)
+    a, b, met_a, met_b = ((0.0, ((number, 1.0),)) for number in range(4))
+    assert entry.axes == (a, (1.0, b[1]), a, b)
+    assert entry.products(runs) == [entry.axes, ((1.0, b[1]), b, met_a), (a, a, met_b), (met_a, met_b)]
+
+
+def test_a_gate_on_three_dims_is_refused():
     members = [Member("weight", dim, column(3), "consumer" if dim else "producer") for dim in (0, 1, 2)]
-    plan = plan_of(model, [GateGroup("a", 3, "unit", tuple(members))], {"weight": 1}, None)
-    gates = attach_gates(model, plan)
-    with pytest.raises(StructureError, match="weight: more than two gated dims; pass it to ignore="):
-        Cost(gates, "params")
+    entry, runs = entry_of((3, 3, 3), [GateGroup("a", 3, "unit", tuple(members))])
+    with pytest.raises(StructureError, match="weight: the gates of a on three of its dims; pass it to ignore="):
+        entry.products(runs)
+
+
+def test_two_branches_of_a_block_that_one_tensor_leaves_with_are_refused():
+    names = {"net": ["net.0"], "one": ["net.0.a"], "two": ["net.0.a.b"]}
+    groups = [
+        GateGroup(name, 1, "depth", (), blocks=(Block(paths[0], "zero" if name != "net" else "identity", ("weight",)),))
+        for name, paths in names.items()
+    ]
+    entry, runs = entry_of((3, 3), groups)
+    with pytest.raises(StructureError, match=r"weight: owned gates of (one|two) on two of its dims"):
+        entry.products(runs)

@@ -1,13 +1,14 @@
 """Expected and deployed cost of the model that will be shipped, in closed form.
 
-A weight lives only if the unit that it reads and the unit that it makes both live. With independent gates, gate j
-open with probability p_j and owning r_j rows and c_j columns of a tensor (R0, C0 ungated):
+An element of a tensor lives only if the units of all its dims do: what it reads, what it makes, its expert; and the
+block that it stands in. With independent gates, gate j open with probability p_j and owning r_j positions of dim d:
 
-    E[#tensor] = rest * ( (R0 + sum_j r_j p_j) (C0 + sum_j c_j p_j) + sum_j r_j c_j p_j (1 - p_j) )
+    E[#tensor] = rest * product over gated dims d of (base_d + sum_j r_j p_j) * product over its blocks of p
 
-the last sum over gates on both sides. Where an input gate i and a unit gate j meet on one position, it lives with
-p_i p_j. The same form at p in {0, 1} counts the deployed model exactly. It is multilinear in p, so that its gradient
-at a deployed set is what toggling one gate alone would change.
+and where gates stand on two dims, rows r_j and columns c_j, sum_j r_j c_j p_j (1 - p_j) times the other factors more:
+there p_j counts once. Where an input gate i and a unit gate j meet on one position, it lives with p_i p_j. The same
+form at p in {0, 1} counts the deployed model exactly. It is multilinear in p, so that its gradient at a deployed set is
+what toggling one gate alone would change.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lzero.cost.point import Point, Shape
-from lzero.cost.table import Axis, Entry, Run, entries_of, runs_of
+from lzero.cost.table import CONSTANT, Axis, Entry, Run, entries_of, runs_of
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.segments import Segments
@@ -50,6 +51,7 @@ class Cost:
         paths = [tuple(part) for part in parts]
         measures = [measure] * len(paths) if isinstance(measure, str) else list(measure)
         runs = runs_of(gates)
+        self._by_group = not gates.owned and len(runs) == len(gates.sizes)  # every run is a group, and none is owned
         self._shape = _shape(gates, runs, list(zip(measures, paths, strict=True)))
         self.total = torch.ones(())
         self.to(gates.log_alpha.device)
@@ -75,7 +77,7 @@ class Cost:
     def beside(self, p: Tensor, gates: Gates) -> Point:
         """The costs at p, [G], and ``deployed`` those of the set that ``gates`` would ship at this p."""
         runs = self._shape.runs
-        if gates.owned:
+        if not self._by_group:
             return self._shape.point(p, runs.sums(gates.open_mask().double()))
         return self._shape.point(p, runs.sums(p.round()).clamp_min(1.0))  # P > 1/2, and at least one a group
 
@@ -115,30 +117,32 @@ class _Closed(torch.autograd.Function):
 
 
 def _shape(gates: Gates, runs: Sequence[Run], parts: Sequence[tuple[str, tuple[str, ...]]]) -> Shape:
-    """Pairs of axes with what each part counts of them; tensors on the same axes are one pair."""
+    """Products of axes with what each part counts of them; tensors on the same axes are one product."""
     entries = entries_of(gates.plan, runs)
-    pairs: dict[tuple[Axis, Axis], int] = {}
-    weights: list[tuple[int, int, float]] = []  # part, pair, how much
-    meetings: list[tuple[int, int, float]] = []  # part, run, how much
+    products: dict[tuple[Axis, ...], int] = {}
+    weights: list[tuple[int, int, float]] = []  # part, product, how much
     for number, (measure, paths) in enumerate(parts):
         counted = _gate_entries(gates, runs, paths) if measure == "gates" else _inside(entries, paths)
         for entry in counted:
             uses = float(gates.plan.positions.get(entry.name, 0)) if measure == "macs" else 1.0
-            if uses:
-                weights.append((number, pairs.setdefault(entry.sides, len(pairs)), uses * entry.rest))
-                meetings += [(number, run, uses * entry.rest * both) for run, both in entry.meeting(runs).items()]
-    axes = list(dict.fromkeys(axis for pair in pairs for axis in pair)) or [(0.0, ())]
-    place = {axis: position for position, axis in enumerate(axes)}
+            for product in entry.products(runs) if uses else ():
+                place = products.setdefault(tuple(sorted(product)), len(products))
+                weights.append((number, place, uses * entry.rest))
+    count = max((len(product) for product in products), default=0)
+    padded = [(*product, *[CONSTANT] * (max(count, 2) - len(product))) for product in products or [()]]
+    axes = {axis: place for place, axis in enumerate(dict.fromkeys(axis for product in padded for axis in product))}
+    met = any(run >= len(runs) for _, terms in axes for run, _ in terms)
     base = torch.tensor([axis[0] for axis in axes], dtype=torch.float64)
-    matrix = torch.zeros(len(axes), len(runs), dtype=torch.float64)
-    for position, (_, terms) in enumerate(axes):
+    matrix = torch.zeros(len(axes), len(runs) * (2 if met else 1), dtype=torch.float64)
+    for (_, terms), place in axes.items():
         for run, amount in terms:
-            matrix[position, run] = amount
-    sides = torch.tensor([[place[row], place[column]] for row, column in pairs] or [[0, 0]])  # [P, 2]
-    weight = _dense(weights, (len(parts), max(len(pairs), 1)))
-    both = _dense(meetings, (len(parts), len(runs))) if meetings else None
+            matrix[place, run] = amount
+    sides = torch.tensor([[axes[axis] for axis in product] for product in padded])  # [P, N]
+    weight = torch.zeros(len(parts), len(padded), dtype=torch.float64)
+    for number, place, amount in weights:
+        weight[number, place] += amount
     owner = gates.owners if gates.owned else None
-    return Shape(Segments([run.stop - run.start for run in runs]), base, matrix, sides, weight, both, owner)
+    return Shape(Segments([run.stop - run.start for run in runs]), base, matrix, sides, weight, owner)
 
 
 def _inside(entries: Sequence[Entry], paths: tuple[str, ...]) -> list[Entry]:
@@ -146,18 +150,17 @@ def _inside(entries: Sequence[Entry], paths: tuple[str, ...]) -> list[Entry]:
 
 
 def _gate_entries(gates: Gates, runs: Sequence[Run], paths: tuple[str, ...]) -> list[Entry]:
-    """One entry for the gates that multiply a tensor of the part, each of which counts 1."""
+    """One entry for the gates that multiply a tensor of the part, or switch a block of it, each of which counts 1."""
     names = {
         group.name
         for group in gates.plan.groups
         if any(covers(path, member.tensor) for member in group.consumers for path in paths)
     }
-    terms = tuple((number, 1.0) for number, run in enumerate(runs) if run.group in names)
-    return [Entry("", 1.0, ((0.0, terms), (1.0, ())))]
-
-
-def _dense(entries: Sequence[tuple[int, int, float]], shape: tuple[int, int]) -> Tensor:
-    made = torch.zeros(shape, dtype=torch.float64)
-    for row, column, amount in entries:
-        made[row, column] += amount
-    return made
+    blocks = {
+        gates.slices[group.name].start + gate
+        for group in gates.plan.groups
+        for gate, block in enumerate(group.blocks)
+        if any(covers(path, block.path) for path in paths)
+    }
+    inside = [number for number, run in enumerate(runs) if run.group in names or run.start in blocks]
+    return [Entry("", 1.0, ((0.0, tuple((number, 1.0) for number in inside)),))]

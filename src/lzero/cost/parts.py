@@ -16,6 +16,8 @@ def layers(plan: Plan, *, consumers: bool = False, within: str = "") -> list[str
     Only those at or below the module ``within``.
     """
     gated = {m.tensor for group in plan.groups for m in (group.consumers if consumers else group.members)}
+    if not consumers:
+        gated |= {tensor for group in plan.groups for block in group.blocks for tensor in block.tensors}
     paths = [name.rpartition(".")[0] for name in plan.shapes if name in plan.positions and name in gated]
     return [path for path in dict.fromkeys(paths) if covers(within, path)]
 

@@ -12,14 +12,16 @@ from lzero.gates.segments import Segments
 
 @dataclass
 class Shape:
-    """Costs as P products of two axes, weighted for K parts: sum_P weight[k, P] S[row] S[column] + both[k] @ B.
+    """Costs as P products of N axes, weighted for K parts: sum_P weight[k, P] prod_N S[sides[P, N]].
+
+    An axis S is linear in [A_1 .. A_R], the sums of a_j over the runs, or in [A_1 .. A_R, B_1 .. B_R] with the sums of
+    b_j = a_j (1 - p): C in all.
 
     Attributes:
         runs: the R runs of gates.
-        base: float64 [A], ungated positions of every axis; matrix: float64 [A, R], positions of one gate of each run.
-        sides: long [P, 2], the axes of every product.
+        base: float64 [A], ungated positions of every axis; matrix: float64 [A, C], positions of one gate of each run.
+        sides: long [P, N], the axes of every product, N >= 2.
         weight: float64 [K, P].
-        both: float64 [K, R], what stands on both sides of a product; None where nothing does.
         owner: long [G], the gate that owns each, -1 where none does; None where there are no owned gates.
     """
 
@@ -28,19 +30,22 @@ class Shape:
     matrix: Tensor
     sides: Tensor
     weight: Tensor
-    both: Tensor | None
     owner: Tensor | None
 
     def __post_init__(self) -> None:
-        flat = self.sides.T.reshape(-1)  # rows of all products, then columns
-        self.both_bases = self.base[flat][:, None].contiguous()  # [2 P, 1]
-        self.both_sides = self.matrix[flat].contiguous()  # [2 P, R]
-        self.sides_by_run = self.both_sides.T.contiguous()  # [R, 2 P]
-        self.weights = torch.cat([self.weight, self.weight], 1).T.contiguous()  # [2 P, K]
-        self.half_weights = self.weights.T.contiguous() / 2  # [K, 2 P]: every product stands twice
-        counts = (self.weights != 0).T.double() @ (self.both_sides != 0).double()
-        seen = counts > 0 if self.both is None else (counts > 0) | (self.both != 0)
+        count = self.sides.shape[1]
+        flat = self.sides.T.reshape(-1)  # first axes of all products, then the second ones
+        self.all_bases = self.base[flat][:, None].contiguous()  # [N P, 1]
+        self.all_sides = self.matrix[flat].contiguous()  # [N P, C]
+        self.sides_by_sum = self.all_sides.T.contiguous()  # [C, N P]
+        self.weights = self.weight.repeat(1, count).T.contiguous()  # [N P, K]
+        # every product is found N times, and counted once
+        self.once = torch.cat([self.weight, self.weight.new_zeros(len(self.weight), len(flat) - len(self.sides))], 1)
+        self.others = torch.tensor([[m for m in range(count) if m != n] for n in range(count)])  # [N, N - 1]
+        counts = (self.weights != 0).T.double() @ (self.all_sides != 0).double()
+        seen = counts.view(len(self.weight), -1, len(self.runs.lengths)).sum(1) > 0
         self.pattern = seen.double()  # [K, R], what a part depends on
+        self.met = self.matrix.shape[1] > len(self.runs.lengths)  # whether gates stand on several axes of a product
         self.everywhere = len(self.weight) == 1 and bool(seen.all())  # a single part that depends on every gate
         self.owned = None if self.owner is None else (self.owner >= 0).nonzero().squeeze(1)
         self.owner_of_owned = None if self.owner is None else self.owner[self.owned]
@@ -56,18 +61,27 @@ class Shape:
         """The costs at p, [G]; and those at ``deployed``, [R] sums over the runs of an open set."""
         alive = p if self.owner is None else p * self.of_owner(p)
         expected = self.runs.sums(alive)
-        sums = expected[:, None] if deployed is None else torch.stack([expected, deployed], 1)  # [R, E]
-        axes = torch.addmm(self.both_bases, self.both_sides, sums)  # [2 P, E]
-        other = axes.roll(len(axes) // 2, 0)  # the other side of each
-        value = torch.mm(self.half_weights, axes * other)  # [K, E]
+        if self.met:
+            expected = torch.cat([expected, self.runs.sums(alive * (1 - self._of_owner_or_self(p)))])
+            if deployed is not None:  # of an open set p (1 - p) is 0
+                deployed = torch.cat([deployed, torch.zeros_like(deployed)])
+        sums = expected[:, None] if deployed is None else torch.stack([expected, deployed], 1)  # [C, E]
+        axes = torch.addmm(self.all_bases, self.all_sides, sums)  # [N P, E]
+        other = self._others(axes)
+        value = torch.mm(self.once, axes * other)  # [K, E]
         if len(self.weight) > 1:
             other = other[:, :1]
-        slopes = torch.mm(self.sides_by_run, self.weights * other)  # [R, K], or [R, E] of a single part
+        slopes = torch.mm(self.sides_by_sum, self.weights * other)  # [C, K], or [C, E] of a single part
         found = value.unbind(1)
-        if self.both is None:
-            return Point(self, p, found[0], found[-1], slopes)
-        meeting = self.runs.sums(alive * (1 - self._of_owner_or_self(p)))
-        return Point(self, p, torch.addmv(found[0], self.both, meeting), found[-1], slopes)
+        return Point(self, p, found[0], found[-1], slopes)
+
+    def _others(self, axes: Tensor) -> Tensor:
+        """For every axis of every product the product of its other ones, [N P, E] as ``axes``."""
+        count = len(self.others)
+        if count == 2:
+            return axes.roll(len(axes) // 2, 0)
+        each = axes.view(count, -1, axes.shape[1])
+        return each[self.others].prod(1).view_as(axes)
 
     def spread(self, each: Tensor, p: Tensor) -> Tensor:
         """``each`` [R] for every gate of its run, [G], in the dtype of ``p``."""
@@ -98,7 +112,7 @@ class Point:
         p: [G]; gradients by p are of its dtype, all the rest is float64.
         value: float64 [K].
         deployed: float64 [K], of the deployed set that was asked for with it.
-        slopes: float64 [R, K], d value / d A; of a single part its first column.
+        slopes: float64 [C, K], d value / d A, and below it d value / d B; of a single part its first column.
     """
 
     shape: Shape
@@ -109,15 +123,17 @@ class Point:
 
     def row(self) -> Tensor:
         """d value / d p of a single part, [G]."""
-        if self.shape.owner is None and self.shape.both is None:
+        if self.shape.owner is None and not self.shape.met:
             return self.shape.spread(self.slopes[:, 0], self.p)
         return self.pull(torch.ones_like(self.value))
 
     def pull(self, coefficients: Tensor) -> Tensor:
         """sum_k coefficients[k] d value_k / d p, [G]."""
-        shape, both = self.shape, self.shape.both
-        by_sum = shape.spread(torch.mv(self.slopes[:, : len(coefficients)], coefficients), self.p)  # d / d a_j
-        by_meeting = None if both is None else shape.spread(torch.mv(both.T, coefficients), self.p)  # d / d b_j
+        shape = self.shape
+        by = torch.mv(self.slopes[:, : len(coefficients)], coefficients)
+        by_sum, by_meeting = (by, None) if not shape.met else by.view(2, -1).unbind(0)
+        by_sum = shape.spread(by_sum, self.p)  # d / d a_j
+        by_meeting = None if by_meeting is None else shape.spread(by_meeting, self.p)  # d / d b_j
         if shape.owner is None:
             return by_sum if by_meeting is None else torch.addcmul(by_sum, by_meeting, 1 - 2 * self.p)
         theirs = shape.of_owner(self.p)
@@ -130,18 +146,17 @@ class Point:
 
     def norms(self, weight: Tensor) -> Tensor:
         """Euclidean norm of each part's gradient times ``weight`` [G] elementwise, [K]."""
-        shape, both = self.shape, self.shape.both
+        shape = self.shape
         if shape.owner is not None:
             eye = torch.eye(len(self.value), dtype=self.value.dtype, device=self.value.device)
             return torch.stack([(self.pull(row) * weight).norm() for row in eye])
         square = weight * weight
-        slopes = self.slopes[:, : len(self.value)]
+        slopes = self.slopes[: len(shape.runs.lengths), : len(self.value)]
         total = torch.mv((slopes * slopes).T, shape.runs.sums(square))
-        if both is not None:
-            bent = 1 - 2 * self.p
-            cross = shape.runs.sums(square * bent)
-            total = total + 2 * torch.mv(slopes.T * both, cross)
-            total = total + torch.mv(both * both, shape.runs.sums(square * bent * bent))
+        if shape.met:
+            bent, both = 1 - 2 * self.p, self.slopes[len(slopes) :, : len(self.value)]
+            total = total + 2 * torch.mv((slopes * both).T, shape.runs.sums(square * bent))
+            total = total + torch.mv((both * both).T, shape.runs.sums(square * bent * bent))
         return total.clamp_min(0).sqrt()
 
     def restricted_norms(self, vector: Tensor) -> Tensor:

@@ -1,20 +1,26 @@
-"""A plan laid out for counting: every tensor a product of two axes, every axis a sum over runs of gates.
+"""A plan laid out for counting: every tensor a product of axes, every axis a sum over runs of gates.
 
 A *run* is a stretch of consecutive gates of one group; features of gated channels are in one run as long as their
-owners are in one group. All gates of a run own equally many positions of an axis, so that an axis is
+owners are in one, and a gate of a whole block is a run of its own. All gates of a run own equally many positions of an
+axis, so that an axis is
 
     S = base + sum over runs of amount * A_run,    A_run = sum over its gates of a_j
 
-where a_j = p_j, or p_j p_owner for a gate that another one owns. Nothing here is as long as the gates.
+where a_j = p_j, or p_j p_owner for a gate that another one owns. A block that a tensor leaves with is an axis p_block.
+Where the same gates stand on two axes of a tensor, p_j counts once and not squared: one more product, with
+
+    sum over runs of amount * amount' * B_run,    B_run = sum over its gates of b_j = a_j (1 - p)
+
+in place of the two, p of the owner where there is one. Nothing here is as long as the gates.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import torch
 
@@ -23,7 +29,8 @@ from lzero.gates.gates import Gates
 from lzero.plan.group import Member
 from lzero.plan.plan import Plan
 
-Axis = tuple[float, tuple[tuple[int, float], ...]]  # base, and (run, amount) of the runs on it
+Axis = tuple[float, tuple[tuple[int, float], ...]]  # base, and (run, amount) of the runs on it; B of run r is R + r
+Pair = tuple[int, int]
 CONSTANT: Axis = (1.0, ())
 
 
@@ -49,74 +56,114 @@ class Entry:
     Attributes:
         name: of the parameter.
         rest: product of the ungated dims.
-        sides: the axes of its gated dims.
+        axes: of its gated dims, in their order, and of the blocks that it leaves with.
     """
 
     name: str
     rest: float
-    sides: tuple[Axis, Axis]
+    axes: tuple[Axis, ...]
 
-    def meeting(self, runs: Sequence[Run]) -> dict[int, float]:
-        """Run -> rows times columns, where the gates of a run stand on both sides: there p counts once, not squared."""
-        found: dict[int, float] = {}
-        for one, first in self.sides[0][1]:
-            for two, second in self.sides[1][1]:
-                if runs[one].owner == runs[two].owner:
-                    owned = one if runs[one].owner != one else two
-                    found[owned] = found.get(owned, 0.0) + first * second
-        return found
+    def products(self, runs: Sequence[Run]) -> list[tuple[Axis, ...]]:
+        """The products of axes that add up to its expected share, ``rest`` apart.
+
+        Raises:
+            StructureError: the gates of one run on more than two axes.
+        """
+        meetings = self._meetings(runs)
+        made = []
+        for pairs in _disjoint(sorted(meetings)):
+            met = {axis for pair in pairs for axis in pair}
+            alone = [axis for number, axis in enumerate(self.axes) if number not in met]
+            made.append((*alone, *(meetings[pair] for pair in pairs)))
+        return made
+
+    def _meetings(self, runs: Sequence[Run]) -> dict[Pair, Axis]:
+        """Of every two axes that gates stand on both of, the axis of what meets there."""
+        on: dict[int, list[int]] = {}  # run that owns itself -> the axes that it or what it owns stands on
+        for number, (_, terms) in enumerate(self.axes):
+            for owner in {runs[run].owner for run, _ in terms}:
+                on.setdefault(owner, []).append(number)
+        found: dict[Pair, dict[int, float]] = {}
+        for owner, places in on.items():
+            if len(places) > 2:
+                group = runs[owner].group
+                raise StructureError(f"{self.name}: the gates of {group} on three of its dims; pass it to ignore=")
+            if len(places) == 2:
+                amounts = found.setdefault((places[0], places[1]), {})
+                for run, amount in self._met(runs, owner, places):
+                    amounts[len(runs) + run] = amounts.get(len(runs) + run, 0.0) + amount
+        return {pair: (0.0, tuple(sorted(amounts.items()))) for pair, amounts in found.items()}
+
+    def _met(self, runs: Sequence[Run], owner: int, places: Sequence[int]) -> Iterator[tuple[int, float]]:
+        """The run whose gates are alive where two that ``owner`` owns meet, with amount times amount."""
+        first, second = ([term for term in self.axes[at][1] if runs[term[0]].owner == owner] for at in places)
+        for one, here in first:
+            for two, there in second:
+                if one != owner and two != owner:
+                    group = runs[one].group
+                    raise StructureError(f"{self.name}: owned gates of {group} on two of its dims; pass it to ignore=")
+                yield two if one == owner else one, here * there
+
+
+def _disjoint(pairs: Sequence[Pair]) -> Iterator[tuple[Pair, ...]]:
+    """Every set of ``pairs`` without a common member, the empty one first."""
+    for count in range(len(pairs) + 1):
+        for chosen in combinations(pairs, count):
+            if len({axis for pair in chosen for axis in pair}) == 2 * count:
+                yield chosen
 
 
 def runs_of(gates: Gates) -> list[Run]:
     """The runs of ``gates``, in their flat order."""
     made: list[Run] = []
-    at: dict[int, int] = {}  # first gate of a run that owns itself -> its number
+    single = {group.name for group in gates.plan.groups if group.kind == "depth"}
     owners = gates.owners.cpu() if gates.owned else None
-    starts = {where.start: number for number, where in enumerate(gates.slices.values())}
-    group_at = (
-        torch.repeat_interleave(torch.arange(len(gates.sizes)), torch.tensor(gates.sizes)) if gates.owned else None
-    )
-    first_gate = list(starts)
+    run_of = torch.empty(0 if owners is None else len(gates), dtype=torch.long)
     for name, where in gates.slices.items():
-        if owners is None or group_at is None or not bool((owners[where] >= 0).any()):
-            at[where.start] = len(made)
-            made.append(Run(name, where.start, where.stop, len(made)))
-            continue
-        of = torch.where(owners[where] >= 0, group_at[owners[where].clamp_min(0)], -1)  # the owner's group
-        cuts = [0, *((of.diff() != 0).nonzero().squeeze(1) + 1).tolist(), len(of)]
+        size = where.stop - where.start
+        cuts = list(range(size + 1)) if name in single else [0, size]
+        of = None  # the run that owns each gate, -1 where none does
+        if owners is not None:
+            of = torch.where(owners[where] >= 0, run_of[owners[where].clamp_min(0)], -1)
+            cuts = sorted({*cuts, *((of.diff() != 0).nonzero().squeeze(1) + 1).tolist()})
         for begin, end in pairwise(cuts):
-            group = int(of[begin])
-            owner = len(made) if group < 0 else at[first_gate[group]]
-            made.append(Run(name, where.start + begin, where.start + end, owner))
+            owner = -1
+            if of is not None:
+                owner = int(of[begin])
+                run_of[where.start + begin : where.start + end] = len(made)
+            made.append(Run(name, where.start + begin, where.start + end, len(made) if owner < 0 else owner))
     return made
 
 
 def entries_of(plan: Plan, runs: Sequence[Run]) -> list[Entry]:
-    """The tensors of ``plan``.
-
-    Raises:
-        StructureError: a tensor with more than two gated dims.
-    """
+    """The tensors of ``plan``."""
     by_group: dict[str, list[int]] = {}
     for number, run in enumerate(runs):
         by_group.setdefault(run.group, []).append(number)
     placed: dict[str, dict[int, list[tuple[str, str, Member]]]] = {}
+    leaving: dict[str, list[int]] = {}  # tensor -> the runs of the blocks that it leaves with
     for group in plan.groups:
         for member in group.members:
             if member.tensor in plan.shapes:  # a buffer follows, and costs nothing
                 placed.setdefault(member.tensor, {}).setdefault(member.dim, []).append((group.name, group.kind, member))
+        for block, number in zip(group.blocks, by_group[group.name], strict=True) if group.blocks else ():
+            for tensor in block.tensors:
+                leaving.setdefault(tensor, []).append(number)
     made = []
     for name, shape in plan.shapes.items():
         dims = placed.get(name, {})
         if -1 in dims:  # weight gates: one axis over all elements
             dims, shape = {0: dims[-1]}, (math.prod(shape),)
-        if len(dims) > 2:
-            raise StructureError(f"{name}: more than two gated dims; pass it to ignore=")
         axes = [_axis(dims[dim], shape[dim], by_group) for dim in sorted(dims)]
         rest = float(math.prod(size for dim, size in enumerate(shape) if dim not in dims))
-        first, second = [*axes, CONSTANT, CONSTANT][:2]
-        made.append(Entry(name, rest, (first, second)))
+        made.append(Entry(name, rest, (*axes, *_factors(leaving.get(name, []), runs))))
     return made
+
+
+def _factors(leaving: Sequence[int], runs: Sequence[Run]) -> list[Axis]:
+    """One axis a block; a gate that another one owns is closed with it, and counts for both."""
+    owners = {runs[run].owner for run in leaving if runs[run].owner != run}
+    return [(0.0, ((run, 1.0),)) for run in dict.fromkeys(leaving) if run not in owners]
 
 
 def _axis(members: Sequence[tuple[str, str, Member]], length: int, by_group: dict[str, list[int]]) -> Axis:

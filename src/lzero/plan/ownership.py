@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lzero.plan.group import GateGroup, Member
+from lzero.plan.paths import covers
 
 Shapes = Mapping[str, Sequence[int]]
 Maps = Mapping[tuple[str, int], Sequence[Tensor]]
@@ -16,8 +17,23 @@ Maps = Mapping[tuple[str, int], Sequence[Tensor]]
 
 
 def flat_order(groups: Iterable[GateGroup]) -> tuple[GateGroup, ...]:
-    """``groups`` in the order in which their gates are numbered: input groups last, behind the units that own them."""
-    return tuple(sorted(groups, key=lambda group: group.kind == "input"))
+    """``groups`` in the order in which their gates are numbered: those whose gates others own stand behind these."""
+    known = tuple(groups)
+    inner = branches(known)
+    return tuple(sorted(known, key=lambda group: group.kind == "input" or group.name in inner))
+
+
+def branches(groups: Sequence[GateGroup]) -> set[str]:
+    """Names of the groups of modules that lie in modules of other groups, and have none of others in them."""
+    paths = {block.path: group.name for group in groups for block in group.blocks}
+    found, around = set[str](), set[str]()
+    for path, name in paths.items():
+        for depth in range(1, path.count(".") + 1):
+            outer = paths.get(path.rsplit(".", depth)[0])
+            if outer is not None:
+                found.add(name)
+                around.add(outer)
+    return found - around
 
 
 def slices_of(ordered: Iterable[GateGroup]) -> dict[str, slice]:
@@ -36,11 +52,13 @@ def length_of(member: Member, shape: Sequence[int]) -> int:
 
 
 def owners_of(ordered: Sequence[GateGroup], shapes: Shapes) -> Tensor | None:
-    """For each input gate the number of the unit gate that owns the same feature, -1 for all others; long [G].
+    """The number of the gate that owns each, -1 where none does; long [G].
 
-    None where there are no input gates.
+    An input gate is owned by the unit gate of the same feature, and one of a branch by that of the innermost block that
+    the branch lies in. None where there are neither inputs nor branches.
     """
-    if all(group.kind != "input" for group in ordered):
+    inner = branches(ordered)
+    if not inner and all(group.kind != "input" for group in ordered):
         return None
     slices, owners = slices_of(ordered), torch.full((sum(group.size for group in ordered),), -1)
     unit_at: dict[str, Tensor] = {}  # tensor -> the unit gate of each feature that it reads, -1 where there is none
@@ -56,6 +74,17 @@ def owners_of(ordered: Sequence[GateGroup], shapes: Shapes) -> Tensor | None:
             elif group.kind == "unit":
                 mine = member.expand(torch.arange(where.start, where.stop), length, fill=-1)
                 unit_at[member.tensor] = torch.where(mine < 0, table, mine)
+    whole = {  # path -> gate of a block that is no branch
+        block.path: slices[group.name].start + gate
+        for group in ordered
+        for gate, block in enumerate(group.blocks)
+        if group.name not in inner
+    }
+    for group in ordered:
+        for gate, block in enumerate(group.blocks):
+            around = [path for path in whole if covers(path, block.path)] if group.name in inner else []
+            if around:
+                owners[slices[group.name].start + gate] = whole[max(around, key=len)]
     return owners
 
 
@@ -86,7 +115,8 @@ def alive_positions(
 ) -> dict[str, dict[int, Tensor]]:
     """Tensor -> dim -> the positions that stay, bool, once the closed units of ``groups`` have left.
 
-    Closed weights of a ``"weight"`` group become zeros, which leave nothing.
+    Closed weights of a ``"weight"`` group become zeros, which leave nothing; what leaves with a closed block leaves as
+    a whole (:func:`leaving`).
 
     Args:
         groups: of gates.
@@ -104,21 +134,33 @@ def alive_positions(
     return alive
 
 
+def leaving(groups: Iterable[GateGroup], keep: Mapping[str, Tensor]) -> set[str]:
+    """Names of the parameters that leave with a closed block of ``groups``; ``keep`` as in :func:`alive_positions`."""
+    return {
+        tensor
+        for group in groups
+        if group.blocks
+        for block, stays in zip(group.blocks, keep[group.name].tolist(), strict=True)
+        if not stays
+        for tensor in block.tensors
+    }
+
+
 def reach(groups: Iterable[GateGroup], shapes: Shapes) -> int:
     """Parameters, of those with ``shapes``, that at least one gate of ``groups`` can remove; buffers cost nothing."""
     free: dict[str, dict[int, Tensor]] = {}  # tensor -> dim -> positions that no gate owns
-    total = 0
+    whole: set[str] = set()  # tensors of which every element can leave
     for group in groups:
+        whole.update(tensor for block in group.blocks for tensor in block.tensors if tensor in shapes)
         for member in group.members:
-            if member.tensor in shapes:
+            if member.dim < 0 and member.tensor in shapes:
+                whole.add(member.tensor)
+            elif member.tensor in shapes:
                 dims = free.setdefault(member.tensor, {})
-                length = 0 if member.dim < 0 else shapes[member.tensor][member.dim]
-                left = ~member.owned(length) if length else torch.ones(0, dtype=torch.bool)
+                left = ~member.owned(shapes[member.tensor][member.dim])
                 dims[member.dim] = dims[member.dim] & left if member.dim in dims else left
-    for name, dims in free.items():
-        kept = 0 if -1 in dims else math.prod(_left(shapes[name], dims))
-        total += math.prod(shapes[name]) - kept
-    return total
+    kept = {name: math.prod(_left(shapes[name], dims)) for name, dims in free.items()} | dict.fromkeys(whole, 0)
+    return sum(math.prod(shapes[name]) - elements for name, elements in kept.items())
 
 
 def _left(shape: Sequence[int], masks: Mapping[int, Tensor]) -> list[int]:
@@ -126,7 +168,12 @@ def _left(shape: Sequence[int], masks: Mapping[int, Tensor]) -> list[int]:
     return [int(masks[dim].sum()) if dim in masks else size for dim, size in enumerate(shape)]
 
 
+def elements_left(groups: Sequence[GateGroup], keep: Mapping[str, Tensor], shapes: Shapes) -> dict[str, int]:
+    """Elements of every tensor with ``shapes``, once the closed units and blocks of ``groups`` have left."""
+    alive, gone = alive_positions(groups, keep, shapes), leaving(groups, keep)
+    return {name: 0 if name in gone else math.prod(_left(shape, alive.get(name, {}))) for name, shape in shapes.items()}
+
+
 def parameters_left(groups: Iterable[GateGroup], keep: Mapping[str, Tensor], shapes: Shapes) -> int:
-    """Parameters, of those with ``shapes``, once the closed units of ``groups`` have left."""
-    alive = alive_positions(groups, keep, shapes)
-    return sum(math.prod(_left(shape, alive.get(name, {}))) for name, shape in shapes.items())
+    """Parameters, of those with ``shapes``, once the closed units and blocks of ``groups`` have left."""
+    return sum(elements_left(tuple(groups), keep, shapes).values())

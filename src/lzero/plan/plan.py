@@ -63,7 +63,7 @@ class Plan:
 
     @cached_property
     def flat_groups(self) -> tuple[GateGroup, ...]:
-        """The groups in the order in which their G gates are numbered: input groups behind the units that own them."""
+        """The groups in the order in which their G gates are numbered: those that others own behind these."""
         return flat_order(self.groups)
 
     @cached_property
@@ -137,11 +137,13 @@ class Plan:
         return reach(groups, self.shapes)
 
     def floor(self, measure: Counted = "params") -> float:
-        """The lowest density that the gates can reach, every group at one unit, of ``"params"`` or ``"macs"``."""
+        """The lowest density that the gates can reach, every group at one, of ``"params"`` or ``"macs"``."""
         return self.left(0.0, measure)
 
     def left(self, share: float, measure: Counted = "params") -> float:
         """The density that is left where every group keeps this ``share`` of its units, rounded up, one at least.
+
+        Of whole blocks the cheapest stay.
 
         Raises:
             BudgetError: a share outside [0, 1], or another measure.

@@ -1,4 +1,4 @@
-"""What is left of a model where every group keeps a share of its units: the floor that no training gets below."""
+"""What is left of a model where every group keeps a share of its gates: the floor that no training gets below."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from lzero.checks import choice, real
 from lzero.errors import BudgetError
 from lzero.plan.group import GateGroup
-from lzero.plan.ownership import alive_positions, owners_of, slices_of
+from lzero.plan.ownership import elements_left, leaving, owners_of, slices_of
 from lzero.plan.paths import owner
 
 Counted = Literal["params", "macs"]
@@ -50,7 +50,7 @@ class Check:
 
 
 class Remainder:
-    """Costs of a model by the share of units that every group keeps.
+    """Costs of a model by the share of its units or blocks that every group keeps.
 
     Args:
         ordered: groups in the order of :func:`lzero.plan.ownership.flat_order`.
@@ -95,31 +95,53 @@ class Remainder:
         """By tensor, what is left of it."""
         choice("measure", measure, _MEASURES, error=BudgetError)
         real("share", share, least=0, most=1, expected="a share of the units in [0, 1]", error=BudgetError)
-        keep = self._kept(share)
-        alive = alive_positions([group for group in self._groups if group.kind != "weight"], keep, self._shapes)
-        closed: dict[str, int] = {}
+        keep = self._units_kept(share)
+        units = [group for group in self._groups if group.kind != "weight" and not group.blocks]
+        left = elements_left(units, keep, self._shapes)
         for group in self._groups:
-            for member in group.members if group.kind == "weight" else ():
-                closed[member.tensor] = closed.get(member.tensor, 0) + int((~keep[group.name]).sum()) * member.width
-        costs = {}
-        for name, shape in self._shapes.items():
-            dims = alive.get(name, {})
-            left = math.prod(int(dims[d].sum()) if d in dims else n for d, n in enumerate(shape)) - closed.get(name, 0)
-            costs[name] = left * (1.0 if measure == "params" else float(self._positions.get(name, 0)))
-        return costs
+            for member in group.members if group.kind == "weight" else ():  # its closed ones become zeros
+                left[member.tensor] -= int((~keep[group.name]).sum()) * member.width
+        uses = dict.fromkeys(self._shapes, 1.0) if measure == "params" else self._positions
+        costs = {name: count * float(uses.get(name, 0)) for name, count in left.items()}
+        return costs | dict.fromkeys(self._gone(share, costs), 0.0)
 
-    def _kept(self, share: float) -> dict[str, Tensor]:
+    def _units_kept(self, share: float) -> dict[str, Tensor]:
         """By group the units that stay, bool [k]: its first, and of features those whose own unit stays."""
         owners, places = owners_of(self._groups, self._shapes), slices_of(self._groups)
         everything = torch.zeros(sum(group.size for group in self._groups), dtype=torch.bool)
         for group in self._groups:
             where = places[group.name]
             mine = everything[where]  # a view
-            count = max(1, math.ceil(share * group.size - 1e-9))
+            count = _count(share, group)
             if group.kind == "input" and owners is not None:
                 owned = owners[where]
                 possible = ((owned < 0) | everything[owned.clamp_min(0)]).nonzero().squeeze(1)
                 mine[possible[:count]] = True
             else:
                 mine[:count] = True
-        return {group.name: everything[places[group.name]] for group in self._groups}
+        return {group.name: everything[places[group.name]] for group in self._groups if not group.blocks}
+
+    def _gone(self, share: float, costs: Mapping[str, float]) -> set[str]:
+        """The parameters that leave with closed blocks: the cheapest stay, and of branches those of blocks that do."""
+        owners, places = owners_of(self._groups, self._shapes), slices_of(self._groups)
+        open_ = torch.ones(sum(group.size for group in self._groups), dtype=torch.bool)
+        gone: set[str] = set()
+        free = [g for g in self._groups if g.blocks and (owners is None or bool((owners[places[g.name]] < 0).all()))]
+        owned = [group for group in self._groups if group.blocks and group not in free]
+        for group in (*sorted(free, key=_inner_first), *owned):
+            where = places[group.name]
+            price = [sum(costs[name] for name in {*block.tensors} & costs.keys() - gone) for block in group.blocks]
+            able = open_[where] if owners is None else (owners[where] < 0) | open_[owners[where]]
+            order = torch.tensor(price, dtype=torch.float64).where(able, torch.inf).argsort(stable=True)
+            able[order[_count(share, group) :]] = False
+            open_[where] = able
+            gone |= leaving([group], {group.name: able})
+        return gone
+
+
+def _inner_first(group: GateGroup) -> int:
+    return -min(block.path.count(".") for block in group.blocks)
+
+
+def _count(share: float, group: GateGroup) -> int:
+    return max(1, math.ceil(share * group.size - 1e-9))
