@@ -17,10 +17,12 @@ from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
 from lzero.plan.refusal import Refusal
 from lzero.proving.blocks import ModelProof
+from lzero.proving.experts import accept_experts
 from lzero.proving.modules import accept_modules
 from lzero.proving.readings import Readings
 from lzero.proving.size_branches import split_by_guards
 from lzero.tracing.blocks import blocks_of
+from lzero.tracing.experts import experts_of
 from lzero.tracing.granularity import (
     Request,
     advise_inputs,
@@ -77,7 +79,7 @@ def discover(
         other = _studied(model, example_inputs, asked, loose=True)
         if other[3].extent > readings.extent:
             spare, switched, seen, readings, refusals = other
-    found = blocks_of(spare, example_inputs, asked.deep) if asked.any_deep else []
+    found = blocks_of(spare, example_inputs, asked.deep) if asked.any("depth") else []
     units, unsteady = split_by_guards(readings.groups, seen.guards, seen.classes, spare)
 
     proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched)
@@ -94,8 +96,11 @@ def discover(
     unproved = [refusal for refusal in unproved if refusal.name not in names]
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)
+    refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved, *unproved_others]
+    if asked.any("experts"):
+        groups, refusals = accept_experts(proof, experts_of(spare, seen, asked.expert), groups, refusals)
     groups, unproved_blocks = accept_modules(proof, found, groups)
-    refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved, *unproved_others, *unproved_blocks]
+    refusals += unproved_blocks
     if proof.untrainable:
         refusals = _unseen_in_training(model, refusals, proof.untrainable)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}

@@ -24,6 +24,7 @@ from lzero.cost.table import CONSTANT, Axis, Entry, Run, entries_of, runs_of
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.segments import Segments
+from lzero.plan.group import GateGroup
 from lzero.plan.paths import covers
 
 Measure = Literal["params", "macs", "gates"]
@@ -118,11 +119,11 @@ class _Closed(torch.autograd.Function):
 
 def _shape(gates: Gates, runs: Sequence[Run], parts: Sequence[tuple[str, tuple[str, ...]]]) -> Shape:
     """Products of axes with what each part counts of them; tensors on the same axes are one product."""
-    entries = entries_of(gates.plan, runs)
+    entries = {measure: entries_of(gates.plan, runs, macs=measure == "macs") for measure, _ in parts}
     products: dict[tuple[Axis, ...], int] = {}
     weights: list[tuple[int, int, float]] = []  # part, product, how much
     for number, (measure, paths) in enumerate(parts):
-        counted = _gate_entries(gates, runs, paths) if measure == "gates" else _inside(entries, paths)
+        counted = _gate_entries(gates, runs, paths) if measure == "gates" else _inside(entries[measure], paths)
         for entry in counted:
             uses = float(gates.plan.positions.get(entry.name, 0)) if measure == "macs" else 1.0
             for product in entry.products(runs) if uses else ():
@@ -154,7 +155,7 @@ def _gate_entries(gates: Gates, runs: Sequence[Run], paths: tuple[str, ...]) -> 
     names = {
         group.name
         for group in gates.plan.groups
-        if any(covers(path, member.tensor) for member in group.consumers for path in paths)
+        if any(covers(path, name) for name in _switched_at(group) for path in paths)
     }
     blocks = {
         gates.slices[group.name].start + gate
@@ -164,3 +165,8 @@ def _gate_entries(gates: Gates, runs: Sequence[Run], paths: tuple[str, ...]) -> 
     }
     inside = [number for number, run in enumerate(runs) if run.group in names or run.start in blocks]
     return [Entry("", 1.0, ((0.0, tuple((number, 1.0) for number in inside)),))]
+
+
+def _switched_at(group: GateGroup) -> list[str]:
+    """The tensors that the gates of ``group`` multiply, or whose product they add to."""
+    return [*(member.tensor for member in group.consumers), *([group.router.tensor] if group.router else [])]

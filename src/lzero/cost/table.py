@@ -28,6 +28,7 @@ from lzero.errors import StructureError
 from lzero.gates.gates import Gates
 from lzero.plan.group import Member
 from lzero.plan.plan import Plan
+from lzero.plan.router import working
 
 Axis = tuple[float, tuple[tuple[int, float], ...]]  # base, and (run, amount) of the runs on it; B of run r is R + r
 Pair = tuple[int, int]
@@ -116,7 +117,7 @@ def _disjoint(pairs: Sequence[Pair]) -> Iterator[tuple[Pair, ...]]:
 def runs_of(gates: Gates) -> list[Run]:
     """The runs of ``gates``, in their flat order."""
     made: list[Run] = []
-    single = {group.name for group in gates.plan.groups if group.kind == "depth"}
+    single = {group.name for group in gates.plan.groups if group.blocks}
     owners = gates.owners.cpu() if gates.owned else None
     run_of = torch.empty(0 if owners is None else len(gates), dtype=torch.long)
     for name, where in gates.slices.items():
@@ -135,14 +136,14 @@ def runs_of(gates: Gates) -> list[Run]:
     return made
 
 
-def entries_of(plan: Plan, runs: Sequence[Run]) -> list[Entry]:
-    """The tensors of ``plan``."""
+def entries_of(plan: Plan, runs: Sequence[Run], *, macs: bool = False) -> list[Entry]:
+    """The tensors of ``plan``; for ``macs`` without the experts that leave their work to others."""
     by_group: dict[str, list[int]] = {}
     for number, run in enumerate(runs):
         by_group.setdefault(run.group, []).append(number)
     placed: dict[str, dict[int, list[tuple[str, str, Member]]]] = {}
     leaving: dict[str, list[int]] = {}  # tensor -> the runs of the blocks that it leaves with
-    for group in plan.groups:
+    for group in working(plan.groups) if macs else plan.groups:
         for member in group.members:
             if member.tensor in plan.shapes:  # a buffer follows, and costs nothing
                 placed.setdefault(member.tensor, {}).setdefault(member.dim, []).append((group.name, group.kind, member))

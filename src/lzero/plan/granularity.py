@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 FINE = ("unit", "input", "weight")
-COARSE = ("width", "depth")
+COARSE = ("width", "depth", "experts")
 WORDS = (*FINE, *COARSE)
 
 

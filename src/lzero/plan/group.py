@@ -11,9 +11,10 @@ from torch import Tensor
 from lzero.plan.block import Block
 from lzero.plan.follower import Follower
 from lzero.plan.norm import Norm
+from lzero.plan.router import Router
 
 Role = Literal["consumer", "producer", "coupled"]
-Kind = Literal["unit", "input", "weight", "depth"]
+Kind = Literal["unit", "input", "weight", "depth", "expert"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +67,14 @@ class GateGroup:
     Attributes:
         name: readable and unique in a plan, e.g. ``"conv1"`` or ``"fc1.input"``.
         size: the number of gates, k.
-        kind: ``"unit"``, ``"input"`` (features that a Linear reads), ``"weight"`` or ``"depth"`` (whole modules).
+        kind: ``"unit"``, ``"input"`` (features that a Linear reads), ``"weight"``, ``"depth"`` (whole modules) or
+            ``"expert"``.
         members: every tensor dim that the units live on.
         numbers: the whole numbers of modules that follow the units, as they were proved to.
         norms: the layers that normalise over the units, which are asked for as ``"width"``.
-        blocks: the modules that the gates switch, one each, which are asked for as ``"depth"``.
+        blocks: the modules that the gates switch, one each, which are asked for as ``"depth"``; of experts those that
+            leave with them, where each is a module.
+        router: of kind ``"expert"`` where they are chosen or weighed.
     """
 
     name: str
@@ -80,6 +84,7 @@ class GateGroup:
     numbers: tuple[Follower, ...] = ()
     norms: tuple[Norm, ...] = ()
     blocks: tuple[Block, ...] = ()
+    router: Router | None = None
 
     @property
     def consumers(self) -> tuple[Member, ...]:

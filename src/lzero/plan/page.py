@@ -76,7 +76,7 @@ _WORTH, _NAMED = 0.005, 3  # parts of the floor that are told: their share of th
 _INPUT = ".input"
 
 
-_NOUNS = {"unit": "units", "input": "inputs", "weight": "weights", "depth": "blocks"}
+_NOUNS = {"unit": "units", "input": "inputs", "weight": "weights", "depth": "blocks", "expert": "experts"}
 
 
 def _noun(group: GateGroup) -> str:
@@ -88,6 +88,8 @@ def _members(group: GateGroup) -> str:
 
     Of whole modules, the first and the last.
     """
+    if group.router is not None:
+        return f"chosen in {group.router.path}, each as a whole"
     if group.blocks:
         return f"{group.blocks[0].path} to {group.blocks[-1].path}, each as a whole"
     verbs = {"consumer": "read by", "producer": "also made by", "coupled": "with"}

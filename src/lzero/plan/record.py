@@ -18,6 +18,7 @@ from lzero.plan.group import GateGroup, Kind, Member, Role
 from lzero.plan.norm_record import read_norm, record_norm
 from lzero.plan.positions import read_positions
 from lzero.plan.refusal import Refusal
+from lzero.plan.router import Router
 
 _SCALARS = (type(None), bool, int, float, complex, str)
 _DEEPEST = 32
@@ -85,15 +86,22 @@ def _group(group: GateGroup) -> list[Any]:
     numbers = [[n.path, n.name, int(n.place), int(n.each)] for n in group.numbers]
     norms = [record_norm(norm) for norm in group.norms]
     blocks = [[block.path, block.closed, list(block.tensors), int(block.returns)] for block in group.blocks]
-    return [group.name, int(group.size), group.kind, members, numbers, norms, blocks]
+    router = None if group.router is None else _router(group.router)
+    return [group.name, int(group.size), group.kind, members, numbers, norms, blocks, router]
+
+
+def _router(router: Router) -> list[Any]:
+    return [router.path, router.tensor, [list(chosen) for chosen in router.chosen], bool(router.sparse)]
 
 
 def _read_group(place: str, item: object, shapes: Mapping[str, tuple[int, ...]]) -> GateGroup:
-    name, size, kind, members, numbers, norms, blocks = _row(place, item, 7)
+    name, size, kind, members, numbers, norms, blocks, router = _row(place, item, 8)
     count = whole(f"{place} size", size, least=1, expected="a whole number >= 1", error=StructureError)
     rows, modules = _list(f"{place} members", members), _list(f"{place} blocks", blocks)
-    if len(modules) != (count if kind == "depth" else 0):
+    if len(modules) != (count if kind == "depth" or (kind == "expert" and modules) else 0):
         raise StructureError(f"{place} blocks: expected a module for each gate of depth, found {len(modules)}")
+    if (router is None) == (kind == "expert"):
+        raise StructureError(f"{place} router: expected one where there are experts, found {shown(router)}")
     return GateGroup(
         _word(f"{place} name", name),
         count,
@@ -102,6 +110,20 @@ def _read_group(place: str, item: object, shapes: Mapping[str, tuple[int, ...]])
         tuple(_read_number(f"{place} numbers[{i}]", row) for i, row in enumerate(_list(f"{place} numbers", numbers))),
         tuple(read_norm(f"{place} norms[{i}]", row, count) for i, row in enumerate(_list(f"{place} norms", norms))),
         tuple(_read_block(f"{place} blocks[{i}]", row) for i, row in enumerate(modules)),
+        None if router is None else _read_router(f"{place} router", router),
+    )
+
+
+def _read_router(where: str, item: object) -> Router:
+    path, tensor, chosen, sparse = _row(where, item, 4)
+    if type(sparse) is not bool:
+        raise StructureError(f"{where} sparse: expected True or False, found {shown(sparse)}")
+    pairs = [tuple(_row(f"{where} chosen", pair, 2)) for pair in _list(f"{where} chosen", chosen)]
+    return Router(
+        _word(f"{where} path", path),
+        _word(f"{where} tensor", tensor),
+        tuple((_word(f"{where} chosen", at), _word(f"{where} chosen", name)) for at, name in pairs),
+        sparse,
     )
 
 

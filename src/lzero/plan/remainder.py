@@ -15,6 +15,7 @@ from lzero.errors import BudgetError
 from lzero.plan.group import GateGroup
 from lzero.plan.ownership import elements_left, leaving, owners_of, slices_of
 from lzero.plan.paths import owner
+from lzero.plan.router import working
 
 Counted = Literal["params", "macs"]
 _MEASURES: tuple[Counted, ...] = ("params", "macs")
@@ -95,15 +96,23 @@ class Remainder:
         """By tensor, what is left of it."""
         choice("measure", measure, _MEASURES, error=BudgetError)
         real("share", share, least=0, most=1, expected="a share of the units in [0, 1]", error=BudgetError)
-        keep = self._units_kept(share)
-        units = [group for group in self._groups if group.kind != "weight" and not group.blocks]
-        left = elements_left(units, keep, self._shapes)
-        for group in self._groups:
-            for member in group.members if group.kind == "weight" else ():  # its closed ones become zeros
-                left[member.tensor] -= int((~keep[group.name]).sum()) * member.width
+        groups = working(self._groups) if measure == "macs" else self._groups
         uses = dict.fromkeys(self._shapes, 1.0) if measure == "params" else self._positions
-        costs = {name: count * float(uses.get(name, 0)) for name, count in left.items()}
-        return costs | dict.fromkeys(self._gone(share, costs), 0.0)
+        keep = self._units_kept(share)
+        costs = self._left([group for group in groups if not group.blocks], keep, uses)
+        keep |= _blocks_kept(groups, share, costs, self._shapes)
+        return self._left(groups, keep, uses)
+
+    def _left(
+        self, groups: Sequence[GateGroup], keep: Mapping[str, Tensor], uses: Mapping[str, float]
+    ) -> dict[str, float]:
+        """By tensor, what ``keep`` leaves of it, each element as often as it is used."""
+        left = elements_left([group for group in groups if group.kind != "weight"], keep, self._shapes)
+        for group in groups:
+            for member in group.members if group.kind == "weight" else ():  # its closed ones become zeros
+                if left[member.tensor]:
+                    left[member.tensor] -= int((~keep[group.name]).sum()) * member.width
+        return {name: count * float(uses.get(name, 0)) for name, count in left.items()}
 
     def _units_kept(self, share: float) -> dict[str, Tensor]:
         """By group the units that stay, bool [k]: its first, and of features those whose own unit stays."""
@@ -121,22 +130,25 @@ class Remainder:
                 mine[:count] = True
         return {group.name: everything[places[group.name]] for group in self._groups if not group.blocks}
 
-    def _gone(self, share: float, costs: Mapping[str, float]) -> set[str]:
-        """The parameters that leave with closed blocks: the cheapest stay, and of branches those of blocks that do."""
-        owners, places = owners_of(self._groups, self._shapes), slices_of(self._groups)
-        open_ = torch.ones(sum(group.size for group in self._groups), dtype=torch.bool)
-        gone: set[str] = set()
-        free = [g for g in self._groups if g.blocks and (owners is None or bool((owners[places[g.name]] < 0).all()))]
-        owned = [group for group in self._groups if group.blocks and group not in free]
-        for group in (*sorted(free, key=_inner_first), *owned):
-            where = places[group.name]
-            price = [sum(costs[name] for name in {*block.tensors} & costs.keys() - gone) for block in group.blocks]
-            able = open_[where] if owners is None else (owners[where] < 0) | open_[owners[where]]
-            order = torch.tensor(price, dtype=torch.float64).where(able, torch.inf).argsort(stable=True)
-            able[order[_count(share, group) :]] = False
-            open_[where] = able
-            gone |= leaving([group], {group.name: able})
-        return gone
+
+def _blocks_kept(
+    groups: Sequence[GateGroup], share: float, costs: Mapping[str, float], shapes: Mapping[str, Sequence[int]]
+) -> dict[str, Tensor]:
+    """By group the blocks that stay, bool [k]: the cheapest, and of branches those of blocks that do."""
+    owners, places = owners_of(groups, shapes), slices_of(groups)
+    open_ = torch.ones(sum(group.size for group in groups), dtype=torch.bool)
+    gone: set[str] = set()
+    free = [g for g in groups if g.blocks and (owners is None or bool((owners[places[g.name]] < 0).all()))]
+    owned = [group for group in groups if group.blocks and group not in free]
+    for group in (*sorted(free, key=_inner_first), *owned):
+        where = places[group.name]
+        price = [sum(costs[name] for name in {*block.tensors} & costs.keys() - gone) for block in group.blocks]
+        able = open_[where] if owners is None else (owners[where] < 0) | open_[owners[where]]
+        order = torch.tensor(price, dtype=torch.float64).where(able, torch.inf).argsort(stable=True)
+        able[order[_count(share, group) :]] = False
+        open_[where] = able
+        gone |= leaving([group], {group.name: able})
+    return {group.name: open_[places[group.name]] for group in (*free, *owned)}
 
 
 def _inner_first(group: GateGroup) -> int:

@@ -44,6 +44,11 @@ def check_readers(model: nn.Module, groups: Sequence[GateGroup]) -> None:
                 f"per_example: {group.norms[0].path} normalises over the units of {group.name}, and leaves out one set "
                 'of them for all examples; ask for granularity="unit" there, or attach gates with per_example=False'
             )
+        if group.router is not None:
+            raise StructureError(
+                f"per_example: {group.router.path} chooses among the experts of {group.name}, which are gated for all "
+                'examples alike; leave "experts" out there, or attach gates with per_example=False'
+            )
         for member in group.consumers:
             tensor = find_tensor(model, member.tensor)
             for module in model.modules():

@@ -25,6 +25,7 @@ from lzero.proving.compare import PRECISE, TOLERANCES, comparable, difference
 from lzero.proving.patterns import Closure
 from lzero.proving.random_weights import cast, randomise
 from lzero.surgery.fills import fill_closed
+from lzero.surgery.routings import route_around
 from lzero.surgery.shrink import scale_consumers
 from lzero.surgery.skips import skip_closed
 
@@ -153,7 +154,10 @@ class RandomModel:
         self.forward(model, self.inputs.several(2))
 
     def gated(self, groups: Sequence[GateGroup], closure: Closure) -> nn.Module:
-        """A copy whose consumers are multiplied by ``closure``, norms filled and blocks skipped; it shares all other parameters."""
+        """A copy gated by ``closure``: consumers are multiplied, norms filled, blocks and experts left out.
+
+        It shares all other parameters.
+        """
         copied = linked_copy(self.model, private=True)
         names = dict.fromkeys(member.tensor for group in groups for member in group.consumers)
         own = {find_tensor(copied, name): nn.Parameter(find_tensor(copied, name).clone(), False) for name in names}
@@ -161,6 +165,7 @@ class RandomModel:
         scale_consumers(copied, groups, closure)
         fill_closed(copied, groups, closure)
         skip_closed(copied, groups, closure)
+        route_around(copied, groups, closure)
         return copied
 
     def redraw(self, draw: int) -> bool:

@@ -43,7 +43,8 @@ class Scope:
         numbers = tuple(replace(number, path=number.path[start:]) for number in group.numbers)
         norms = tuple(norm.at(norm.path[start:]) for norm in group.norms)
         blocks = tuple(block.below(self.path) for block in group.blocks)
-        return GateGroup(group.name, group.size, group.kind, members, numbers, norms, blocks)
+        router = None if group.router is None else group.router.below(self.path)
+        return GateGroup(group.name, group.size, group.kind, members, numbers, norms, blocks, router)
 
 
 def scopes_of(model: nn.Module, trace: Trace, groups: Iterable[GateGroup]) -> dict[Scope, list[GateGroup]]:
@@ -74,6 +75,8 @@ def _scope(model: nn.Module, trace: Trace, group: GateGroup) -> Scope | None:
     paths |= {number.path for number in group.numbers}
     paths |= {norm.path for norm in group.norms}
     paths |= {block.path for block in group.blocks}
+    if group.router is not None:
+        paths |= {group.router.path, *(path for path, _ in group.router.chosen)}
     paths |= {user for block in group.blocks for tensor in block.tensors for user in trace.users.get(tensor, ())}
     paths |= {user for member in group.members for user in trace.users.get(member.tensor, ())}
     path = _common(paths)

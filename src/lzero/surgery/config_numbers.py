@@ -41,10 +41,15 @@ def following_numbers(model: nn.Module, groups: Sequence[GateGroup], keep: Mappi
         for number in group.numbers if closed else ():
             key = number.path, number.name, number.place
             lost[key] = lost.get(key, 0) + number.each * closed
-    return [
+    found = [
         Number(path, name, read_number(model.get_submodule(path), name, place) - less, place)
         for (path, name, place), less in lost.items()
     ]
+    for group in groups:
+        for path, name in group.router.chosen if group.router is not None else ():
+            left, before = int(keep[group.name].sum()), read_number(model.get_submodule(path), name, -1)
+            found += [Number(path, name, left)] if left < before else []
+    return found
 
 
 def set_numbers(model: nn.Module, numbers: Iterable[Number]) -> None:

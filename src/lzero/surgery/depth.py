@@ -17,26 +17,37 @@ from lzero.surgery.numbers.depths import Places, follow_entries
 
 KEPT = "purged_blocks"
 """The buffer of a Sequential or ModuleList that modules have left: the places, before, of those that stayed, [k]."""
+EXPERTS = "purged_experts"
+"""The same of one that experts have left, which no count of blocks follows."""
 
 
 def cut_blocks(model: nn.Module, blocks: Sequence[Block]) -> None:
     """``model`` without ``blocks``, in place: the deepest first, so that paths stay true."""
     places = Places(model, [block.path for block in blocks])
-    leaving: dict[str, set[str]] = {}
     for block in sorted(blocks, key=lambda block: -block.path.count(".")):
-        above, _, leaf = block.path.rpartition(".")
-        if block.closed == "removed":
-            leaving.setdefault(above, set()).add(leaf)
-        else:
+        if block.closed != "removed":
             _replace(model, block.path, stand_in(block))
-    for path, leaves in sorted(leaving.items(), key=lambda item: -item[0].count(".")):
-        names = list(model.get_submodule(path)._modules)
-        _keep(model, path, [place for place, name in enumerate(names) if name not in leaves])
+    _leave(model, [block.path for block in blocks if block.closed == "removed"], KEPT)
     places.follow()
 
 
-def _keep(model: nn.Module, path: str, kept: Sequence[int]) -> None:
-    """Leave the entries at the places ``kept`` of the container at ``path``, those that are called by number renamed."""
+def cut_entries(model: nn.Module, paths: Sequence[str]) -> None:
+    """``model`` without the experts at ``paths``, entries of lists, in place."""
+    _leave(model, paths, EXPERTS)
+
+
+def _leave(model: nn.Module, paths: Sequence[str], mark: str) -> None:
+    leaving: dict[str, set[str]] = {}
+    for path in paths:
+        above, _, leaf = path.rpartition(".")
+        leaving.setdefault(above, set()).add(leaf)
+    for path, leaves in sorted(leaving.items(), key=lambda item: -item[0].count(".")):
+        names = list(model.get_submodule(path)._modules)
+        _keep(model, path, [place for place, name in enumerate(names) if name not in leaves], mark)
+
+
+def _keep(model: nn.Module, path: str, kept: Sequence[int], mark: str) -> None:
+    """Leave the entries at the places ``kept`` of the container at ``path``, and number those called by number anew."""
     container = model.get_submodule(path)
     entries = list(container._modules.items())
     numbered = [name for name, _ in entries] == [str(place) for place in range(len(entries))]
@@ -44,13 +55,14 @@ def _keep(model: nn.Module, path: str, kept: Sequence[int]) -> None:
     for new, old in enumerate(kept):
         name, module = entries[old]
         container._modules[str(new) if numbered else name] = module
-    follow_entries(model, path, len(entries), kept)
-    before = container._buffers.get(KEPT)
+    if mark == KEPT:
+        follow_entries(model, path, len(entries), kept)
+    before = container._buffers.get(mark)
     if before is not None:  # purged once already
         kept = [int(before[place]) for place in kept]
     near = next((tensor for tensor in (*model.parameters(), *model.buffers())), None)
     device = None if near is None else near.device
-    container.register_buffer(KEPT, torch.tensor(list(kept), dtype=torch.long, device=device))
+    container.register_buffer(mark, torch.tensor(list(kept), dtype=torch.long, device=device))
 
 
 def _replace(model: nn.Module, path: str, module: LeftOut) -> None:
@@ -66,15 +78,15 @@ def saved_cuts(state: Mapping[str, Tensor]) -> tuple[dict[str, list[int]], dict[
     """What the state dict of a purged model says of the modules that have left it.
 
     Returns:
-        By the path of a container in the purged model, the places that stayed; and by the path of a module, what tells
-        its stand-in.
+        By the name of the buffer of a container in the purged model, the places that stayed; and by the path of a
+        module, what tells its stand-in.
 
     Raises:
         StructureError: an entry that is no such list of places.
     """
-    kept = {name.rpartition(".")[0]: tensor for name, tensor in state.items() if name.rpartition(".")[2] == KEPT}
+    kept = {name: tensor for name, tensor in state.items() if name.rpartition(".")[2] in (KEPT, EXPERTS)}
     closed = {name.rpartition(".")[0]: tensor for name, tensor in state.items() if name.rpartition(".")[2] == CLOSED}
-    places = {path: _places(join(path, KEPT), tensor) for path, tensor in kept.items()}
+    places = {name: _places(name, tensor) for name, tensor in kept.items()}
     for path, tensor in closed.items():
         if tensor.dim() or tensor.dtype != torch.long or not -64 <= int(tensor) <= 64:
             raise StructureError(f"{join(path, CLOSED)}: expected one whole number in int64, found {shown(tensor)}")
@@ -88,12 +100,14 @@ def cut_as_saved(model: nn.Module, kept: Mapping[str, Sequence[int]], closed: Ma
         StructureError: the model has no such modules.
     """
     way_out = "build the model that the gates were attached to"
-    places = Places(model, [join(path, "0") for path in kept] + list(closed))
-    for path, places_ in sorted(kept.items(), key=lambda item: item[0].count(".")):
-        module = _at(model, path)
+    containers = {name: name.rpartition(".")[0] for name in kept}
+    depths = [join(path, "0") for name, path in containers.items() if name.rpartition(".")[2] == KEPT]
+    places = Places(model, [*depths, *closed])
+    for name, places_ in sorted(kept.items(), key=lambda item: item[0].count(".")):
+        module = _at(model, containers[name])
         if module is None or any(place >= len(module._modules) for place in places_):
-            raise StructureError(f"{join(path, KEPT)}: the saved model kept entries that this one lacks; {way_out}")
-        _keep(model, path, places_)
+            raise StructureError(f"{name}: the saved model kept entries that this one lacks; {way_out}")
+        _keep(model, containers[name], places_, name.rpartition(".")[2])
     for path, mark in closed.items():
         if not path or _at(model, path) is None:
             raise StructureError(f"{join(path, CLOSED)}: the saved model left out what this one lacks; {way_out}")

@@ -20,6 +20,7 @@ from lzero.surgery.checkpoint import load_training, save_training, show_place
 from lzero.surgery.fills import attach_fills, filled_layers
 from lzero.surgery.grown import Watch
 from lzero.surgery.recurrent import follow_gates
+from lzero.surgery.routings import attach_routings, routing_modules
 from lzero.surgery.skips import attach_skips, switched_modules
 
 Place = tuple[nn.Module, str, int, Sequence[Tensor]]  # module, parameter name, dim, gates of each position
@@ -31,13 +32,14 @@ def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> No
     Whatever stops it, Ctrl-C included, ``model`` is as it was before, to the bit.
     """
     places, norms = _every_alias(model, maps), filled_layers(model, gates.plan.groups)
-    switched = switched_modules(model, gates.plan.groups)
-    changed = [model, *(module for module, *_ in (*places, *norms, *switched)), *sealed(model)]
+    switched, routed = switched_modules(model, gates.plan.groups), routing_modules(model, gates.plan.groups)
+    changed = [model, *(module for module, *_ in (*places, *norms, *switched, *routed)), *sealed(model)]
     before = Snapshot(dict.fromkeys(changed))
     try:
         _parametrize(places, gates)
         attach_fills(norms, gates)
         attach_skips(switched, gates)
+        attach_routings(routed, gates)
         model.register_forward_pre_hook(Watch(gates))
         model.register_forward_pre_hook(gates.draw)
         model.register_load_state_dict_pre_hook(load_training)  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ from lzero.surgery.checkpoint import HOOKS, hide_place
 from lzero.surgery.fills import remove_fills
 from lzero.surgery.grown import Watch
 from lzero.surgery.recurrent import unfollow_gates
+from lzero.surgery.routings import remove_routings
 from lzero.surgery.skips import remove_skips
 
 
@@ -43,6 +44,7 @@ def strip(model: nn.Module, gates: Gates) -> None:
         remove_hooks(module, _is_gate)
     remove_fills(model)
     remove_skips(model)
+    remove_routings(model)
     remove_hooks(model, lambda hook: _gates_behind(hook) is gates or hook in HOOKS)
     hide_place(model)
     unseal(model)

@@ -14,11 +14,12 @@ from lzero.host.tensors import find_tensor, tensors_of
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.ownership import alive_positions, length_of
 from lzero.surgery.config_numbers import following_numbers, set_numbers
-from lzero.surgery.depth import cut_blocks
+from lzero.surgery.depth import cut_blocks, cut_entries
 from lzero.surgery.fills import remove_fills
 from lzero.surgery.gathered_linear import gather, gathering
 from lzero.surgery.layer_sizes import correct_sizes
 from lzero.surgery.ratios import following_ratios, scale_weights, set_ratios
+from lzero.surgery.routings import remove_routings
 from lzero.surgery.skips import blocks_in, remove_skips
 
 
@@ -38,19 +39,20 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
 
     Units leave every tensor that they live on; an input group leaves a :class:`GatheredLinear`; closed weights become
     zeros. Sizes that modules cache (``in_features``, ``num_heads``, ...) follow, norms that units leave take their
-    statistics over those that stay, and closed blocks go as a whole.
+    statistics over those that stay, and closed blocks and experts go as a whole.
     """
     shapes = {member.tensor: find_tensor(model, member.tensor).shape for group in groups for member in group.members}
-    kinds = {kind: [group for group in groups if group.kind == kind] for kind in ("unit", "input", "weight")}
+    kinds = {kind: [g for g in groups if g.kind == kind] for kind in ("unit", "input", "weight", "depth", "expert")}
     for group in kinds["weight"]:
         for member in group.members:
             _zero_closed(find_tensor(model, member.tensor), member, keep[group.name])
     numbers, (ratios, scales) = following_numbers(model, groups, keep), following_ratios(model, groups, keep)
-    units = alive_positions(kinds["unit"], keep, shapes)
+    units = alive_positions([*kinds["unit"], *kinds["expert"]], keep, shapes)
     for name, dims in alive_positions(kinds["input"], keep, shapes).items():
         _select_inputs(model, name, units.setdefault(name, {}), dims[1])
     names = _names(model)
     remove_fills(model)
+    remove_routings(model)
     changed = [name for cut in units for name in names[id(find_tensor(model, cut))]]
     read = {member.tensor for group in groups for member in group.consumers}
     for name in sorted(
@@ -62,7 +64,8 @@ def shrink(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Ten
     scale_weights(model, scales)
     set_ratios(model, ratios)
     remove_skips(model)
-    cut_blocks(model, list(blocks_in(groups, keep)))
+    cut_entries(model, [block.path for block in blocks_in(kinds["expert"], keep)])
+    cut_blocks(model, list(blocks_in(kinds["depth"], keep)))
 
 
 def along(vector: Tensor, dim: int, dims: int) -> Tensor:

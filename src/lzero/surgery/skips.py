@@ -25,7 +25,7 @@ def switched_modules(model: nn.Module, groups: Iterable[GateGroup]) -> Switched:
     """
     found: Switched = []
     for group in groups:
-        for place, block in enumerate(group.blocks):
+        for place, block in enumerate(group.blocks if group.kind == "depth" else ()):
             try:
                 found.append((model.get_submodule(block.path), block, group.name, place))
             except AttributeError:

@@ -49,14 +49,18 @@ class Request:
 
     def deep(self, path: str) -> bool:
         """Whether the block or branch at ``path`` is to have a gate as a whole."""
-        return self.at(path, "depth") and not any(
-            covers(ignored, path) or covers(path, ignored) for ignored in self.ignore
-        )
+        return self.at(path, "depth") and not self._touches(path)
 
-    @property
-    def any_deep(self) -> bool:
-        """Whether blocks or branches are to have gates anywhere."""
-        return any("depth" in words_of(granularity) for granularity in self.granularity.values())
+    def expert(self, path: str) -> bool:
+        """Whether the experts in the module at ``path`` are to have a gate each."""
+        return self.at(path, "experts") and not self._touches(path)
+
+    def any(self, word: str) -> bool:
+        """Whether ``word`` is asked for anywhere."""
+        return any(word in words_of(granularity) for granularity in self.granularity.values())
+
+    def _touches(self, path: str) -> bool:
+        return any(covers(ignored, path) or covers(path, ignored) for ignored in self.ignore)
 
     def ignores(self, tensor: str) -> bool:
         """Whether the tensor is to be left alone."""
