@@ -153,7 +153,7 @@ class RandomModel:
         self.forward(model, self.inputs.several(2))
 
     def gated(self, groups: Sequence[GateGroup], closure: Closure) -> nn.Module:
-        """A copy whose consumers are multiplied by ``closure``, norms filled and blocks skipped; it shares all other parameters."""
+        """A copy with consumers multiplied by ``closure``, norms filled, blocks skipped; it shares other parameters."""
         copied = linked_copy(self.model, private=True)
         names = dict.fromkeys(member.tensor for group in groups for member in group.consumers)
         own = {find_tensor(copied, name): nn.Parameter(find_tensor(copied, name).clone(), False) for name in names}

@@ -36,7 +36,7 @@ def cut_blocks(model: nn.Module, blocks: Sequence[Block]) -> None:
 
 
 def _keep(model: nn.Module, path: str, kept: Sequence[int]) -> None:
-    """Leave the entries at the places ``kept`` of the container at ``path``, those that are called by number renamed."""
+    """Leave the entries at the places ``kept`` of the container at ``path``; numbers that they are called by follow."""
     container = model.get_submodule(path)
     entries = list(container._modules.items())
     numbered = [name for name, _ in entries] == [str(place) for place in range(len(entries))]

@@ -32,7 +32,8 @@ def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> No
     """
     places, norms = _every_alias(model, maps), filled_layers(model, gates.plan.groups)
     switched = switched_modules(model, gates.plan.groups)
-    changed = [model, *(module for module, *_ in (*places, *norms, *switched)), *sealed(model)]
+    inside = [*(item[0] for item in places), *(item[0] for item in norms), *(item[0] for item in switched)]
+    changed = [model, *inside, *sealed(model)]
     before = Snapshot(dict.fromkeys(changed))
     try:
         _parametrize(places, gates)
