@@ -101,7 +101,8 @@ class Remainder:
         left = elements_left(units, keep, self._shapes)
         for group in self._groups:
             for member in group.members if group.kind == "weight" else ():  # its closed ones become zeros
-                left[member.tensor] -= int((~keep[group.name]).sum()) * member.width
+                if member.tensor in left:
+                    left[member.tensor] -= int((~keep[group.name]).sum()) * member.width
         uses = dict.fromkeys(self._shapes, 1.0) if measure == "params" else self._positions
         costs = {name: count * float(uses.get(name, 0)) for name, count in left.items()}
         return costs | dict.fromkeys(self._gone(share, costs), 0.0)
