@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lzero.bundles import Bundles
 from lzero.constraints import Budgets
+from lzero.cost import Cost
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
 from lzero.gates.masks import Masks
@@ -23,7 +24,8 @@ class Settled:
         open: bool [G], the gates to keep.
         threshold: tau, the highest P(z != 0) of a gate that stays closed (no higher than its owner's); 1/2 where
             settling changed nothing. Near 1/2 says that training had converged on the budget.
-        moved: number of gates that the trained gates and this set decide differently.
+        moved: number of gates that the trained gates and this set decide differently; but for those in a block that
+            leaves as a whole.
         trained: bool [G], the gates that were open before.
     """
 
@@ -56,10 +58,18 @@ def settle(gates: Gates, budgets: Budgets | None, targets: Tensor | None = None)
         return Settled(trained, 0.5, 0, trained)
     probability = gates.probability()
     open_ = fill(probability, budgets, gates.masks, targets)
-    moved = int((open_ != trained).sum())
-    closed = _with_owner(probability, gates.masks)[~open_]
+    counts = _with_effect(gates, open_)
+    moved = int(((open_ != trained) & counts).sum())
+    closed = _with_owner(probability, gates.masks)[~open_ & counts]
     threshold = 0.5 if moved == 0 else float(closed.max()) if len(closed) else 0.0
     return Settled(open_, threshold, moved, trained)
+
+
+def _with_effect(gates: Gates, open_: Tensor) -> Tensor:
+    """bool [G]: gates that change the size of the model alone; those in a closed block do not."""
+    if not any(group.blocks for group in gates.plan):
+        return torch.ones_like(open_)
+    return Cost(gates).gradient(open_.to(gates.log_alpha), 0) != 0
 
 
 def fill(priority: Tensor, budgets: Budgets, masks: Masks, targets: Tensor | None = None) -> Tensor:

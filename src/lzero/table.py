@@ -59,6 +59,8 @@ class Table:
                     row[noun] = sum(int(kept[name].sum()) for name in groups)
             for noun, at in (("parameters", number), ("macs", count + number)):
                 row[f"{noun}_before"], row[noun] = all_[at], left[at]
+            if not row["parameters"] and row["parameters_before"]:  # it has left with a block
+                row |= {noun: 0 for noun in ("units", "inputs") if noun in row}
             rows.append(row)
         refused: list[Row] = [{"layer": r.name, "units": r.size, "reason": r.reason} for r in plan.refusals if r.reason]
         return cls(rows, refused, size_before, size)

@@ -186,7 +186,7 @@ def test_a_gate_on_three_dims_is_refused():
 
 
 def test_two_branches_of_a_block_that_one_tensor_leaves_with_are_refused():
-    names = {"net": ["net.0"], "one": ["net.0.a"], "two": ["net.0.a.b"]}
+    names = {"net": ["net.0"], "one": ["net.0.a"], "two": ["net.0.b"]}
     groups = [
         GateGroup(name, 1, "depth", (), blocks=(Block(paths[0], "zero" if name != "net" else "identity", ("weight",)),))
         for name, paths in names.items()

@@ -201,7 +201,7 @@ def test_a_made_up_file_is_a_plan_or_an_error(tmp_path_factory: pytest.TempPathF
         holder = holder[key]
     if place:
         holder[place[-1]] = strange
-    storage.write(path, "lzero plan 2", content if place else strange)
+    storage.write(path, "lzero plan 3", content if place else strange)
     try:
         plan = Plan.load(path)
     except StructureError as error:

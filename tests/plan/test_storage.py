@@ -31,7 +31,7 @@ def test_files_that_are_missing_folders_or_cannot_be_written(tmp_path: Path) -> 
             with pytest.raises(StructureError, match="cannot be"):
                 act(tmp_path / name)
     (tmp_path / "text").write_text("a shopping list")
-    with pytest.raises(StructureError, match="begins with 'lzero plan 2', found b'a shopping list'"):
+    with pytest.raises(StructureError, match="begins with 'lzero plan 3', found b'a shopping list'"):
         Plan.load(tmp_path / "text")
 
 
@@ -51,6 +51,6 @@ def test_a_write_that_fails_leaves_the_older_file(tmp_path: Path, monkeypatch: p
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    storage.write(tmp_path / "plan", "lzero plan 2", nn.Linear(2, 2))
+    storage.write(tmp_path / "plan", "lzero plan 3", nn.Linear(2, 2))
     with pytest.raises(StructureError, match="not readable as plain data"):
         Plan.load(tmp_path / "plan")

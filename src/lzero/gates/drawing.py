@@ -101,6 +101,10 @@ class Drawing:
             return self.fixed.examples is not None
         return self._per_example and training and self.held is None
 
+    def samples(self, training: bool) -> bool:
+        """Whether the current forward sees gates that were drawn, and not a deployed, held or fixed set."""
+        return training and self.held is None and self.fixed is None
+
     def hold(self, z: Tensor | None) -> None:
         """Let every forward see ``z`` [G] from now on, in train mode too; None draws again."""
         self.held, self.last = z, None

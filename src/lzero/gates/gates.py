@@ -172,11 +172,6 @@ class Gates(FlatBuffer):
         return self.drawing.by_example(self.training)
 
     @property
-    def samples(self) -> bool:
-        """Whether the current forward sees gates that were drawn, and not a deployed, held or fixed set."""
-        return self.training and self.held is None and self.drawing.fixed is None
-
-    @property
     def history(self) -> History:
         """What has happened to the gates since the last step."""
         return self.drawing.history

@@ -43,7 +43,7 @@ class ExpertsNow:
         z = draw.pieces(gates.log_alpha, draw.reached(gates.history))[self._group]
         if not torch.compiler.is_compiling():
             gates.drawing.check_recomputation()
-        if gates.samples:
+        if gates.drawing.samples(gates.training):
             return z
         return z + ((z != 0).to(z.dtype) - z).detach()  # open or closed; with the gradient that z has
 
@@ -92,7 +92,7 @@ class Routing:
     def begin(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Watch for the product."""
         mode = _Product(self)
-        mode.__enter__()
+        mode.__enter__()  # type: ignore[no-untyped-call]
         self._running.append(mode)
 
     def end(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -102,7 +102,7 @@ class Routing:
             StructureError: the forward has gone by without the product.
         """
         mode = self._running.pop()
-        mode.__exit__(None, None, None)
+        mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         if output is not None and not mode.found:
             raise StructureError(
                 f"{self._router.path}: ran without a product with {self._router.tensor}, at which closed experts are "

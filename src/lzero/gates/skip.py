@@ -41,7 +41,7 @@ class GateNow:
         z = draw.pieces(gates.log_alpha, draw.reached(gates.history))[self._group][self._place]
         if not torch.compiler.is_compiling():
             gates.drawing.check_recomputation()
-        if gates.samples:
+        if gates.drawing.samples(gates.training):
             return z
         return z + ((z != 0).to(z.dtype) - z).detach()  # open or closed; with the gradient that z has
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from lzero.checks import choice, real
 from lzero.errors import BudgetError
+from lzero.plan.block import Block
 from lzero.plan.group import GateGroup
 from lzero.plan.ownership import elements_left, leaving, owners_of, slices_of
-from lzero.plan.paths import owner
+from lzero.plan.paths import covers, owner
 from lzero.plan.router import working
 
 Counted = Literal["params", "macs"]
@@ -110,7 +111,7 @@ class Remainder:
         left = elements_left([group for group in groups if group.kind != "weight"], keep, self._shapes)
         for group in groups:
             for member in group.members if group.kind == "weight" else ():  # its closed ones become zeros
-                if left[member.tensor]:
+                if left.get(member.tensor):
                     left[member.tensor] -= int((~keep[group.name]).sum()) * member.width
         return {name: count * float(uses.get(name, 0)) for name, count in left.items()}
 
@@ -142,13 +143,27 @@ def _blocks_kept(
     owned = [group for group in groups if group.blocks and group not in free]
     for group in (*sorted(free, key=_inner_first), *owned):
         where = places[group.name]
-        price = [sum(costs[name] for name in {*block.tensors} & costs.keys() - gone) for block in group.blocks]
+        price = [_price(block, () if group in owned else owned, share, costs, gone) for block in group.blocks]
         able = open_[where] if owners is None else (owners[where] < 0) | open_[owners[where]]
         order = torch.tensor(price, dtype=torch.float64).where(able, torch.inf).argsort(stable=True)
         able[order[_count(share, group) :]] = False
         open_[where] = able
         gone |= leaving([group], {group.name: able})
     return {group.name: open_[places[group.name]] for group in (*free, *owned)}
+
+
+def _price(
+    block: Block, inner: Sequence[GateGroup], share: float, costs: Mapping[str, float], gone: Collection[str]
+) -> float:
+    """What ``block`` costs where of every ``inner`` group the cheapest of its modules in it stay."""
+    left = {*block.tensors} & costs.keys() - {*gone}
+    price = 0.0
+    for group in inner:
+        within = [other for other in group.blocks if covers(block.path, other.path)]
+        prices = sorted(sum(costs[name] for name in {*other.tensors} & left) for other in within)
+        price += sum(prices[: max(1, math.ceil(share * len(within) - 1e-9))])
+        left -= {name for other in within for name in other.tensors}
+    return price + sum(costs[name] for name in left)
 
 
 def _inner_first(group: GateGroup) -> int:

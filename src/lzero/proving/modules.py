@@ -65,6 +65,7 @@ def _one_by_one(proof: ModelProof, group: GateGroup) -> tuple[list[Block], list[
     for place, block in enumerate(group.blocks):
         opened = torch.ones(group.size, dtype=torch.float64)
         opened[place] = 0
+        reason: Reason | None = None
         for closed in _TRIED[block.closed]:
             changed = replace(block, closed=closed)
             trial = replace(group, blocks=(*group.blocks[:place], changed, *group.blocks[place + 1 :]))
@@ -72,7 +73,7 @@ def _one_by_one(proof: ModelProof, group: GateGroup) -> tuple[list[Block], list[
             if reason is None:
                 good.append(changed)
                 break
-        else:
+        if reason is not None:
             refusals.append(_refusal(block.path, [block], reason))
     return good, refusals
 

@@ -33,7 +33,9 @@ def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> No
     """
     places, norms = _every_alias(model, maps), filled_layers(model, gates.plan.groups)
     switched, routed = switched_modules(model, gates.plan.groups), routing_modules(model, gates.plan.groups)
-    changed = [model, *(module for module, *_ in (*places, *norms, *switched, *routed)), *sealed(model)]
+    inside = [*(item[0] for item in places), *(item[0] for item in norms)]
+    inside += [*(item[0] for item in switched), *(item[0] for item in routed)]
+    changed = [model, *inside, *sealed(model)]
     before = Snapshot(dict.fromkeys(changed))
     try:
         _parametrize(places, gates)

@@ -233,7 +233,7 @@ def _result(output: Any) -> Tensor | None:
 
 
 def alike(found: list[Found]) -> list[tuple[str, list[Found]]]:
-    """Blocks by what makes them one group, with its name: their container; single ones go with others of their class."""
+    """Blocks by what makes them one group, with its name: their container; single ones go with others of a class."""
     groups: dict[str, list[Found]] = {}
     for each in found:
         groups.setdefault(each.block.path.rpartition(".")[0], []).append(each)

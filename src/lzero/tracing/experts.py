@@ -51,7 +51,7 @@ class Experts:
 
 @dataclass(frozen=True)
 class _Stack:
-    """``size`` experts in the module at ``path``: its entries, or the first dim of its parameters called ``tensors``."""
+    """``size`` experts in the module at ``path``: its entries, or the first dim of its parameters ``tensors``."""
 
     path: str
     size: int

@@ -14,7 +14,7 @@ import torch
 
 from lzero.checks import shown
 from lzero.cost import MEASURES
-from lzero.tracing.granularity import GRANULARITIES
+from lzero.plan.granularity import granularities
 from lzero_lab import datasets, models
 from lzero_lab.datasets import Dataset
 from lzero_lab.errors import DataError
@@ -46,7 +46,7 @@ def add_granularity(parser: argparse._ActionsContainer) -> None:
     """The option for what a gate switches."""
     parser.add_argument(
         "--granularity",
-        choices=GRANULARITIES,
+        choices=granularities(),
         default="unit",
         help="gate units, also the inputs of linear layers, or single weights (default: %(default)s)",
     )

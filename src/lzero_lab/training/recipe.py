@@ -13,7 +13,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from lzero.checks import shown
 from lzero.constraints import Constraint
 from lzero.cost import Measure
-from lzero.plan.group import Granularity
 from lzero_lab.errors import DataError
 
 SEEDS = range(-(2**63), 2**64)  # that PyTorch's generators take
@@ -79,7 +78,7 @@ class Recipe:
     coefficient: float | Mapping[str, float] = 0.0
     measure: Measure = "params"
     scope: Scope = "model"
-    granularity: Granularity = "unit"
+    granularity: str = "unit"
     epochs: int = 40
     steps: int | None = None
     batch_size: int = 128
