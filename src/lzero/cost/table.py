@@ -27,8 +27,8 @@ import torch
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
 from lzero.plan.group import Member
+from lzero.plan.ownership import working
 from lzero.plan.plan import Plan
-from lzero.plan.router import working
 
 Axis = tuple[float, tuple[tuple[int, float], ...]]  # base, and (run, amount) of the runs on it; B of run r is R + r
 Pair = tuple[int, int]

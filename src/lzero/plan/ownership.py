@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.paths import covers
+from lzero.plan.router import Router
 
 Shapes = Mapping[str, Sequence[int]]
 Maps = Mapping[tuple[str, int], Sequence[Tensor]]
@@ -177,3 +179,15 @@ def elements_left(groups: Sequence[GateGroup], keep: Mapping[str, Tensor], shape
 def parameters_left(groups: Iterable[GateGroup], keep: Mapping[str, Tensor], shapes: Shapes) -> int:
     """Parameters, of those with ``shapes``, once the closed units and blocks of ``groups`` have left."""
     return sum(elements_left(tuple(groups), keep, shapes).values())
+
+
+def working(groups: Iterable[GateGroup]) -> list[GateGroup]:
+    """``groups`` as they are counted for MACs: of experts that tokens choose, the router's own rows alone."""
+    return [_rows_alone(group, group.router) if group.router is not None else group for group in groups]
+
+
+def _rows_alone(group: GateGroup, router: Router) -> GateGroup:
+    if not router.sparse:
+        return group
+    members = tuple(member for member in group.members if member.tensor == router.tensor)
+    return replace(group, members=members, blocks=tuple(replace(block, tensors=()) for block in group.blocks))

@@ -14,9 +14,8 @@ from lzero.checks import choice, real
 from lzero.errors import BudgetError
 from lzero.plan.block import Block
 from lzero.plan.group import GateGroup
-from lzero.plan.ownership import elements_left, leaving, owners_of, slices_of
+from lzero.plan.ownership import elements_left, leaving, owners_of, slices_of, working
 from lzero.plan.paths import covers, owner
-from lzero.plan.router import working
 
 Counted = Literal["params", "macs"]
 _MEASURES: tuple[Counted, ...] = ("params", "macs")

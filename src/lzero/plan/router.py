@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lzero.plan.group import GateGroup
 
 
 @dataclass(frozen=True)
@@ -32,15 +27,3 @@ class Router:
         cut = len(start) + 1 if start else 0
         chosen = tuple((path[cut:], name) for path, name in self.chosen)
         return replace(self, path=self.path[cut:], tensor=self.tensor[cut:], chosen=chosen)
-
-
-def working(groups: Iterable[GateGroup]) -> list[GateGroup]:
-    """``groups`` as they are counted for MACs: of experts that tokens choose, the router's own rows alone."""
-    return [_rows_alone(group, group.router) if group.router is not None else group for group in groups]
-
-
-def _rows_alone(group: GateGroup, router: Router) -> GateGroup:
-    if not router.sparse:
-        return group
-    members = tuple(member for member in group.members if member.tensor == router.tensor)
-    return replace(group, members=members, blocks=tuple(replace(block, tensors=()) for block in group.blocks))
