@@ -20,7 +20,7 @@ def accept_experts(
         proof: of the model.
         found: what was proposed.
         given: groups that hold.
-        refusals: of what was traced; those that speak of experts which are proved after all are left out.
+        refusals: of what was traced; those that speak of the rows and dims of experts are left out.
     """
     accepted, unproved = list(given), list[Refusal]()
     for experts in found:
@@ -36,7 +36,8 @@ def accept_experts(
                 break
         else:
             unproved += [_refusal(experts, reasons)] if experts.readings else []
-    return accepted, [*(r for r in refusals if not _speaks_of(r, accepted)), *unproved]
+    tried = [reading for experts in found for reading in experts.readings]
+    return accepted, [*(refusal for refusal in refusals if not _speaks_of(refusal, tried)), *unproved]
 
 
 def _refusal(experts: Experts, reasons: Sequence[Refusal]) -> Refusal:
@@ -47,7 +48,4 @@ def _refusal(experts: Experts, reasons: Sequence[Refusal]) -> Refusal:
 
 
 def _speaks_of(refusal: Refusal, groups: Sequence[GateGroup]) -> bool:
-    return any(
-        group.kind == "expert" and refusal.size == group.size and {*refusal.tensors} <= {*group.tensors}
-        for group in groups
-    )
+    return any(refusal.size == group.size and {*refusal.tensors} <= {*group.tensors} for group in groups)

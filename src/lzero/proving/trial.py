@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lzero.host.cache import UNREAD_CACHE
 from lzero.host.copies import linked_copy
 from lzero.host.run import ForwardError
+from lzero.host.tensors import find_tensor, replace_tensors
 from lzero.plan.group import GateGroup
 from lzero.plan.ownership import parameters_left
 from lzero.plan.refusal import Reason
@@ -29,6 +30,7 @@ _LITERAL = (
 _VALUES = "look for what reads closed units all the same, or their number: a mean, a norm, a size, a constant"
 _COARSE = "it may lose precision on the way (an approximation, a large constant), or depend a little on their number"
 _EPS = (None, 1.0, 100.0)  # of norms, in turn: its own, about the variance of what random weights make, and above it
+_FAVOURS = (0.0, 30.0, -30.0)  # of closed experts, in turn: more, and less, than scores are
 _ROUNDING = 1e-5  # where a wrong size, and most of what else is wrong, makes more
 
 _VIEW = (
@@ -53,7 +55,8 @@ def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: boo
     """
     patterns = islice(closures(groups, model.generator, _JOINT_SHARE), _JOINT_PATTERNS)
     for number, closure in enumerate(patterns if joint else closures(groups, model.generator)):
-        failure = _failure(model, groups, closure, rounded=not number, eps=_EPS[number % len(_EPS)])
+        harder = number % len(_EPS)
+        failure = _failure(model, groups, closure, rounded=not number, eps=_EPS[harder], favour=_FAVOURS[harder])
         if failure is not None:
             return failure
     return None
@@ -72,12 +75,20 @@ def why_not_with(model: RandomModel, groups: Sequence[GateGroup], closure: Closu
 
 
 def _failure(
-    model: RandomModel, groups: Sequence[GateGroup], closure: Closure, *, rounded: bool, eps: float | None
+    model: RandomModel,
+    groups: Sequence[GateGroup],
+    closure: Closure,
+    *,
+    rounded: bool,
+    eps: float | None,
+    favour: float = 0.0,
 ) -> Failure | None:
     keep = {name: z > 0 for name, z in closure.items()}
     gated = model.gated(groups, closure)
     if eps is not None:
         _set_eps(gated, groups, eps)
+    if favour:
+        _favour_closed(gated, groups, keep, favour)
     cut = linked_copy(gated, private=True)  # what one forward leaves behind for the next must not reach the other model
     try:
         expected, coarse = model.outputs(gated), model.rounded(gated) if rounded else []
@@ -112,6 +123,19 @@ def _set_eps(model: nn.Module, groups: Sequence[GateGroup], eps: float) -> None:
     for path, norms in norms_in(groups).items():
         if norms[0][1].eps:
             setattr(model.get_submodule(path), norms[0][1].eps, eps)
+
+
+def _favour_closed(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[str, Tensor], favour: float) -> None:
+    """``model`` with ``favour`` in what it keeps for each closed expert: what adds it to scores still chooses them."""
+    own: dict[Tensor, Tensor] = {}
+    for group in groups:
+        for member in group.members if group.router is not None else ():
+            tensor = find_tensor(model, member.tensor)
+            if tensor.numel() == group.size and tensor.is_floating_point():
+                changed = tensor.detach().clone()
+                changed.view(-1)[member.index[~keep[group.name]].to(tensor.device)] = favour
+                own[tensor] = nn.Parameter(changed, False) if isinstance(tensor, nn.Parameter) else changed
+    replace_tensors(model, own)
 
 
 def _difference(expected: Sequence[Tensor], found: Sequence[Tensor], gap: Difference) -> Reason:

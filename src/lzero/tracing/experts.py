@@ -217,10 +217,10 @@ def _obstacle(scope: list[tuple[str, nn.Module]], size: int) -> Reason | None:
                     f"build the model with {name} = 1",
                 )
         for name, tensor in (*module._buffers.items(), *module._parameters.items()):
-            if tensor is not None and tuple(tensor.shape) == (size,) and re.search(r"correction|score_bias", name):
+            if tensor is not None and tensor.numel() == size and re.search(r"correction|score_bias|expert_bias", name):
                 return Reason(
-                    f"{join(path, name)} is added to the scores by which experts are chosen, after the sigmoid that "
-                    "makes a closed one weigh nothing: it would still be chosen, in the place of an open one",
+                    f"{join(path, name)} is added to the scores by which experts are chosen, after what makes a closed "
+                    "one weigh nothing: it would still be chosen, in the place of an open one",
                 )
     return None
 
