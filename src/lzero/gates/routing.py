@@ -26,15 +26,15 @@ _PRODUCTS |= {Tensor.__matmul__, Tensor.__rmatmul__}
 
 
 class ExpertsNow:
-    """The gates of experts as the current draw has them.
+    """The gates of experts as the current draw has them; where that has none open, the likeliest alone is.
 
     Args:
         gates: where they are drawn.
-        group: number of their group.
+        name: of their group.
     """
 
-    def __init__(self, gates: Gates, group: int) -> None:
-        self._gates, self._group = (gates,), group
+    def __init__(self, gates: Gates, name: str) -> None:
+        self._gates, self._name, self._group = (gates,), name, list(gates.slices).index(name)
 
     def __call__(self) -> Tensor:
         """z, [E]."""
@@ -43,9 +43,14 @@ class ExpertsNow:
         z = draw.pieces(gates.log_alpha, draw.reached(gates.history))[self._group]
         if not torch.compiler.is_compiling():
             gates.drawing.check_recomputation()
-        if gates.drawing.samples(gates.training):
-            return z
-        return z + ((z != 0).to(z.dtype) - z).detach()  # open or closed; with the gradient that z has
+        if not gates.drawing.samples(gates.training):
+            z = z + ((z != 0).to(z.dtype) - z).detach()  # open or closed; with the gradient that z has
+        return torch.where((z != 0).any(), z, self._likeliest().to(z.dtype))
+
+    @torch.no_grad()
+    def _likeliest(self) -> Tensor:
+        probability = self._gates[0].estimator.probability(self._gates[0][self._name])
+        return functional.one_hot(probability.argmax(), len(probability))
 
 
 class ExpertsFixed:

@@ -41,9 +41,8 @@ def routing_modules(model: nn.Module, groups: Iterable[GateGroup]) -> Routed:
 
 def attach_routings(routed: Routed, gates: Gates) -> None:
     """Let what :func:`routing_modules` found leave out the experts that the draws of ``gates`` close."""
-    numbers = {name: number for number, name in enumerate(gates.slices)}
     for module, router, shape, group in routed:
-        Routing(router, shape, group.size, ExpertsNow(gates, numbers[group.name])).attach(module)
+        Routing(router, shape, group.size, ExpertsNow(gates, group.name)).attach(module)
 
 
 def route_around(model: nn.Module, groups: Iterable[GateGroup], values: Mapping[str, Tensor]) -> None:
