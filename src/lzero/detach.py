@@ -25,13 +25,14 @@ def detach_gates(model: nn.Module) -> nn.Module:
 
     Raises:
         StructureError: ``model`` has no gates, is a part of the model that has, or is sharded over processes; or a unit
-            is closed that a norm takes statistics of, which no plain norm of the old width can leave out.
+            is closed that a norm takes statistics of, which no plain norm of the old width can leave out, or a whole
+            block or expert.
     """
     model = unwrap(model)
     gates = require_gates(model)
     check_unsharded(model, "detach_gates")
     open_ = gates.open_mask()
-    _check_norms(gates, open_)
+    _check_closed(gates, open_)
     z = gates.evaluate(open_)
     root = next((module for module in model.modules() if draws(module, gates)), None)
     if root is None:
@@ -45,9 +46,16 @@ def detach_gates(model: nn.Module) -> nn.Module:
     return model
 
 
-def _check_norms(gates: Gates, open_: Tensor) -> None:
+def _check_closed(gates: Gates, open_: Tensor) -> None:
     for group in gates.plan.groups:
-        if group.norms and not bool(open_[gates.slices[group.name]].all()):
+        if bool(open_[gates.slices[group.name]].all()):
+            continue
+        if group.router is not None or group.blocks:
+            raise StructureError(
+                f"{group.name}: whole {'experts' if group.router else 'blocks'} of it are closed, and the model cannot "
+                "leave them out without gates; call lzero.purge(model) for a model without them"
+            )
+        if group.norms:
             raise StructureError(
                 f"{group.norms[0].path}: normalises over units of {group.name} that are closed, and of its full width "
                 "it cannot leave them out without gates; call lzero.purge(model) for a model without these units"
