@@ -1,7 +1,7 @@
 """Which axis of a network costs least: units, width, depth or all; writes axes.csv, axes.md and axes.png.
 
     python figures/axes.py --data-dir <folder with cifar10-jpeg.tar.gz> --device cuda --jobs 16 --minutes 6
-    python figures/axes.py --speed --device cpu
+    python figures/axes.py --speed --device cpu --jobs 4
 
 A language model over bytes and a vision transformer are trained to a share of their parameters, by what is gated; dense
 networks of the whole and of the same size beside them. First the whole dense network is trained at several rates; all
@@ -16,10 +16,10 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import torch
+from axes_data import decoded
 from axes_page import page, plot
 from axes_training import DENSE, PRESETS, Cell, speed, train
 from script import HERE, parser
@@ -27,8 +27,7 @@ from script import HERE, parser
 from lzero import Recorder
 from lzero.errors import LzeroError
 from lzero.recorder import Row
-from lzero_lab import datasets
-from lzero_lab.files import write_tensors, write_text
+from lzero_lab.files import write_text
 from lzero_lab.lock import alone_in
 from lzero_lab.studies.workers import run_tasks
 from lzero_lab.training.runtime import configure_cpu
@@ -79,7 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             with tempfile.TemporaryDirectory() as folder:
                 options.data_dir = shared(options, Path(folder))
-                run(table, rate_cells(options), options, deadline)
+                if not options.lr:
+                    run(table, rate_cells(options), options, deadline)
                 run(table, cells(table.rows, options), options, deadline)
         if table.rows:
             write_text(options.out.with_suffix(".md"), page(table.rows))
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    accepted = parser(__doc__, workers=False)
+    accepted = parser(__doc__, workers=False)  # --data-dir may also be a file that axes_data.decoded wrote
     accepted.add_argument(
         "--small", dest="preset", action="store_const", const="small", default="full", help="tiny, to try it"
     )
@@ -96,6 +96,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     accepted.add_argument("--granularities", nargs="+", default=GRANULARITIES)
     accepted.add_argument("--shares", nargs="+", type=float, default=(0.5, 0.2))
     accepted.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
+    accepted.add_argument("--lr", type=float, help="the rate, instead of the choice")
     accepted.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     accepted.add_argument("--jobs", type=int, default=1, help="trainings at a time, each in a process")
     accepted.add_argument("--minutes", type=float, default=math.inf)
@@ -109,28 +110,25 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def shared(options: argparse.Namespace, folder: Path) -> str:
-    """The images, decoded once for all processes, where several are to read them."""
-    if options.jobs == 1 or "vit" not in options.tasks:
+    """Where the images lie, decoded once for all processes."""
+    if "vit" not in options.tasks or str(options.data_dir).endswith(".pt"):
         return str(options.data_dir)
     try:
-        data = datasets.load("cifar10", options.data_dir)
+        return str(decoded(options.data_dir, folder / "cifar10.pt"))
     except LzeroError as problem:
         raise SystemExit(str(problem)) from problem
-    write_tensors(folder / "cifar10.pt", vars(data))
-    return str(folder / "cifar10.pt")
 
 
 def rate_cells(options: argparse.Namespace) -> list[Cell]:
     """The dense networks that a rate is chosen by."""
-    rates = PRESETS[options.preset].rates
-    seed = options.seeds[0]
+    rates, seed = PRESETS[options.preset].rates, options.seeds[0]
     return [Cell(options.preset, task, DENSE, 1.0, options.steps, lr, seed) for task in options.tasks for lr in rates]
 
 
 def cells(rows: list[Row], options: argparse.Namespace) -> list[Cell]:
     """All trainings at the rates that are chosen, seed by seed."""
     kinds = [(DENSE, 1.0), *((g, share) for share in options.shares for g in (DENSE, *options.granularities))]
-    rates = {task: chosen(rows, task, options) for task in options.tasks}
+    rates = {task: options.lr or chosen(rows, task, options) for task in options.tasks}
     return [
         Cell(options.preset, task, granularity, asked, options.steps, rates[task], seed)
         for seed in options.seeds
@@ -175,16 +173,29 @@ def finished(table: Table, cell: Cell, outcome: Row | str | None) -> None:
 
 def measure(table: Table, options: argparse.Namespace) -> None:
     """Columns such as ``cpu_32``, for the rows that have none: how many times as fast as the whole network."""
-    timed = partial(speed, device=options.device, pairs=options.pairs)
-    for row in table.rows:
-        if row["preset"] != options.preset or row["task"] not in options.tasks:
-            continue
-        for batch in (1, 32):
-            name = f"{options.device}_{batch}"
-            if name not in row:
-                row[f"{name}_ms"], row[name] = timed(row, batch)
-                table.write()
-                print(f"{words(row)}: {name} {row[name]:.2f} x", flush=True)
+    work = [
+        (place, row, batch, options.device, options.pairs)
+        for place, row in enumerate(table.rows)
+        for batch in (1, 32)
+        if row["preset"] == options.preset and row["task"] in options.tasks and f"{options.device}_{batch}" not in row
+    ]
+    if options.jobs == 1:
+        for one in work:
+            keep_speed(table, *timed(*one))
+    elif work:
+        run_tasks(timed, work, lambda found: keep_speed(table, *found), options.jobs)
+
+
+def timed(place: int, row: Row, batch: int, device: str, pairs: int) -> tuple[int, Row]:
+    """The place of a row, and what it gets."""
+    milliseconds, ratio = speed(row, batch, device, pairs)
+    return place, {f"{device}_{batch}_ms": milliseconds, f"{device}_{batch}": ratio}
+
+
+def keep_speed(table: Table, place: int, found: Row) -> None:
+    """Add to a row, and write the table."""
+    table.rows[place] |= found
+    table.write()
 
 
 if __name__ == "__main__":

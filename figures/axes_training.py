@@ -72,12 +72,12 @@ class Cell:
 
 
 @cache
-def task_of(preset: str, task: str, data_dir: str, device: str) -> Text | Pictures:
+def task_of(preset: str, task: str, images: str, device: str) -> Text | Pictures:
     """The data of a task, once a process."""
     sizes = PRESETS[preset]
     if task == "gpt":
         return Text(sizes.context, sizes.batch[task], sizes.windows, device)
-    return Pictures(data_dir, sizes.batch[task], device)
+    return Pictures(images, sizes.batch[task], device)
 
 
 def size(task: str, shape: Shape, preset: Preset) -> int:
@@ -93,11 +93,11 @@ def narrower(task: str, preset: Preset, share: float) -> Shape:
     return next(shape for shape in shapes if size(task, shape, preset) <= most)
 
 
-def train(cell: Cell, data_dir: str, device: str, deadline: float) -> Row | None:
+def train(cell: Cell, images: str, device: str, deadline: float) -> Row | None:
     """The row of a training, evaluated as it is shipped; None where it would not end before the deadline."""
     if time.time() > deadline:
         return None
-    preset, task = PRESETS[cell.preset], task_of(cell.preset, cell.task, data_dir, device)
+    preset, task = PRESETS[cell.preset], task_of(cell.preset, cell.task, images, device)
     model, solver = prepared(cell, preset, device)
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("high")
