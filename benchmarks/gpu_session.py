@@ -14,13 +14,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import mean
 
 from lzero import Recorder
 
 ROOT = Path(__file__).parents[1]
 CHECK, AXES = ROOT / "benchmarks" / "gpu_check.py", ROOT / "figures" / "axes.py"
 TRIED, ROUND = 250, 100  # steps of a trial; steps are a multiple of it
-STARTING, MEASURING = 40.0, 80.0  # seconds kept for processes to start, and for speeds
+STARTING, MEASURING = 40.0, 90.0  # seconds kept for processes to start, and for speeds
 SPARE = 0.8  # share of the other time that is planned
 
 
@@ -39,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         out = ["--out", str(options.out / "axes.csv")]
         seeds = ["--seeds", *map(str, options.seeds)]
         run(AXES, *where, *seeds, "--steps", str(steps), "--minutes", f"{minutes:.2f}", *out)
-    for device in dict.fromkeys((options.device, "cpu")):  # on a GPU one by one: they would disturb each other
-        jobs = str(max(1, options.jobs // 2)) if device == "cpu" else "1"
+    for device in dict.fromkeys(("cpu", options.device)):
+        jobs = str(max(1, 3 * options.jobs // 4)) if device == "cpu" else "1"  # on a GPU they would disturb each other
         left = end - time.time()
         small = ["--small"] if options.small else []
         run(AXES, "--speed", *small, "--device", device, "--jobs", jobs, "--pairs", "7", *out, seconds=left)
@@ -82,7 +83,7 @@ def planned(where: list[str], options: argparse.Namespace, folder: Path, seconds
     run(AXES, *where, "--seeds", "0", "--lr", "1e-3", "--steps", str(TRIED), "--out", str(place))
     rows = Recorder.from_csv(place).rows if place.exists() else []
     together = min(options.jobs, len(rows))
-    rate = together * sum(1e3 / row["step_ms"] for row in rows) / max(1, len(rows))  # steps a second
+    rate = 1e3 * together / mean(row["step_ms"] for row in rows) if rows else 0.0  # steps a second, of all together
     kinds = 2 * (1 + len(options.shares) * (1 + len(options.granularities)))
     trainings = 4 + len(options.seeds) * kinds  # four more, to choose the rate
     left = seconds - STARTING - (time.time() - started)

@@ -173,12 +173,14 @@ def finished(table: Table, cell: Cell, outcome: Row | str | None) -> None:
 
 def measure(table: Table, options: argparse.Namespace) -> None:
     """Columns such as ``cpu_32``, for the rows that have none: how many times as fast as the whole network."""
-    work = [
-        (place, row, batch, options.device, options.pairs)
-        for place, row in enumerate(table.rows)
+    missing = [
+        (row, batch)
+        for row in table.rows
         for batch in (1, 32)
         if row["preset"] == options.preset and row["task"] in options.tasks and f"{options.device}_{batch}" not in row
     ]
+    alike = {(size(row), batch): row for row, batch in missing}  # what seeds have in common is measured once
+    work = [(row, batch, options.device, options.pairs) for (_, batch), row in alike.items()]
     if options.jobs == 1:
         for one in work:
             keep_speed(table, *timed(*one))
@@ -186,15 +188,22 @@ def measure(table: Table, options: argparse.Namespace) -> None:
         run_tasks(timed, work, lambda found: keep_speed(table, *found), options.jobs)
 
 
-def timed(place: int, row: Row, batch: int, device: str, pairs: int) -> tuple[int, Row]:
-    """The place of a row, and what it gets."""
+def size(row: Row) -> tuple[object, ...]:
+    """What the time of a forward depends on."""
+    return tuple(row[name] for name in ("preset", "task", "width", "heads", "hidden"))
+
+
+def timed(row: Row, batch: int, device: str, pairs: int) -> tuple[Row, Row]:
+    """A row, and what it gets."""
     milliseconds, ratio = speed(row, batch, device, pairs)
-    return place, {f"{device}_{batch}_ms": milliseconds, f"{device}_{batch}": ratio}
+    return row, {f"{device}_{batch}_ms": milliseconds, f"{device}_{batch}": ratio}
 
 
-def keep_speed(table: Table, place: int, found: Row) -> None:
-    """Add to a row, and write the table."""
-    table.rows[place] |= found
+def keep_speed(table: Table, measured: Row, found: Row) -> None:
+    """Add to all rows of a size, and write the table."""
+    for row in table.rows:
+        if size(row) == size(measured):
+            row |= found
     table.write()
 
 

@@ -23,6 +23,7 @@ KINDS = {
     "width+depth": "units, width and depth",
     "dense": "dense, narrower from the start",
 }
+LOOKS = dict(zip(KINDS, (0, 1, 2, 3, 7), strict=True))  # of colours and markers
 SPEEDS = {
     "cpu_1": "CPU, 1",
     "cpu_32": "CPU, 32",
@@ -149,8 +150,8 @@ def plot(rows: Sequence[Row], output: Path) -> None:
     grid[-1][0].set_xlabel("share of the parameters")
     grid[-1][1].set_xlabel("times as fast as the whole network, CPU, batch 32")
     handles = [
-        Line2D([], [], color=colour(place), marker=marker(place), markersize=5, label=words)
-        for place, words in enumerate(KINDS.values())
+        Line2D([], [], color=colour(LOOKS[kind]), marker=marker(LOOKS[kind]), markersize=5, label=words)
+        for kind, words in KINDS.items()
     ]
     handles.append(Line2D([], [], color=INK, linewidth=1, label="dense, whole"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
@@ -167,9 +168,10 @@ def draw_shares(ax: Axes, rows: Sequence[Row]) -> None:
     for place, kind in enumerate(KINDS):
         found = [(shares.index(share), own) for (share, other), own in gated.items() if other == kind]
         x = [at + 0.09 * (place - 2) for at, _ in found]
-        ax.plot(x, [mean_of(own, "test_loss") for _, own in found], color=colour(place), linewidth=1.2)
+        ax.plot(x, [mean_of(own, "test_loss") for _, own in found], color=colour(LOOKS[kind]), linewidth=1.2)
         for at, (_, own) in zip(x, found, strict=True):
-            seeds(ax, [at] * len(own), own, place)
+            seeds(ax, [at] * len(own), own, kind)
+    ax.set_xlim(-0.5, max(1, len(shares)) - 0.5)
     ax.set_xticks(range(len(shares)), [f"{share:.0%}" for share in shares])
 
 
@@ -179,16 +181,16 @@ def draw_speeds(ax: Axes, rows: Sequence[Row]) -> None:
     if not timed:
         say(ax, "no speed measured yet")
         return
-    for place, kind in enumerate(KINDS):
+    for kind in KINDS:
         found = [own for (_, other), own in timed.items() if other == kind]
         means = [[mean_of(own, name) for own in found] for name in ("cpu_32", "test_loss")]
-        ax.plot(*means, color=colour(place), linewidth=1.2)
+        ax.plot(*means, color=colour(LOOKS[kind]), linewidth=1.2)
         for own in found:
-            seeds(ax, [row["cpu_32"] for row in own], own, place)
+            seeds(ax, [row["cpu_32"] for row in own], own, kind)
     ax.axvline(1, color=MUTED, linewidth=0.7)
 
 
-def seeds(ax: Axes, x: Sequence[float], rows: Sequence[Row], place: int) -> None:
+def seeds(ax: Axes, x: Sequence[float], rows: Sequence[Row], kind: str) -> None:
     """A mark a seed."""
-    look = {"color": colour(place), "markerfacecolor": CARD, "markersize": 4.5, "linestyle": "none"}
-    ax.plot(x, [row["test_loss"] for row in rows], marker=marker(place), **look)
+    look = {"color": colour(LOOKS[kind]), "markerfacecolor": CARD, "markersize": 4.5, "linestyle": "none"}
+    ax.plot(x, [row["test_loss"] for row in rows], marker=marker(LOOKS[kind]), **look)
