@@ -23,7 +23,7 @@ import lzero
 from lzero_lab.models import MLP, LeNet5
 
 STEPS = 30
-STREAMS = ("width",)  # granularities that gate what all blocks read
+STREAMS = ("width", "depth", "width+depth")  # granularities that gate what all blocks read
 
 
 class NotHereError(Exception):
@@ -320,7 +320,7 @@ def stream(device, granularity, attach_on=None, **options):
 
 
 def streams_in_every_precision(device):
-    """Width in float32, in bfloat16 and, with a GradScaler, in float16; attached here and on the CPU."""
+    """Width and depth in float32, in bfloat16 and, with a GradScaler, in float16; attached here and on the CPU."""
     notes = []
     for granularity in STREAMS:
         for dtype in (None, torch.bfloat16, *((torch.float16,) if device.type == "cuda" else ())):

@@ -6,12 +6,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lzero.surgery.left_out import LeftOut
+
 BYTES, CLASSES, PATCH, IMAGE = 256, 10, 4, 32
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How large a network is; a branch of no heads or no hidden units is not there.
+    """How large a network is; in the place of a branch of no heads or no hidden units is what purging puts there.
 
     Attributes:
         width: of the residual stream.
@@ -62,17 +64,13 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, hidden: int, head_width: int, causal: bool) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width) if heads else None
-        self.attention = Attention(width, heads, head_width, causal) if heads else None
-        self.norm2 = nn.LayerNorm(width) if hidden else None
-        self.mlp = MLP(width, hidden) if hidden else None
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads, head_width, causal) if heads else LeftOut(zero=True, returns=0)
+        self.mlp = MLP(width, hidden) if hidden else LeftOut(zero=True, returns=0)
 
     def forward(self, x):
-        if self.attention is not None:
-            x = x + self.attention(self.norm1(x))
-        if self.mlp is not None:
-            x = x + self.mlp(self.norm2(x))
-        return x
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
 
 
 def blocks(shape: Shape, causal: bool) -> nn.ModuleList:

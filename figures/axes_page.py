@@ -108,7 +108,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     """A line a share and kind."""
     rows = settled(rows)
     speeds = {name: words for name, words in SPEEDS.items() if any(name in row for row in rows)}
-    columns = ["share", "gated", "shipped", "loss", "error", "width", "blocks", "heads", "hidden"]
+    columns = ["share", "gated", "shipped", "loss", "error", "width", "blocks", "branches", "heads", "hidden"]
     lines = head([*columns, *speeds.values(), "seeds"])
     for (share, kind), own in cells(rows).items():
         cells_ = [f"{share:.0%}", "dense, whole" if is_whole(own[0]) else KINDS[kind]]
@@ -118,6 +118,7 @@ def table(rows: Sequence[Row]) -> list[str]:
             spread(own, "test_error", ".1%"),
         ]
         cells_ += [f"{mean_of(own, 'width'):.0f}", f"{mean_of(own, 'blocks'):.1f}"]
+        cells_.append(f"{mean(branches(row) for row in own):.1f}")
         cells_ += [f"{mean(total(row, name) for row in own):.0f}" for name in ("heads", "hidden")]
         cells_ += [f"{mean_of(own, name):.2f}" if any(name in row for row in own) else "–" for name in speeds]
         lines.append(line([*cells_, str(len(own))]))
@@ -127,6 +128,11 @@ def table(rows: Sequence[Row]) -> list[str]:
 def total(row: Row, name: str) -> int:
     """Heads or hidden units of all blocks."""
     return sum(map(int, str(row[name]).split()))
+
+
+def branches(row: Row) -> int:
+    """Branches of attention and MLP that are there."""
+    return sum(word != "0" for name in ("heads", "hidden") for word in str(row[name]).split())
 
 
 def spread(rows: Sequence[Row], name: str, form: str) -> str:

@@ -128,8 +128,17 @@ def prepared(cell: Cell, preset: Preset, device: str) -> tuple[nn.Module, lzero.
     model = build(cell.task, shape, preset.context)
     if cell.granularity == DENSE:
         return model.to(device), None
-    gates = lzero.attach_gates(model, inputs(cell.task, 2, preset.context), granularity=cell.granularity)
+    gates = lzero.attach_gates(model, plan_of(cell.preset, cell.task, cell.granularity))
     return model.to(device), lzero.Solver(gates, cell.asked, total_steps=cell.steps)
+
+
+@cache
+def plan_of(preset: str, task: str, granularity: str) -> lzero.Plan:
+    """What can be gated in the network of a task, once a process."""
+    sizes = PRESETS[preset]
+    with torch.random.fork_rng(devices=[]):
+        model, x = build(task, sizes.shape, sizes.context), inputs(task, 2, sizes.context)
+        return lzero.discover(model, x, granularity=granularity)
 
 
 def fit(

@@ -11,7 +11,7 @@ import axes_page
 import axes_training as training
 import pytest
 import torch
-from axes_models import build, inputs, parameters, shape_of
+from axes_models import build, parameters, shape_of
 from cifar import write_archive
 from torch.nn import functional as F
 
@@ -55,11 +55,17 @@ def test_a_dense_network_of_the_same_size_is_the_widest_that_fits(task, share):
 @pytest.mark.parametrize("task", ["gpt", "vit"])
 def test_a_network_of_the_shape_of_a_purged_one_has_its_tensors(task):
     model = build(task, SMALL.shape, SMALL.context)
-    gates = lzero.attach_gates(model, inputs(task, 2, SMALL.context), granularity="width")
+    gates = lzero.attach_gates(model, training.plan_of("small", task, "width+depth"))
     with torch.no_grad():
-        gates.log_alpha.normal_(0, 5, generator=torch.Generator().manual_seed(0))
+        gates.log_alpha.normal_(2, 3, generator=torch.Generator().manual_seed(0))
+        for name in ("blocks", "blocks.*.attention", "blocks.*.mlp"):
+            gates[name].fill_(5)
+        gates["blocks"][0] = gates["blocks.*.attention"][2] = -9
     purged = lzero.purge(model).model
-    plain = build(task, shape_of(purged, SMALL.head_width), SMALL.context)
+    shape = shape_of(purged, SMALL.head_width)
+    assert len(shape.heads) == SMALL.blocks - 1 and shape.width < SMALL.width
+    assert [bool(heads) for heads in shape.heads] == [True, False, True, True, True] and all(shape.hidden)
+    plain = build(task, shape, SMALL.context)
     assert {name: p.shape for name, p in plain.named_parameters()} == {
         name: p.shape for name, p in purged.named_parameters()
     }
@@ -125,7 +131,7 @@ def made(granularity, asked, loss, *, lr=1e-3, seed=0):
         "steps": 9,
         "share": asked,
     }
-    row |= {"width": 8, "blocks": 2, "heads": "2 1", "hidden": "5 6", "validation_loss": loss + 1, "test_error": 0.25}
+    row |= {"width": 8, "blocks": 2, "heads": "2 1", "hidden": "5 0", "validation_loss": loss + 1, "test_error": 0.25}
     return row | {"test_loss": loss, "cpu_32": 1 / asked}
 
 
@@ -136,7 +142,7 @@ def test_the_page_says_which_kind_costs_least():
     page = axes_page.page(rows)
     assert "by rate: rate 0.001: 1.500; rate 0.002: 1.400." in page
     assert "At 20% the least loss of what is gated: units and width; the most: units." in page
-    assert "| 20% | units | 20.00% | 0.800 ± 0.141 | 25.0% ± 0.0% | 8 | 2.0 | 3 | 11 | 5.00 | 2 |" in page
+    assert "| 20% | units | 20.00% | 0.800 ± 0.141 | 25.0% ± 0.0% | 8 | 2.0 | 3.0 | 3 | 5 | 5.00 | 2 |" in page
     assert page.count("dense, whole") == 1  # at the rate that was chosen
 
 
