@@ -35,6 +35,12 @@ _SEVERAL = Reason(
     "put what belongs to one expert into a module, and these into one ModuleList",
 )
 
+_TOLD = Reason(
+    "the logits of all routers are among the results (output_router_logits), and a loss that balances the experts counts "
+    "all of them",
+    "turn it off in the configuration; training may ask for them in its calls",
+)
+
 
 @dataclass(frozen=True)
 class Experts:
@@ -74,7 +80,7 @@ def experts_of(model: nn.Module, trace: Trace, wanted: Callable[[str], bool]) ->
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     places: dict[tuple[str, int], list[_Stack]] = {}
     for stack in _stacks(model):
-        home = next((path for path in _upwards(stack) if _routers(shapes, path, stack)), None)
+        home = next((path for path in _upwards(stack) if _routers(model, shapes, path, stack)), None)
         if home is not None and wanted(stack.path):
             places.setdefault((home, stack.size), []).append(stack)
     return [_experts(model, trace, shapes, home, stacks) for (home, _), stacks in places.items()]
@@ -110,12 +116,13 @@ def _upwards(stack: _Stack) -> list[str]:
     return paths[: _ABOVE + 1]
 
 
-def _routers(shapes: dict[str, tuple[int, ...]], home: str, stack: _Stack) -> list[str]:
+def _routers(model: nn.Module, shapes: dict[str, tuple[int, ...]], home: str, stack: _Stack) -> list[str]:
     """Names of the matrices in ``home`` with a row or column for each expert, those called after a choice first."""
     found = [
         name
         for name, shape in shapes.items()
-        if len(shape) == 2 and stack.size in shape and covers(home, name) and not stack.holds(name)
+        if len(shape) == 2 and covers(home, name) and not stack.holds(name)
+        if stack.size in (shape[:1] if isinstance(model.get_submodule(owner(name)), nn.Linear) else shape)
     ]
     return sorted(found, key=lambda name: not re.search(r"gate|rout|switch", name.removeprefix(home)))
 
@@ -126,7 +133,9 @@ def _experts(
     size = stacks[0].size
     blocks = _side_by_side([stack.blocks for stack in stacks if stack.blocks])
     tensors = [name for stack in stacks for name in stack.tensors]
-    routers = [name for name in _routers(shapes, home, stacks[0]) if not any(stack.holds(name) for stack in stacks)]
+    routers = [
+        name for name in _routers(model, shapes, home, stacks[0]) if not any(stack.holds(name) for stack in stacks)
+    ]
     inside = [(path, module) for path, module in model.named_modules() if covers(home, path)]
     scope = [(path, module) for path, module in inside if not any(covers(block.path, path) for block in blocks)]
     readings = list[GateGroup]()
@@ -150,7 +159,7 @@ def _experts(
             group = GateGroup(owner(name) if apart else name, size, "expert", members, blocks=blocks, router=router)
             readings += [replace(group, numbers=numbers) for numbers in _numbers(scope, size)]
     several = len([stack for stack in stacks if stack.blocks]) > 1
-    return Experts(tuple(readings), _SEVERAL if several else _obstacle(scope, size))
+    return Experts(tuple(readings), _SEVERAL if several else _obstacle(model, scope, size))
 
 
 def _side_by_side(lists: list[tuple[Block, ...]]) -> tuple[Block, ...]:
@@ -208,7 +217,10 @@ def _uses(trace: Trace, shapes: dict[str, tuple[int, ...]], name: str) -> float:
     return trace.macs.get(name, 0) / max(elements, 1)
 
 
-def _obstacle(scope: list[tuple[str, nn.Module]], size: int) -> Reason | None:
+def _obstacle(model: nn.Module, scope: list[tuple[str, nn.Module]], size: int) -> Reason | None:
+    """What is known by its name to see closed experts all the same."""
+    if getattr(vars(model).get("config"), "output_router_logits", False):
+        return _TOLD
     for path, module in scope:
         for name, value in vars(module).items():
             if type(value) is int and value > 1 and re.search(r"^(n|num)_(expert_)?groups?$", name):
