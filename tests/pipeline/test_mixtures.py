@@ -167,6 +167,27 @@ def test_experts_of_transformers_are_closed_cut_and_loaded(name: str, tmp_path: 
     assert int(result.kept[experts[0].name].sum()) == 1
 
 
+@pytest.mark.parametrize(("closed", "says"), [([0, 2], (3, 2)), ([0, 1, 2, 4], (1, 1))])
+def test_equally_many_experts_in_all_layers_are_a_stock_model(closed: list[int], says: Any, tmp_path: Any) -> None:
+    transformers = pytest.importorskip("transformers")
+    model: Any = family("mixtral").float()
+    ids = torch.randint(1, 40, (2, 7))
+    gates = lzero.attach_gates(model, {"input_ids": ids}, granularity="experts")
+    gates.log_alpha.detach().fill_(9.0)
+    for group in gates.plan:
+        if group.router is not None:
+            gates[group.name].detach()[closed] = -9.0
+    small: Any = lzero.purge(model).model.eval()
+    assert (small.config.num_local_experts, small.config.num_experts_per_tok) == says
+    assert (small.num_experts, small.num_experts_per_tok) == says
+    small.save_pretrained(tmp_path)
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    asked = {"input_ids": ids, "labels": ids, "output_router_logits": True}
+    with torch.no_grad():
+        one, two = again(**asked), small(**asked)
+    assert torch.equal(one.logits, two.logits) and torch.equal(one.aux_loss, two.aux_loss)
+
+
 def test_logits_of_a_router_that_are_results_are_refused() -> None:
     model = family("mixtral", output_router_logits=True)
     plan = lzero.discover(model, {"input_ids": torch.randint(1, 40, (2, 7))}, granularity="experts")

@@ -36,8 +36,8 @@ _SEVERAL = Reason(
 )
 
 _TOLD = Reason(
-    "the logits of all routers are among the results (output_router_logits), and a loss that balances the experts counts "
-    "all of them",
+    "the logits of all routers are among the results (output_router_logits), and a loss that balances the experts "
+    "counts all of them",
     "turn it off in the configuration; training may ask for them in its calls",
 )
 

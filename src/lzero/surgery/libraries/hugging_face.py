@@ -17,7 +17,7 @@ from lzero.surgery.attached import gated_leaves, raw_tensor, ungated
 from lzero.surgery.config_numbers import MARK
 from lzero.surgery.depth import KEPT
 from lzero.surgery.left_out import MARK as CLOSED
-from lzero.surgery.libraries.plain_config import plain_numbers
+from lzero.surgery.libraries.plain_config import expert_numbers, plain_numbers
 from lzero.surgery.libraries.registry import Library, library
 from lzero.surgery.ratios import saved_ratios
 
@@ -76,6 +76,8 @@ class HuggingFace(Library):
             return
         for name, number in numbers.items():
             setattr(config, name, number)
+        for name, number in expert_numbers(small).items() if numbers else ():
+            setattr(small, name, number)
         if marks:  # a stock model has no place for them; state dicts keep them for load_purged
             setattr(small, _NOT_SAVED, [*(getattr(small, _NOT_SAVED, None) or ()), *marks])
 

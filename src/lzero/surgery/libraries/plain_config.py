@@ -31,6 +31,8 @@ WIDTHS = (
     "encoder_ffn_dim",
     "decoder_ffn_dim",
 )
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+CHOSEN = "num_experts_per_tok"
 _SHOWN = 200  # characters of a stranger's message
 
 Shapes = dict[str, tuple[int, ...]]
@@ -39,8 +41,9 @@ Shapes = dict[str, tuple[int, ...]]
 def plain_numbers(small: Any, left_out: Collection[str]) -> tuple[dict[str, int] | None, str]:
     """What to change in ``small.config`` so that ``type(small)(config)`` is as ``small`` is, up to values of tensors.
 
-    Every number that counts heads or hidden units is tried on: what follows it in a model of other numbers tells what
-    it has to be. The whole is then built and compared: every tensor by its shape, every module by its numbers.
+    Every number that counts heads, hidden units or experts is tried on: what follows it in a model of other numbers
+    tells what it has to be. The whole is then built and compared: every tensor by its shape, every module by its
+    numbers; but for those that the model itself keeps of its experts, for a loss (:func:`expert_numbers`).
 
     Args:
         small: a purged model, its configuration still that of the model before.
@@ -60,6 +63,12 @@ def plain_numbers(small: Any, left_out: Collection[str]) -> tuple[dict[str, int]
         except _Unsaid as reason:
             first = first or reason
     return None, str(first)
+
+
+def expert_numbers(small: Any) -> dict[str, int]:
+    """The numbers of experts that the model itself keeps, as its configuration has them."""
+    wanted = {name: _entry(small.config, name) for name in (*EXPERTS, CHOSEN) if type(vars(small).get(name)) is int}
+    return {name: number for name, number in wanted.items() if type(number) is int}
 
 
 class _Unsaid(Exception):
@@ -87,7 +96,7 @@ def _solved(small: Any, wanted: Shapes, more: Mapping[str, int]) -> dict[str, in
     if start == wanted:
         return _checked(small, wanted, {})
     _same_names(small, start, wanted)
-    for name in (*HEADS, *WIDTHS):
+    for name in (*HEADS, *WIDTHS, *EXPERTS):
         value = _entry(small.config, name)
         if value is None and name == "n_inner" and name in vars(small.config):
             value = 4 * small.config.n_embd
@@ -96,6 +105,9 @@ def _solved(small: Any, wanted: Shapes, more: Mapping[str, int]) -> dict[str, in
         new = _new_value(small, name, value, numbers, start, wanted)
         if new != value:
             numbers[name] = new
+            chosen = _entry(small.config, CHOSEN)
+            if name in EXPERTS and type(chosen) is int and new < chosen:
+                numbers[CHOSEN] = new
             start = _shapes(_built(small, numbers))
     return _checked(small, wanted, numbers)
 
@@ -134,7 +146,7 @@ def _checked(small: Any, wanted: Shapes, numbers: dict[str, int]) -> dict[str, i
     for path, module in small.named_modules():
         other = others.get(path, stock)
         for name, number in _numbers(module).items():
-            if _numbers(other).get(name) != number:
+            if _numbers(other).get(name) != number and (path or name not in (*EXPERTS, CHOSEN)):
                 raise _Unsaid(
                     f"{path}.{name}: is {number}, and {_numbers(other).get(name)} in a {type(small).__name__} "
                     "that is built from its configuration"
