@@ -80,7 +80,8 @@ def images(options: argparse.Namespace, folder: Path) -> Path:
 def planned(where: list[str], options: argparse.Namespace, folder: Path, seconds: float) -> int:
     """Steps of a training, so that all end in time, by how many steps a second all processes made in a short trial."""
     place, started = folder / "trial.csv", time.time()
-    run(AXES, *where, "--seeds", "0", "--lr", "1e-3", "--steps", str(TRIED), "--out", str(place))
+    few = ["--seeds", "0", "--lr", "1e-3", "--shares", str(options.shares[-1]), "--minutes", f"{seconds / 300:.2f}"]
+    run(AXES, *where, *few, "--steps", str(TRIED), "--out", str(place))
     rows = Recorder.from_csv(place).rows if place.exists() else []
     together = min(options.jobs, len(rows))
     rate = 1e3 * together / mean(row["step_ms"] for row in rows) if rows else 0.0  # steps a second, of all together

@@ -52,6 +52,8 @@ def page(rows: Sequence[Row]) -> str:
     """The page: what was trained, and a table for each task and length of training."""
     whole = [float(row[name]) for row in rows if is_whole(row) for name in SPEEDS if name in row]
     noise = f"\nThe whole network against itself gives {min(whole):.2f} to {max(whole):.2f}." if whole else ""
+    where = sorted({f"{row['device']} (torch {row['torch']})" for row in rows if "torch" in row})
+    noise += f"\nTrained on {', '.join(where)}." if where else ""
     text = TEXT.format(noise=noise)
     for task, words in TASKS.items():
         for steps in sorted({row["steps"] for row in rows if row["task"] == task}):

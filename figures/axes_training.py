@@ -117,7 +117,12 @@ def train(cell: Cell, images: str, device: str, deadline: float) -> Row | None:
     for part in PARTS:
         loss, error = evaluate(model, task, part)
         row |= {f"{part}_loss": loss, f"{part}_error": error}
-    return row | {"step_ms": round(1e3 * step, 2), "device": device, "torch": torch.__version__}
+    return row | {"step_ms": round(1e3 * step, 2), "device": name_of(device), "torch": torch.__version__}
+
+
+def name_of(device: str) -> str:
+    """What the device is called, for rows to say."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def prepared(cell: Cell, preset: Preset, device: str) -> tuple[nn.Module, lzero.Solver | None]:
