@@ -55,8 +55,9 @@ def attach_gates(
         example_inputs: a tensor, a tuple of positional or a dict of keyword arguments of one forward; or the
             :class:`Plan` that ``discover`` returned for this model.
         granularity: ``"unit"``, ``"input"`` (units, and the features that Linears read), ``"weight"``, ``"width"``
-            (units, and the widths of streams under norms) or ``"depth"`` (units, and whole blocks and branches), or
-            some of these joined, ``"width+depth"``; or a mapping from module path to one of them.
+            (units, and the widths of streams under norms), ``"depth"`` (units, and whole blocks and branches) or
+            ``"experts"`` (units, and whole experts), or some of these joined, ``"width+depth+experts"``; or a mapping
+            from module path to one of them.
         estimator: the distribution of one gate; hard concrete by default.
         per_example: draw every gate anew for each example of a batch, instead of once for all of them. It needs units
             that Linears and ungrouped convolutions read, and one batch size throughout the forward.

@@ -53,7 +53,8 @@ def discover(
         granularity: ``"unit"`` gates channels and neurons; ``"input"`` also the features that a Linear reads;
             ``"weight"`` every single weight of the products; ``"width"`` units, and those that a LayerNorm, RMSNorm or
             GroupNorm takes statistics of: the width of a residual stream; ``"depth"`` units, and whole residual blocks
-            with their branches. Words are joined by a plus, ``"width+depth"``. A mapping from module path to one of
+            with their branches; ``"experts"`` units, and whole experts behind a router. Words are joined by a plus,
+            ``"width+depth+experts"``. A mapping from module path to one of
             these chooses by the longest path that leads to the weight; ``""`` stands for the rest.
         ignore: module paths and parameter names to leave alone.
 

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 from baselines.problem import Problem, at_once
+from mixtures import Listed, Network, Stacked
 from plans import lenet, mlp, weights
 
+from lzero.attach import attach_gates
 from lzero.baselines import lamp_scores, magnitude_scores
 
 
@@ -88,3 +90,22 @@ def test_random_scores_are_drawn_once():
     problem.train(trainer, 10)
     assert torch.equal(trainer.scores(), before)
     assert len(torch.unique(before)) == len(problem.gates)
+
+
+def test_experts_are_worth_what_their_matrices_are():
+    torch.manual_seed(0)
+    model = Network(Listed(top=0), Stacked())
+    listed, stacked = ({n: p.detach().clone() for n, p in layer.named_parameters()} for layer in model.layers)
+    gates = attach_gates(model, torch.randn(20, 4), granularity="experts", rescale=False)
+    found = gates.split(magnitude_scores(gates, model))
+    means = [
+        torch.cat([listed[f"experts.{j}.{leaf}.weight"].flatten() for leaf in ("up", "down")]).double().square().mean()
+        for j in range(5)
+    ]
+    for j in range(5):
+        square = rms(listed["gate.weight"][j]) ** 2 / rms(listed["gate.weight"]) ** 2
+        square += float(means[j] / torch.stack(means).mean())
+        assert float(found["layers.0.gate"][j]) == pytest.approx(math.sqrt(square / 2), rel=1e-6)
+        names = ("router.weight", "up", "down", "shift")
+        squares = [rms(stacked[name][j]) ** 2 / rms(stacked[name]) ** 2 for name in names]
+        assert float(found["layers.1.router"][j]) == pytest.approx(math.sqrt(sum(squares) / 4), rel=1e-6)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from lzero.gates.gates import Gates
-from lzero.plan.group import GateGroup
+from lzero.plan.group import GateGroup, Member
 from lzero.surgery.attached import raw_tensor
 
 _TINY = 1e-30
@@ -20,6 +22,8 @@ def magnitude_scores(gates: Gates, model: nn.Module) -> Tensor:
     left out, with w_jm the slice of the tensor w_m that belongs to it:
 
         score_j = sqrt( 1/M sum_m  mean(w_jm^2) / mean(w_m^2) )
+
+    Of an expert all its matrices count, and of a whole block their mean square over all blocks of its group.
 
     Each tensor is measured by its own root mean square, so that layers of any width, fan-in and initialisation can be
     ranked together: the layer-wise normalisation of Molchanov et al., arXiv 1611.06440, with means in
@@ -68,7 +72,7 @@ def random_scores(gates: Gates, seed: int) -> Tensor:
 def _mean_squares(group: GateGroup, gates: Gates, model: nn.Module) -> Tensor:
     """For each gate of a group its mean square, float64 [k]; relative to the whole tensor unless it is one weight."""
     total = torch.zeros(group.size, dtype=torch.float64, device=gates.log_alpha.device)
-    members = [m for m in group.members if m.role != "coupled" and m.tensor in gates.plan.shapes]
+    members = [m for m in group.members if _counts(m, group, gates)]
     for member in members:
         square = raw_tensor(model, member.tensor).detach().to(total) ** 2
         if member.dim < 0:
@@ -77,4 +81,19 @@ def _mean_squares(group: GateGroup, gates: Gates, model: nn.Module) -> Tensor:
         others = [dim for dim in range(square.dim()) if dim != member.dim]
         positions = square.mean(others) if others else square
         total += member.gather(positions).mean(1) / square.mean().clamp_min(_TINY)
-    return total / max(len(members), 1)
+    if group.blocks:
+        means = torch.stack([_mean_square(block.tensors, model) for block in group.blocks]).to(total)
+        total += means / means.mean().clamp_min(_TINY)
+    return total / max(len(members) + bool(group.blocks), 1)
+
+
+def _counts(member: Member, group: GateGroup, gates: Gates) -> bool:
+    shape = gates.plan.shapes.get(member.tensor)
+    return shape is not None and (len(shape) > 1 if group.router is not None else member.role != "coupled")
+
+
+def _mean_square(names: Sequence[str], model: nn.Module) -> Tensor:
+    """The mean square over all elements of the matrices among the tensors called ``names``."""
+    matrices = [tensor.detach().double() for name in names if (tensor := raw_tensor(model, name)).dim() > 1]
+    total = sum((tensor.square().sum() for tensor in matrices), torch.zeros((), dtype=torch.float64))
+    return total.cpu() / max(sum(tensor.numel() for tensor in matrices), 1)
