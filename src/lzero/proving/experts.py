@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from lzero.plan.group import GateGroup
@@ -22,28 +22,37 @@ def accept_experts(
         given: groups that hold.
         refusals: of what was traced; those that speak of the rows and dims of experts are left out.
     """
-    accepted, unproved = list(given), list[Refusal]()
-    for experts in found:
-        reasons = list[Refusal]()
-        names = {group.name for group in accepted}
-        for reading in experts.readings:
-            if reading.name in names:
-                reading = replace(reading, name=f"{reading.name}.experts")
-            before = len(accepted)
-            accepted, failed = proof.accept([reading], accepted)
-            reasons += failed
-            if len(accepted) > before:
-                break
-        else:
-            unproved += [_refusal(experts, reasons)] if experts.readings else []
+    accepted, reasons = list(given), dict[int, Refusal]()
+    pending = {number: iter(experts.readings) for number, experts in enumerate(found)}
+    while pending:  # the same reading of all places at once: a whole model is run for each turn
+        names, trials = {group.name for group in accepted}, dict[int, GateGroup]()
+        for number, readings in list(pending.items()):
+            reading = next(readings, None)
+            if reading is None:
+                del pending[number]
+            else:
+                trials[number] = replace(reading, name=_free(reading.name, names))
+        accepted, failed = proof.accept(list(trials.values()), accepted)
+        proved, why = {group.name for group in accepted}, {refusal.name: refusal for refusal in failed}
+        for number, trial in trials.items():
+            if trial.name in proved:
+                del pending[number]
+                reasons.pop(number, None)
+            elif trial.name in why:
+                reasons.setdefault(number, why[trial.name])
     tried = [reading for experts in found for reading in experts.readings]
+    unproved = [_refusal(found[number], reason) for number, reason in reasons.items()]
     return accepted, [*(refusal for refusal in refusals if not _speaks_of(refusal, tried)), *unproved]
 
 
-def _refusal(experts: Experts, reasons: Sequence[Refusal]) -> Refusal:
-    first, group = reasons[0], experts.readings[0]
+def _free(name: str, taken: Collection[str]) -> str:
+    return f"{name}.experts" if name in taken else name
+
+
+def _refusal(experts: Experts, reason: Refusal) -> Refusal:
+    group = experts.readings[0]
     if experts.obstacle is None:
-        return first
+        return reason
     return Refusal(group.name, group.size, group.tensors, experts.obstacle.text, experts.obstacle.advice)
 
 

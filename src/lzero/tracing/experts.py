@@ -7,6 +7,7 @@ several readings of one place are given in the order in which they are to be pro
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ _CHOSEN = re.compile(r"(^|_)(top_?k|k)$|per_tok|per_token|num_selected|active")
 _COUNT = re.compile(r"expert")
 _NO_COUNT = re.compile(r"per_|top_?k|shared|group|capacity|size|dim|active|selected")
 _ABOVE = 3  # modules around the experts in which what chooses is looked for
+_READINGS = 6  # of one place, at most
 
 _SEVERAL = Reason(
     "the parts of an expert stand in several lists of modules",
@@ -159,7 +161,7 @@ def _experts(
             group = GateGroup(owner(name) if apart else name, size, "expert", members, blocks=blocks, router=router)
             readings += [replace(group, numbers=numbers) for numbers in _numbers(scope, size)]
     several = len([stack for stack in stacks if stack.blocks]) > 1
-    return Experts(tuple(readings), _SEVERAL if several else _obstacle(model, scope, size))
+    return Experts(tuple(readings[:_READINGS]), _SEVERAL if several else _obstacle(model, scope, size))
 
 
 def _side_by_side(lists: list[tuple[Block, ...]]) -> tuple[Block, ...]:
@@ -211,10 +213,7 @@ def _sparse(
 
 
 def _uses(trace: Trace, shapes: dict[str, tuple[int, ...]], name: str) -> float:
-    elements = 1
-    for length in shapes[name]:
-        elements *= length
-    return trace.macs.get(name, 0) / max(elements, 1)
+    return trace.macs.get(name, 0) / max(math.prod(shapes[name]), 1)
 
 
 def _obstacle(model: nn.Module, scope: list[tuple[str, nn.Module]], size: int) -> Reason | None:
