@@ -87,12 +87,12 @@ UNSOUND: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Any], str]] 
     "the mean of their weights": (lambda m, x: x.sigmoid() / x.shape[-1], {}, "differ by"),
     "standardised": (lambda m, x: ((x - x.mean(-1, keepdim=True)) / 2).softmax(-1), {}, "NaN"),
     "with a correction": (
-        lambda m, x: top(x.sigmoid(), x.sigmoid() + m.expert_bias, m.top_k),
+        lambda m, x: top(x.sigmoid(), x.sigmoid() + m.expert_bias / 20, m.top_k),
         {"expert_bias": torch.zeros(5), "top_k": 2},
         "layers.0.expert_bias is added to the scores",
     ),
     "with a correction downwards": (
-        lambda m, x: top(x.softmax(-1), x.softmax(-1) - m.load, m.top_k),
+        lambda m, x: top(x.sigmoid(), x.sigmoid() - m.load / 20, m.top_k),
         {"load": torch.zeros(5), "top_k": 2},
         "differ by",
     ),

@@ -30,7 +30,7 @@ _LITERAL = (
 _VALUES = "look for what reads closed units all the same, or their number: a mean, a norm, a size, a constant"
 _COARSE = "it may lose precision on the way (an approximation, a large constant), or depend a little on their number"
 _EPS = (None, 1.0, 100.0)  # of norms, in turn: its own, about the variance of what random weights make, and above it
-_FAVOURS = (0.0, 30.0, -30.0)  # of closed experts, in turn: more, and less, than scores are
+_FAVOURS = (0.0, 1e4, -1e4)  # of closed experts, in turn: more, and less, than scores are
 _ROUNDING = 1e-5  # where a wrong size, and most of what else is wrong, makes more
 
 _VIEW = (
