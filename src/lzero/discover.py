@@ -17,8 +17,10 @@ from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
 from lzero.plan.refusal import Refusal
 from lzero.proving.blocks import ModelProof
+from lzero.proving.draws import draws
 from lzero.proving.readings import Readings
 from lzero.proving.size_branches import split_by_guards
+from lzero.proving.unreached import split_by_unreached
 from lzero.tracing.granularity import (
     Request,
     advise_inputs,
@@ -75,7 +77,9 @@ def discover(
         other = _studied(model, example_inputs, asked, loose=True)
         if other[3].extent > readings.extent:
             spare, switched, seen, readings, refusals = other
-    units, unsteady = split_by_guards(readings.groups, seen.guards, seen.classes, spare)
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    units, unreached = split_by_unreached(readings.groups, seen, shapes)
+    units, unsteady = split_by_guards(units, seen.guards, seen.classes, spare)
 
     proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched)
     proved, unproved = proof.accept(units)
@@ -91,16 +95,17 @@ def discover(
     unproved = [refusal for refusal in unproved if refusal.name not in names]
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)
-    refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved, *unproved_others]
+    groups, elsewhere = proof.accept_on(seen.explored.ways, groups)
+    unproved = [*unreached, *unproved, *unproved_others, *elsewhere]
+    refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved]
     if proof.untrainable:
         refusals = _unseen_in_training(model, refusals, proof.untrainable)
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     return Plan(
         groups=tuple(groups),
         refusals=tuple(refusals),
         shapes=shapes,
-        positions={name: _each(macs, sizes[name]) for name, macs in seen.macs.items()},
+        positions={name: _each(macs, sizes[name]) for name, macs in seen.macs.items() if macs},
         granularity=asked.granularity,
         example_inputs=example_inputs,
     )
@@ -111,9 +116,9 @@ def _studied(
 ) -> tuple[nn.Module, list[Switched], Trace, Readings, list[Refusal]]:
     """A copy of ``model`` and what of it asks for a cache, what its forward said, the groups, and what is refused."""
     spare, switched = copy_and_switches(model)
-    seen = trace(spare, example_inputs, asked.wide, loose=loose)
+    seen = trace(spare, example_inputs, asked.wide, loose=loose, redraw=draws(spare, example_inputs))
     units, refusals = unit_groups(seen, model, asked.veto)
-    if seen.swapped:
+    if seen.swapped or seen.explored.ways:
         spare, switched = copy_and_switches(model)
     return spare, switched, seen, Readings(units, seen, spare), refusals
 

@@ -21,11 +21,16 @@ from lzero.proving.evidence import share_that_moves
 from lzero.proving.proof import Proof, sound_together
 from lzero.proving.random_model import RandomModel
 from lzero.proving.scopes import inputs_of, scopes_of
+from lzero.tracing.decisions import Way
 from lzero.tracing.tracer import Trace
 
 _SWITCH = Reason(
     "the model is studied with use_cache off, and with it on, as its configuration says, it gives other results",
     "turn it off in the configuration for training and purging, or pass use_cache=False among the example inputs",
+)
+_UNPROVED = Reason(
+    "the forward uses some of its weights only where it decides by other values, with which nothing can be compared",
+    "pass example inputs that reach them",
 )
 _EXAMPLES, _STEPS = 2, 8  # of the inputs of a part: enough to tell a difference
 
@@ -94,6 +99,26 @@ class ModelProof:
         kept = {group.name for group in accepted}
         stay = [refuted[group.name] for group in groups if group.name in unseen]
         return [*given, *(group for group in groups if group.name in kept)], [*refusals, *stay]
+
+    def accept_on(self, ways: Sequence[Way], groups: Sequence[GateGroup]) -> tuple[list[GateGroup], list[Refusal]]:
+        """Those of ``groups``, proved by :meth:`accept`, that hold on other ``ways`` too, and refusals of the others.
+
+        What only ways use on which nothing can be compared stays unproved, and so do the groups that lie on it.
+        """
+        kept, refusals, taken = list(groups), list[Refusal](), 0
+        whole = self._precise() if ways and groups else None
+        for way in ways if whole is not None and whole.obstacle is None else ():
+            if whole is not None and whole.takes(way):
+                taken += 1
+                kept, failures = sound_together(whole, kept, (), joint=True)
+                refusals += [Refusal.of(g.name, g.size, g.members, _elsewhere(f.reason)) for g, f in failures]
+        if whole is not None:
+            whole.takes(Way())
+        if taken < len(ways):
+            unproved = [g for g in kept if any(m.tensor in self._trace.rare for m in g.members)]
+            kept = [group for group in kept if group not in unproved]
+            refusals += [Refusal.of(g.name, g.size, g.members, _UNPROVED) for g in unproved]
+        return kept, refusals
 
     def _prove_in_parts(
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup]
@@ -167,6 +192,12 @@ class ModelProof:
                     stacklevel=4,
                 )
         return self._whole
+
+
+def _elsewhere(reason: Reason) -> Reason:
+    return Reason(
+        f"where the forward decides by values that the example inputs do not have, {reason.text}", reason.advice
+    )
 
 
 def _small_trial(part: nn.Module, inputs: ExampleInputs) -> RandomModel | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from lzero.proving.patterns import Closure
 from lzero.proving.random_weights import cast, randomise
 from lzero.surgery.fills import fill_closed
 from lzero.surgery.shrink import scale_consumers
+from lzero.tracing.decisions import Decisions, Way
 
 _LARGER = (1, 8, 8, 64)
 """Batches to draw in turn, as multiples of the example's."""
@@ -45,6 +47,7 @@ class RandomModel:
     Attributes:
         obstacle: why nothing can be proved on it; None where all is well, and the following are set.
         inputs: those of the present draw.
+        way: how its forwards decide.
         dense: outputs of the ungated model.
         dtype, tolerance: what it runs in, and what rounding may do in it.
         calls: forwards that a comparison needs, one after the other: 2 where one leaves something behind for the next.
@@ -69,7 +72,7 @@ class RandomModel:
         self.model, self._examples = model, inputs
         freeze(model)
         self._where = ModulePath(model)
-        self.inputs, self.dense = inputs, list[Tensor]()
+        self.inputs, self.dense, self.way = inputs, list[Tensor](), Way()
         self.dtype, self.tolerance, self.calls, self.trains_more = torch.float64, 0.0, 1, False
         self.next_call: NextCall | None = None
         self.keeps = False
@@ -88,12 +91,23 @@ class RandomModel:
             ForwardError: it fails, with the place.
         """
         given = self.inputs if inputs is None else inputs
-        if not self._promotes:
-            return forward(model, given, self._where)
-        with Promoted() as promoted:
-            made = forward(model, given, self._where)
-        self._asked |= promoted.asked
-        return made
+        with Decisions(self.way) if self.way.answers else nullcontext():
+            if not self._promotes:
+                return forward(model, given, self._where)
+            with Promoted() as promoted:
+                made = forward(model, given, self._where)
+            self._asked |= promoted.asked
+            return made
+
+    def takes(self, way: Way) -> bool:
+        """Let all that follows go another ``way``; whether it can be compared there."""
+        self.way = way
+        if way.draw and not self.redraw(way.draw):
+            return False
+        try:
+            return comparable(self.outputs(linked_copy(self.model, private=True)))
+        except ForwardError:
+            return False
 
     @torch.no_grad()
     def outputs(self, model: nn.Module) -> list[Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,6 +71,11 @@ class TensorTable:
     _computed: dict[int, tuple[Tensor, str]] = field(default_factory=dict)
     _made: dict[int, tuple[Tensor, str]] = field(default_factory=dict)
     _storages: dict[int, list[Traced]] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[list[Any] | dict[Any, Any]]:
+        """What a forward is written down in."""
+        return [self.macs, self.users, *self.book.notes]
 
     @contextmanager
     def bookkeeping(self) -> Iterator[None]:

@@ -1,0 +1,153 @@
+"""What Python learns of the values of tensors while a forward runs, and what it is told instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from lzero._torch import unwatched
+from lzero.tracing.guards import in_library, skip_frames_of, user_frame
+
+skip_frames_of(__name__)
+
+_ASKS = {
+    Tensor.__bool__,
+    Tensor.__contains__,
+    Tensor.is_nonzero,
+    torch.is_nonzero,
+    Tensor.equal,
+    torch.equal,
+    Tensor.allclose,
+    torch.allclose,
+    Tensor.item,
+    Tensor.__int__,
+    Tensor.__float__,
+    Tensor.__index__,
+}
+_READS = {Tensor.tolist, Tensor.numpy, Tensor.__array__}
+_SELECTS = {
+    torch.nonzero: 1,
+    Tensor.nonzero: 1,
+    torch.argwhere: 1,
+    Tensor.argwhere: 1,
+    torch.where: 1,  # with one argument
+    torch.masked_select: 2,
+    Tensor.masked_select: 2,
+    Tensor.__getitem__: 2,
+}
+"""Functions whose results are as long as values say, and how many arguments they have then; the mask is one of them."""
+_FAR = 1e4  # beyond what values are compared with
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place of the forward where Python learns a value: an instruction of a line; ``number`` of more than a bool."""
+
+    file: str
+    line: int
+    instruction: int
+    number: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.file.rpartition('/')[2]}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Python is told at a site, from the ``first`` time on and before the one numbered ``end``."""
+
+    value: bool
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """How one forward decides: by the values of its tensors, but for the ``answers`` at some sites.
+
+    Attributes:
+        answers: by site.
+        draw: number of a draw of weights and inputs; 0 where they are those that are given.
+    """
+
+    answers: Mapping[Site, Answer] = field(default_factory=dict)
+    draw: int = 0
+
+    def but(self, site: Site, answer: Answer) -> Way:
+        """This way with another ``answer`` at ``site``."""
+        return Way({**self.answers, site: answer}, self.draw)
+
+
+class Decisions(TorchFunctionMode):
+    """A mode that notes what Python learns of values, and answers as a ``way`` says.
+
+    Numbers become 1 or 0, or floats that are far from all others. Masks become true or false as a whole, in place, so
+    that all that uses them goes on with the same.
+
+    Attributes:
+        seen: by site, what values have said, in order: None where it is neither all true nor all false.
+        number: of the sites that say more than a mask or bool.
+    """
+
+    def __init__(self, way: Way) -> None:
+        super().__init__()
+        self._way, self._times = way, dict[Site, int]()
+        self.seen: dict[Site, list[bool | None]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The result of ``func``, or what the way says."""
+        kwargs = kwargs or {}
+        if func in _SELECTS:
+            for mask in _masks(func, args, kwargs):
+                told = self._told(_said(mask), number=False)
+                if told is not None:
+                    mask.fill_(told)
+        out = func(*args, **kwargs)
+        if func in _ASKS and isinstance(out, bool):
+            told = self._told(out, number=False)
+            return out if told is None else told
+        if func in _ASKS and isinstance(out, int | float):
+            told = self._told(None, number=True)
+            return out if told is None else _number(out, told)
+        if func in _READS:
+            self._told(None, number=True)
+        return out
+
+    def _told(self, said: bool | None, *, number: bool) -> bool | None:
+        """What the way says here; None where it leaves that to the values, which say ``said``."""
+        frame = user_frame()
+        if in_library(frame):  # a check of arguments
+            return None
+        site = Site(frame.f_code.co_filename, frame.f_lineno, frame.f_lasti, number)
+        time = self._times[site] = self._times.get(site, -1) + 1
+        answer = self._way.answers.get(site)
+        if answer is not None and answer.first <= time < answer.end:
+            return answer.value
+        self.seen.setdefault(site, []).append(said)
+        return None
+
+
+def _masks(func: Any, args: Any, kwargs: Any) -> Iterator[Tensor]:
+    """The tensors that select by their values in a call."""
+    given = (*args, *kwargs.values())
+    if func is Tensor.__getitem__:
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        yield from (part for part in index if isinstance(part, Tensor) and part.dtype is torch.bool)
+    elif _SELECTS[func] == len(given) - ("as_tuple" in kwargs) and isinstance(given[_SELECTS[func] - 1], Tensor):
+        yield given[_SELECTS[func] - 1]
+
+
+def _said(mask: Tensor) -> bool | None:
+    """Whether all of ``mask`` is true, or none of it; None in between."""
+    with unwatched():
+        values = mask.detach().cpu().numpy() != 0
+    return bool(values.all()) if values.all() or not values.any() else None
+
+
+def _number(out: float, told: bool) -> float:
+    return int(told) if isinstance(out, int) else (_FAR if told else -_FAR)
