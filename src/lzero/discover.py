@@ -95,7 +95,7 @@ def discover(
     unproved = [refusal for refusal in unproved if refusal.name not in names]
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)
-    groups, elsewhere = proof.accept_on(seen.explored.ways, groups)
+    groups, elsewhere = proof.accept_elsewhere(groups)
     unproved = [*unreached, *unproved, *unproved_others, *elsewhere]
     refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved]
     if proof.untrainable:

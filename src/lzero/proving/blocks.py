@@ -100,25 +100,27 @@ class ModelProof:
         stay = [refuted[group.name] for group in groups if group.name in unseen]
         return [*given, *(group for group in groups if group.name in kept)], [*refusals, *stay]
 
-    def accept_on(self, ways: Sequence[Way], groups: Sequence[GateGroup]) -> tuple[list[GateGroup], list[Refusal]]:
-        """Those of ``groups``, proved by :meth:`accept`, that hold on other ``ways`` too, and refusals of the others.
+    def accept_elsewhere(self, groups: Sequence[GateGroup]) -> tuple[list[GateGroup], list[Refusal]]:
+        """Those of ``groups``, proved by :meth:`accept`, that hold on the other ways of the forward, and refusals.
 
-        What only ways use on which nothing can be compared stays unproved, and so do the groups that lie on it.
+        What only a way uses on which nothing can be compared stays unproved, and so do the groups that lie on it.
         """
-        kept, refusals, taken = list(groups), list[Refusal](), 0
-        whole = self._precise() if ways and groups else None
-        for way in ways if whole is not None and whole.obstacle is None else ():
-            if whole is not None and whole.takes(way):
-                taken += 1
+        ways, kept, refusals = self._trace.explored.ways, list(groups), list[Refusal]()
+        if not ways or not groups:
+            return kept, refusals
+        whole, unproved = self._whole or self._draw((self._own_dtype,)), set[str]()
+        for way, reached in ways.items():
+            if whole.obstacle is None and whole.takes(way):
                 kept, failures = sound_together(whole, kept, (), joint=True)
                 refusals += [Refusal.of(g.name, g.size, g.members, _elsewhere(f.reason)) for g, f in failures]
-        if whole is not None:
-            whole.takes(Way())
-        if taken < len(ways):
-            unproved = [g for g in kept if any(m.tensor in self._trace.rare for m in g.members)]
-            kept = [group for group in kept if group not in unproved]
-            refusals += [Refusal.of(g.name, g.size, g.members, _UNPROVED) for g in unproved]
-        return kept, refusals
+            else:
+                unproved |= reached
+        whole.takes(Way())
+        if whole is not self._whole:
+            whole.release()
+        left = [group for group in kept if any(member.tensor in unproved for member in group.members)]
+        refusals += [Refusal.of(g.name, g.size, g.members, _UNPROVED) for g in left]
+        return [group for group in kept if group not in left], refusals
 
     def _prove_in_parts(
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup]
@@ -151,9 +153,7 @@ class ModelProof:
         """Those of ``proved``, each on a part, that hold on the whole model with ``given``, in its own precision."""
         whole = self._whole
         if whole is None:
-            own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
-            dtype = torch.float64 if own == {torch.float64} else torch.float32
-            whole = self._draw((dtype,))
+            whole = self._draw((self._own_dtype,))
             self.untrainable = whole.untrainable
         try:
             if whole.obstacle is not None:
@@ -162,6 +162,11 @@ class ModelProof:
         finally:
             if whole is not self._whole:
                 whole.release()
+
+    @property
+    def _own_dtype(self) -> torch.dtype:
+        own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
+        return torch.float64 if own == {torch.float64} else torch.float32
 
     def _draw(self, dtypes: Sequence[torch.dtype]) -> RandomModel:
         """The whole model with random weights; with its next call where there is one."""

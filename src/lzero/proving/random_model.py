@@ -96,18 +96,17 @@ class RandomModel:
                 return forward(model, given, self._where)
             with Promoted() as promoted:
                 made = forward(model, given, self._where)
-            self._asked |= promoted.asked
-            return made
+        self._asked |= promoted.asked
+        return made
 
     def takes(self, way: Way) -> bool:
-        """Let all that follows go another ``way``; whether it can be compared there."""
+        """Let all forwards that follow go another ``way``; whether they can be compared there."""
         self.way = way
-        if way.draw and not self.redraw(way.draw):
-            return False
         try:
-            return comparable(self.outputs(linked_copy(self.model, private=True)))
+            outputs = self.outputs(linked_copy(self.model, private=True))
         except ForwardError:
             return False
+        return comparable(outputs) and (not way.draw or self.redraw(way.draw))
 
     @torch.no_grad()
     def outputs(self, model: nn.Module) -> list[Tensor]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lzero._torch import EagerDispatchMode, can_decompose
 from lzero.errors import StructureError
 from lzero.host.cache import IN_CACHE, cached_tensors, results_in
 from lzero.host.inputs import ExampleInputs
@@ -22,16 +21,13 @@ from lzero.tracing.calls import Calls
 from lzero.tracing.decisions import Decisions, Way
 from lzero.tracing.enrol import check_traceable, enrol
 from lzero.tracing.guards import Guard, SizeUse
-from lzero.tracing.label import Classes, fixed
+from lzero.tracing.label import Classes
 from lzero.tracing.norm_call import NormSite
 from lzero.tracing.norm_watch import NormWatch
-from lzero.tracing.op_call import OpCall
-from lzero.tracing.origins import note_origin
-from lzero.tracing.rules import find_rule
-from lzero.tracing.rules.creation import constant
+from lzero.tracing.op_mode import OpMode
 from lzero.tracing.size_mode import SizeMode
 from lzero.tracing.swapped import freeze_swapped
-from lzero.tracing.tensor_table import TensorTable, storage_pointer
+from lzero.tracing.tensor_table import TensorTable
 from lzero.tracing.undo import Undo
 from lzero.tracing.ways import Explored, explore
 
@@ -53,7 +49,6 @@ class Trace:
         norms: the modules that normalise over units that may leave.
         explored: the other ways of the forward, where it decides by values.
         entered: paths of the modules that were called on some way.
-        rare: parameters that were used on other ways alone.
     """
 
     classes: Classes
@@ -67,7 +62,6 @@ class Trace:
     norms: tuple[NormSite, ...] = ()
     explored: Explored = field(default_factory=lambda: Explored())
     entered: frozenset[str] = frozenset()
-    rare: frozenset[str] = frozenset()
 
 
 def trace(
@@ -93,14 +87,14 @@ def trace(
     enrol(model, table)
     where, calls, before = ModulePath(model), Calls(model), dict(model.named_modules())
     norms = NormWatch(model, table, wide)
-    watch, tracer = SizeMode(table, where, loose=loose), Tracer(table, where)
+    watch, ops = SizeMode(table, where, loose=loose), OpMode(table, where)
     outputs, entered = list[Any](), set[str]()
 
     def run(way: Way) -> Decisions:
         inputs = ExampleInputs.of(redraw(way.draw) if way.draw and redraw is not None else example_inputs)
         decisions = Decisions(way)
         where.reset()
-        with unfused(), exact_ops(model), torch.no_grad(), isolated_random_state(model), tracer, watch, decisions:
+        with unfused(), exact_ops(model), torch.no_grad(), isolated_random_state(model), ops, watch, decisions:
             outputs.append(inputs.call(model))
         entered.update(where.entered)
         return decisions
@@ -112,15 +106,15 @@ def trace(
             if table.fault is not None:  # ours: it must not read like a fault of the model's
                 raise table.fault from None
             raise _does_not_run(model, example_inputs, where.current, error) from error
-        called, macs, used = calls.remove(), dict(table.macs), frozenset(table.users)
-        notes = [*table.notes, *watch.notes, norms.sites, tracer.steps, outputs]
-        names = [name for name, _ in model.named_parameters()]
-        explored = explore(run, first, lambda: sum(name not in table.users for name in names), lambda: Undo(notes).back)
+        called, macs = calls.remove(), dict(table.macs)
+        notes = [*table.notes, *watch.notes, norms.sites, ops.steps, outputs]
+        names = frozenset(name for name, _ in model.named_parameters())
+        explored = explore(run, first, lambda: names - table.users.keys(), lambda: Undo(notes).back)
     if table.fault is not None:  # one that the forward has caught, and went on
         raise table.fault
     norms.remove()
     where.remove()
-    tracer.thaw_unused(outputs, watch.read)
+    ops.thaw_unused(outputs, watch.read)
     swapped = freeze_swapped(model, before, table)
     for returned in outputs:
         _freeze_results(returned, model, table)
@@ -137,7 +131,6 @@ def trace(
         tuple(norms.sites.values()),
         explored,
         frozenset(entered),
-        frozenset(table.users) - used,
     )
 
 
@@ -167,92 +160,3 @@ def _shapes(inputs: Any) -> str:
 
 
 _OUTPUT = Reason("it is an output of the model")
-
-
-_RESTRIDED = (torch.ops.aten.as_strided, torch.ops.aten.as_strided_)
-
-
-class Tracer(EagerDispatchMode):
-    """A dispatch mode that runs every op and hands it to its rule.
-
-    Attributes:
-        steps: of each op the memory that it wrote and read, and whether it gave a number.
-    """
-
-    def __init__(self, table: TensorTable, where: ModulePath) -> None:
-        super().__init__()
-        self._table, self._where = table, where
-        self.steps: list[tuple[set[int], set[int], bool]] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """The op's own result; what the op says about labels is written down on the way."""
-        kwargs = kwargs or {}
-        if find_rule(func) is None and can_decompose(func):  # a composite op reaches a mode in inference only
-            with self:
-                return func.decompose(*args, **kwargs)
-        moved = func.overloadpacket in _RESTRIDED
-        before = (args[0].stride(), args[0].storage_offset()) if moved else None
-        out = func(*args, **kwargs)
-        with self._table.bookkeeping():
-            call = OpCall(func, args, kwargs, out, self._table, self._where.current, before)
-            self._table.book.step = len(self.steps)
-            self._record(call)
-            made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
-            self.steps.append((made, read, not made or 0 in made))
-            self._table.book.step = -1
-        return out
-
-    def thaw_unused(self, outputs: Any, read: set[int]) -> None:
-        """Take back what ops froze whose results reach neither ``outputs`` nor a number or size that Python reads.
-
-        ``read`` is the memory of the tensors whose sizes were.
-        """
-        alive = {storage_pointer(tensor) for tensor in tensors_in(outputs)} | read
-        unused = set()
-        for step, (made, used, number) in reversed(list(enumerate(self.steps))):
-            if number or made & alive:
-                alive |= used
-            else:
-                unused.add(step)
-        self._table.book.thaw(unused)
-
-    def _record(self, call: OpCall) -> None:
-        known = False
-        for tensor in call.inputs:
-            found = self._table.find(tensor)
-            if found is None:
-                self._freeze_hidden_views(call, tensor)
-            else:
-                known = True
-                if found.source is not None:
-                    self._table.users.setdefault(found.source, set()).add(call.path)
-        rule = find_rule(call.func)
-        note_origin(call, self._table)
-        if not known and (rule is None or rule.label is not constant):
-            return
-        if rule is None:
-            self._freeze_all(call, "there is no rule for the op")
-            return
-        try:
-            rule.label(call)
-            call.note_parameters()
-            made = rule.zeros(call)
-            for out in call.outputs:
-                self._table.mark(out, made)
-                if call.squares:
-                    self._table.squares.add(id(out))
-        except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
-            self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
-
-    def _freeze_hidden_views(self, call: OpCall, tensor: Tensor) -> None:
-        """Freeze what shares memory with a tensor that no op led to, e.g. one that went through NumPy."""
-        for relative in self._table.sharing(tensor):
-            for labels in relative.axes:
-                call.freeze(labels, "its memory is used through a tensor that cannot be followed")
-
-    def _freeze_all(self, call: OpCall, why: str) -> None:
-        for tensor in call.inputs:
-            for labels in call.axes(tensor):
-                call.freeze(labels, why, "gate other layers, or replace the op by one that has a rule")
-        for out in call.outputs:
-            self._table.add(out, fixed(tuple(out.shape)))
