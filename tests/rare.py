@@ -13,12 +13,13 @@ from zoo.blocks import Net
 
 @dataclass(frozen=True)
 class Case:
-    """A model, the example inputs, inputs that take another way, and what lies on that way alone."""
+    """A model, its groups, a weight that the example inputs do not use, and inputs that do."""
 
     build: Callable[[], nn.Module]
+    found: dict[str, int]
+    rare: str
     example: Tensor
     other: Tensor
-    rare: tuple[str, ...]
 
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
@@ -70,9 +71,9 @@ def nested(net: Any, x: Tensor, h: Tensor) -> Tensor:
 
 
 def early_exit(net: Any, x: Tensor, h: Tensor) -> Tensor:
-    for layer, head in zip(net.layers, net.heads, strict=True):
+    for depth, (layer, head) in enumerate(zip(net.layers, net.heads, strict=True)):
         h = layer(h).relu()
-        if h.mean() > 5:
+        if x.abs().max() > 400 - 100 * depth:
             return head(h)
     return h
 
@@ -94,9 +95,8 @@ def masked(net: Any, x: Tensor, h: Tensor) -> Tensor:
 
 
 def until_converged(net: Any, x: Tensor, h: Tensor) -> Tensor:
-    steps = 0
-    while h.abs().max() > 20 and steps < 50:
-        h, steps = 0.5 * h + 0.01 * net.rare(h), steps + 1
+    while x.abs().max() > 20:
+        x, h = x / 2, h + net.rare(h)
     return h
 
 
@@ -112,27 +112,55 @@ def expert_loop(net: Any, x: Tensor, h: Tensor) -> Tensor:
 
 
 def by_list(net: Any, x: Tensor, h: Tensor) -> Tensor:
-    chosen = (x[:, 0] / 50).round().long().clamp(0, 3)
-    return torch.stack([net.experts[number](row) for number, row in zip(chosen.tolist(), h, strict=True)])
+    chosen = net.router(x).argmax(1).tolist()
+    return torch.stack([net.experts[number](row) for number, row in zip(chosen, h, strict=True)])
+
+
+def by_far_list(net: Any, x: Tensor, h: Tensor) -> Tensor:
+    chosen = (x[:, 0] / 50).round().long().clamp(0, 3).tolist()
+    return torch.stack([net.experts[number](row) for number, row in zip(chosen, h, strict=True)])
 
 
 def routed(net: Any, x: Tensor, h: Tensor) -> Tensor:
-    number = int((x[0, 0].abs() / 50).round().clamp(0, 3))
-    return net.experts[number](h)
+    return net.experts[int(net.router(x).sum(0).argmax())](h)
+
+
+def depths(net: Any, x: Tensor, h: Tensor) -> Tensor:
+    for gate, layer in zip(net.gates, net.layers, strict=True):
+        rows = torch.nonzero(gate(x).squeeze(1) > 30).squeeze(1)
+        if rows.numel() > 0:
+            h = h.index_add(0, rows, layer(h.index_select(0, rows)))
+    return h
+
+
+def both(net: Any, x: Tensor, h: Tensor) -> Tensor:
+    large, positive = bool(x.abs().max() > 50), bool((x[:, 0] > 70).any())
+    return net.rare(h) if large and positive else h
+
+
+def empty(net: Any, x: Tensor, h: Tensor) -> Tensor:
+    rows = [number for number, row in enumerate(x.numpy()) if row[0] > 50]
+    if (x[:, 0] > 50).any():
+        h = h + net.rare(h[rows[0]])
+    return h
 
 
 def through_numpy(net: Any, x: Tensor, h: Tensor) -> Tensor:
-    return net.rare(h) if x.detach().numpy().max() > 50 else h
+    return h + net.rare(h) if x.detach().numpy().max() > 50 else h
 
 
 def dropped(net: Any, x: Tensor, h: Tensor) -> Tensor:
-    keep = h.detach().norm(dim=1) > 1
+    keep = x.norm(dim=1) > 1
     kept = h[keep]
     return net.rare(kept) if kept.shape[0] > 3 else kept
 
 
 def otherwise(net: Any, x: Tensor, h: Tensor) -> Tensor:
     return h.flip(1) if x.abs().max() > 50 else h
+
+
+def otherwise_by_item(net: Any, x: Tensor, h: Tensor) -> Tensor:
+    return h.flip(1) if x.norm().item() > 100 else h
 
 
 def flagged(net: Any, x: Tensor, h: Tensor) -> Tensor:
@@ -150,20 +178,39 @@ def parameter() -> nn.Parameter:
     return nn.Parameter(torch.randn(8, 8))
 
 
+def router() -> nn.Module:
+    return nn.Linear(6, 4)
+
+
+def gates() -> nn.Module:
+    return nn.ModuleList([nn.Linear(6, 1) for _ in range(4)])
+
+
+MANY = 3 * torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
+A = {"a": 8}
+EXPERTS = A | {"experts.0": 8}
+LAYERS = A | {f"layers.{number}": 8 for number in range(4)}
+
 CASES = {
-    "a module in a branch": Case(two_layers(branch, rare=square), X, FAR, ("rare.weight",)),
-    "a bare parameter": Case(two_layers(bare, mix=parameter), X, FAR, ("mix",)),
-    "a number": Case(two_layers(by_item, rare=square), X, FAR, ("rare.weight",)),
-    "a branch in a branch": Case(two_layers(nested, first=square, second=square), X, FAR, ("second.weight",)),
-    "an early exit": Case(two_layers(early_exit, layers=four, heads=four), X, FAR, ("heads.0.weight",)),
-    "a count of rows": Case(two_layers(by_count, rare=square), X, FAR, ("rare.weight",)),
-    "rows by a mask": Case(two_layers(masked, rare=square), X, FAR, ("rare.weight",)),
-    "until it converges": Case(two_layers(until_converged, rare=square), X, FAR, ("rare.weight",)),
-    "experts in a loop": Case(two_layers(expert_loop, experts=four), X, FAR, ("experts.2.weight",)),
-    "experts by a list": Case(two_layers(by_list, experts=four), X, FAR, ("experts.2.weight",)),
-    "a router": Case(two_layers(routed, experts=four), X, FAR, ("experts.3.weight",)),
-    "NumPy": Case(two_layers(through_numpy, rare=square), X, FAR, ("rare.weight",)),
-    "tokens that are dropped": Case(two_layers(dropped, rare=square), X / 10, FAR, ("rare.weight",)),
-    "a flag of a module": Case(two_layers(flagged, rare=square, judge=Judge), X, FAR, ("rare.weight",)),
-    "the same weights otherwise": Case(two_layers(otherwise), X, FAR, ()),
+    "a module in a branch": Case(two_layers(branch, rare=square), A, "rare.weight", X, FAR),
+    "a bare parameter": Case(two_layers(bare, mix=parameter), {"mix": 8}, "mix", X, FAR),
+    "a number": Case(two_layers(by_item, rare=square), A, "rare.weight", X, FAR),
+    "a branch in a branch": Case(two_layers(nested, first=square, second=square), A, "second.weight", X, FAR),
+    "two decisions at once": Case(two_layers(both, rare=square), A, "rare.weight", X, FAR),
+    "an early exit": Case(two_layers(early_exit, layers=four, heads=four), LAYERS, "heads.2.weight", X, FAR),
+    "a mixture of depths": Case(two_layers(depths, layers=four, gates=gates), A, "layers.2.weight", X, FAR),
+    "a count of rows": Case(two_layers(by_count, rare=square), A, "rare.weight", X, FAR),
+    "rows by a mask": Case(two_layers(masked, rare=square), A, "rare.weight", X, FAR),
+    "until it converges": Case(two_layers(until_converged, rare=square), A, "rare.weight", X, FAR),
+    "experts in a loop": Case(two_layers(expert_loop, experts=four), A, "experts.3.weight", X, FAR),
+    "experts by a list": Case(two_layers(by_list, router=router, experts=four), EXPERTS, "experts.0.weight", X, MANY),
+    "a router": Case(two_layers(routed, router=router, experts=four), EXPERTS, "experts.1.weight", X, -X),
+    "tokens that are dropped": Case(two_layers(dropped, rare=square), A, "rare.weight", X / 10, FAR),
+    "a flag of a module": Case(two_layers(flagged, rare=square, judge=Judge), A, "rare.weight", X, FAR),
+    "the same weights otherwise": Case(two_layers(otherwise), {"a": 4}, "", X, FAR),
+    "the same weights by a number": Case(two_layers(otherwise_by_item), {"a": 4}, "", X, FAR),
+    "NumPy": Case(two_layers(through_numpy, rare=square), {}, "rare.weight", X, FAR),
+    "a list of far numbers": Case(two_layers(by_far_list, experts=four), {}, "experts.3.weight", X, FAR),
+    "a decision that fails otherwise": Case(two_layers(empty, rare=square), {}, "rare.weight", X, FAR),
 }
+"""What values decide; where nothing is found, no forward of the proof reaches the weight."""

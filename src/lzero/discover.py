@@ -20,7 +20,7 @@ from lzero.proving.blocks import ModelProof
 from lzero.proving.draws import draws
 from lzero.proving.readings import Readings
 from lzero.proving.size_branches import split_by_guards
-from lzero.proving.unreached import split_by_unreached
+from lzero.proving.unreached import split_by_unreached, unreached_weights
 from lzero.tracing.granularity import (
     Request,
     advise_inputs,
@@ -65,7 +65,7 @@ def discover(
 
     Warns:
         LzeroWarning: the model is proved in float32 alone, or train mode does not run on the inputs, and may use what
-            eval mode does not.
+            eval mode does not; or values decide whether the forward reaches some weights, and none has.
     """
     if not isinstance(model, nn.Module):
         raise StructureError(f"model: expected an nn.Module, found {shown(model)}")
@@ -98,6 +98,9 @@ def discover(
     groups, elsewhere = proof.accept_elsewhere(groups)
     unproved = [*unreached, *unproved, *unproved_others, *elsewhere]
     refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved]
+    matrices = [name for name in unreached_weights(seen, shapes) if len(shapes[name]) > 1]
+    if matrices and groups:
+        _warn_unreached(model, matrices, seen.explored.open[0])
     if proof.untrainable:
         refusals = _unseen_in_training(model, refusals, proof.untrainable)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
@@ -142,6 +145,17 @@ def _unseen_in_training(model: nn.Module, refusals: Sequence[Refusal], problem: 
             stacklevel=3,
         )
     return told
+
+
+def _warn_unreached(model: nn.Module, names: Sequence[str], place: str) -> None:
+    shown_names = f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}"
+    warnings.warn(
+        f"{type(model).__name__}: {shown_names}: no forward has reached it, and values decide whether one does "
+        f"({place}): units on dims that fit it are refused; if it reads others all the same, the purged model fails "
+        "where it is reached: pass example inputs that reach it, or remove it",
+        LzeroWarning,
+        stacklevel=3,
+    )
 
 
 _LARGER = "pass example inputs that train mode runs on, or remove it; else train the purged model in eval mode alone"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
+from types import FrameType
 from typing import Any
 
 import torch
@@ -11,6 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lzero._torch import unwatched
+from lzero.host.quiet import silenced
 from lzero.tracing.guards import in_library, skip_frames_of, user_frame
 
 skip_frames_of(__name__)
@@ -46,12 +50,12 @@ _FAR = 1e4  # beyond what values are compared with
 
 @dataclass(frozen=True)
 class Site:
-    """A place of the forward where Python learns a value: an instruction of a line; ``number`` of more than a bool."""
+    """A place of the forward where Python learns a value: ``number`` says of more than a bool."""
 
     file: str
     line: int
-    instruction: int
-    number: bool = False
+    column: int
+    number: bool
 
     def __str__(self) -> str:
         return f"{self.file.rpartition('/')[2]}:{self.line}"
@@ -123,13 +127,26 @@ class Decisions(TorchFunctionMode):
         frame = user_frame()
         if in_library(frame):  # a check of arguments
             return None
-        site = Site(frame.f_code.co_filename, frame.f_lineno, frame.f_lasti, number)
+        site = Site(frame.f_code.co_filename, frame.f_lineno, _column(frame), number)
         time = self._times[site] = self._times.get(site, -1) + 1
         answer = self._way.answers.get(site)
         if answer is not None and answer.first <= time < answer.end:
             return answer.value
         self.seen.setdefault(site, []).append(said)
         return None
+
+
+def _column(frame: FrameType) -> int:
+    """Where in its line a frame is; that of its instruction changes as Python makes it faster."""
+    places = frame.f_code.co_positions()
+    return next(islice(places, frame.f_lasti // 2, None))[2] or 0
+
+
+@contextmanager
+def deciding(way: Way) -> Iterator[Decisions]:
+    """A context in which forwards decide as ``way`` says, silently where that is not as values say."""
+    with silenced() if way.answers else nullcontext(), Decisions(way) as decisions:
+        yield decisions
 
 
 def _masks(func: Any, args: Any, kwargs: Any) -> Iterator[Tensor]:

@@ -18,7 +18,7 @@ from lzero.host.stand_ins import exact_ops
 from lzero.host.tensors import tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
-from lzero.tracing.decisions import Decisions, Way
+from lzero.tracing.decisions import Decisions, Way, deciding
 from lzero.tracing.enrol import check_traceable, enrol
 from lzero.tracing.guards import Guard, SizeUse
 from lzero.tracing.label import Classes
@@ -48,7 +48,6 @@ class Trace:
             what a fresh one is.
         norms: the modules that normalise over units that may leave.
         explored: the other ways of the forward, where it decides by values.
-        entered: paths of the modules that were called on some way.
     """
 
     classes: Classes
@@ -61,7 +60,6 @@ class Trace:
     swapped: tuple[str, ...] = ()
     norms: tuple[NormSite, ...] = ()
     explored: Explored = field(default_factory=lambda: Explored())
-    entered: frozenset[str] = frozenset()
 
 
 def trace(
@@ -88,15 +86,21 @@ def trace(
     where, calls, before = ModulePath(model), Calls(model), dict(model.named_modules())
     norms = NormWatch(model, table, wide)
     watch, ops = SizeMode(table, where, loose=loose), OpMode(table, where)
-    outputs, entered = list[Any](), set[str]()
+    outputs = list[Any]()
 
     def run(way: Way) -> Decisions:
         inputs = ExampleInputs.of(redraw(way.draw) if way.draw and redraw is not None else example_inputs)
-        decisions = Decisions(way)
         where.reset()
-        with unfused(), exact_ops(model), torch.no_grad(), isolated_random_state(model), ops, watch, decisions:
+        with (
+            unfused(),
+            exact_ops(model),
+            torch.no_grad(),
+            isolated_random_state(model),
+            ops,
+            watch,
+            deciding(way) as decisions,
+        ):
             outputs.append(inputs.call(model))
-        entered.update(where.entered)
         return decisions
 
     with watch.numbers_of(model):
@@ -130,7 +134,6 @@ def trace(
         swapped,
         tuple(norms.sites.values()),
         explored,
-        frozenset(entered),
     )
 
 

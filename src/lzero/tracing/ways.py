@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from lzero.tracing.decisions import Answer, Decisions, Site, Way
 from lzero.tracing.guards import in_library
 
-_TRIED, _TIMES, _DRAWS = 32, 8, 4  # ways at most; times at one site that are told apart; draws of weights and inputs
+_TRIED, _TIMES, _DRAWS = 32, 8, 8  # ways at most; times at one site that are told apart; draws of weights and inputs
+
+_TOGETHER = 2  # decisions that do not follow from each other, and are taken the other way at once
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def explore(
 
     A way that the forward itself refuses, by a ``raise`` or ``assert``, is none of its ways. While parameters are
     ``unreached``, more is tried, of which what reaches none is taken back: other weights and inputs, decisions from a
-    later time on, two at once, other numbers.
+    later time on, and two at once.
 
     Args:
         run: one forward.
@@ -71,7 +73,10 @@ class _Exploration:
             elif self._more and self._unreached():
                 self._take(self._more.popleft(), anyhow=False)
         self._open |= dict.fromkeys(site for way in (*self._next, *self._more) for site in way.answers)
-        return Explored(self._ways, tuple(dict.fromkeys(map(str, self._open))))
+        taken = dict.fromkeys(site for way in self._ways for site in way.answers)
+        if self._unreached() and len(taken) > _TOGETHER:
+            self._open |= taken
+        return Explored(self._ways, tuple(dict.fromkeys(map(str, self._open))) if self._unreached() else ())
 
     def _take(self, way: Way, *, anyhow: bool) -> None:
         before, back = self._unreached(), self._undo()
@@ -101,7 +106,7 @@ class _Exploration:
 
     def _add(self, way: Way, site: Site, value: bool, times: int) -> None:
         answer = Answer(value, 0, times)
-        (self._more if site.number else self._next).append(way.but(site, answer))
+        self._next.append(way.but(site, answer))
         self._more.extend(way.but(site, Answer(value, time, times)) for time in range(1, min(times, _TIMES)))
         self._more.extend(way.but(*other).but(site, answer) for other in self._single if other[0] != site)
         self._single.append((site, answer))
