@@ -38,7 +38,8 @@ class Trace:
 
     Attributes:
         classes: which indices of which tensors stay or go together.
-        macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
+        macs: multiply-accumulates of the forward, by the parameter that products and convolutions read; 0 where only
+            other ways of it do.
         users: paths of the modules whose forward used each parameter; unused ones are absent.
         guards: what the forward asked about sizes in Python.
         uses: what it asked dims to be long.
