@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -48,14 +48,22 @@ _SELECTS = {
 _FAR = 1e4  # beyond what values are compared with
 
 
+Kind = Literal["bool", "int", "float", "values"]
+
+
 @dataclass(frozen=True)
 class Site:
-    """A place of the forward where Python learns a value: ``number`` says of more than a bool."""
+    """A place of the forward where Python learns a value, and what it gets: ``"values"`` are a list or an array."""
 
     file: str
     line: int
     column: int
-    number: bool
+    kind: Kind
+
+    @property
+    def number(self) -> bool:
+        """Whether it gets more than a yes or no."""
+        return self.kind != "bool"
 
     def __str__(self) -> str:
         return f"{self.file.rpartition('/')[2]}:{self.line}"
@@ -95,7 +103,6 @@ class Decisions(TorchFunctionMode):
 
     Attributes:
         seen: by site, what values have said, in order: None where it is neither all true nor all false.
-        number: of the sites that say more than a mask or bool.
     """
 
     def __init__(self, way: Way) -> None:
@@ -108,26 +115,26 @@ class Decisions(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _SELECTS:
             for mask in _masks(func, args, kwargs):
-                told = self._told(_said(mask), number=False)
+                told = self._told("bool", _said(mask))
                 if told is not None:
                     mask.fill_(told)
         out = func(*args, **kwargs)
         if func in _ASKS and isinstance(out, bool):
-            told = self._told(out, number=False)
+            told = self._told("bool", out)
             return out if told is None else told
         if func in _ASKS and isinstance(out, int | float):
-            told = self._told(None, number=True)
+            told = self._told("int" if isinstance(out, int) else "float")
             return out if told is None else _number(out, told)
         if func in _READS:
-            self._told(None, number=True)
+            self._told("values")
         return out
 
-    def _told(self, said: bool | None, *, number: bool) -> bool | None:
+    def _told(self, kind: Kind, said: bool | None = None) -> bool | None:
         """What the way says here; None where it leaves that to the values, which say ``said``."""
         frame = user_frame()
         if in_library(frame):  # a check of arguments
             return None
-        site = Site(frame.f_code.co_filename, frame.f_lineno, _column(frame), number)
+        site = Site(frame.f_code.co_filename, frame.f_lineno, _column(frame), kind)
         time = self._times[site] = self._times.get(site, -1) + 1
         answer = self._way.answers.get(site)
         if answer is not None and answer.first <= time < answer.end:

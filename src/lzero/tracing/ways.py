@@ -38,7 +38,7 @@ def explore(
 
     A way that the forward itself refuses, by a ``raise`` or ``assert``, is none of its ways. While parameters are
     ``unreached``, more is tried, of which what reaches none is taken back: other weights and inputs, decisions from a
-    later time on, and two at once.
+    later time on, two at once, and other whole numbers, which may be sizes.
 
     Args:
         run: one forward.
@@ -65,7 +65,7 @@ class _Exploration:
 
     def all(self, first: Decisions) -> Explored:
         self._note(first, Way())
-        if self._single:
+        if first.seen:
             self._more.extendleft(Way(draw=draw) for draw in range(_DRAWS, 0, -1))
         for _ in range(_TRIED):
             if self._next:
@@ -101,12 +101,12 @@ class _Exploration:
             for one in dict.fromkeys(said):
                 if (site, one) not in self._known:
                     self._known.add((site, one))
-                    for value in _others(one):
+                    for value in _others(one) if site.kind != "values" else ():
                         self._add(way, site, value, len(said))
 
     def _add(self, way: Way, site: Site, value: bool, times: int) -> None:
         answer = Answer(value, 0, times)
-        self._next.append(way.but(site, answer))
+        (self._more if site.kind == "int" else self._next).append(way.but(site, answer))
         self._more.extend(way.but(site, Answer(value, time, times)) for time in range(1, min(times, _TIMES)))
         self._more.extend(way.but(*other).but(site, answer) for other in self._single if other[0] != site)
         self._single.append((site, answer))
