@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from nets import reasons, sizes
+from nets import Net, reasons, sizes
 from rare import CASES, FAR, Case, X, square, two_layers
 from torch import Tensor, nn
 
@@ -101,6 +101,42 @@ class TestNothingIsLost:
             return h if net.training and torch.rand(()) < 0.5 else net.layer(h).relu()
 
         assert found(dropping, layer=square) == {"a": 8, "layer": 8}
+
+
+class Encoder(nn.Module):
+    """Returns what it makes, and its hidden units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.a(x).relu()
+        return self.b(hidden), hidden
+
+
+class Decoder(nn.Module):
+    """Reads hidden units, if it is given any, where values are large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c, self.rare = nn.Linear(5, 3), nn.Linear(8, 3)
+
+    def forward(self, made: Tensor, hidden: Tensor | None = None) -> Tensor:
+        out = self.c(made)
+        if made.numpy().max() > 50 and hidden is not None:
+            out = out + self.rare(hidden)
+        return out  # type: ignore[no-any-return]
+
+
+@pytest.mark.filterwarnings("ignore:Net. .*no forward has reached it:lzero.LzeroWarning")
+def test_only_what_a_module_is_given_may_be_read_in_it() -> None:
+    def model(count: int) -> nn.Module:
+        return Net(lambda net, x: net.dec(*net.enc(x)[:count]), enc=Encoder(), dec=Decoder())
+
+    assert sizes(lzero.discover(model(1), X)) == {"enc.a": 8}
+    plan = lzero.discover(model(2), X)
+    assert not plan.groups and "enc.a: dec.rare.weight may read it" in reasons(plan)
 
 
 class TestWarning:

@@ -97,6 +97,11 @@ class TensorTable:
         traced = self._known.get(id(tensor))
         return traced if traced is not None and len(traced.axes) == tensor.dim() else None
 
+    def axes_of(self, tensor: Tensor) -> Axes | None:
+        """Its labels alone."""
+        found = self.find(tensor)
+        return None if found is None else found.axes
+
     def note_made(self, tensor: Tensor, origin: str) -> None:
         """Note that the forward makes ``tensor`` of plain numbers, and where."""
         self._made[id(tensor)] = tensor, origin

@@ -21,7 +21,7 @@ from lzero.tracing.calls import Calls
 from lzero.tracing.decisions import Decisions, Way, deciding
 from lzero.tracing.enrol import check_traceable, enrol
 from lzero.tracing.guards import Guard, SizeUse
-from lzero.tracing.label import Classes
+from lzero.tracing.label import Classes, IntArray
 from lzero.tracing.norm_call import NormSite
 from lzero.tracing.norm_watch import NormWatch
 from lzero.tracing.op_mode import OpMode
@@ -49,6 +49,7 @@ class Trace:
             what a fresh one is.
         norms: the modules that normalise over units that may leave.
         explored: the other ways of the forward, where it decides by values.
+        given: labels of what each module was given that was called, by path.
     """
 
     classes: Classes
@@ -61,6 +62,7 @@ class Trace:
     swapped: tuple[str, ...] = ()
     norms: tuple[NormSite, ...] = ()
     explored: Explored = field(default_factory=lambda: Explored())
+    given: Mapping[str, list[IntArray]] = field(default_factory=dict)
 
 
 def trace(
@@ -84,7 +86,7 @@ def trace(
     table = TensorTable()
     check_traceable(model)
     enrol(model, table)
-    where, calls, before = ModulePath(model), Calls(model), dict(model.named_modules())
+    where, calls, before = ModulePath(model), Calls(model, table.axes_of), dict(model.named_modules())
     norms = NormWatch(model, table, wide)
     watch, ops = SizeMode(table, where, loose=loose), OpMode(table, where)
     outputs = list[Any]()
@@ -135,6 +137,7 @@ def trace(
         swapped,
         tuple(norms.sites.values()),
         explored,
+        calls.given,
     )
 
 
