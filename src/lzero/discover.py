@@ -17,9 +17,11 @@ from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
 from lzero.plan.refusal import Refusal
 from lzero.proving.blocks import ModelProof
+from lzero.proving.draws import draws
 from lzero.proving.modules import accept_modules
 from lzero.proving.readings import Readings
 from lzero.proving.size_branches import split_by_guards
+from lzero.proving.unreached import split_by_unreached, unreached_weights
 from lzero.tracing.blocks import blocks_of
 from lzero.tracing.granularity import (
     Request,
@@ -66,7 +68,7 @@ def discover(
 
     Warns:
         LzeroWarning: the model is proved in float32 alone, or train mode does not run on the inputs, and may use what
-            eval mode does not.
+            eval mode does not; or values decide whether the forward reaches some weights, and none has.
     """
     if not isinstance(model, nn.Module):
         raise StructureError(f"model: expected an nn.Module, found {shown(model)}")
@@ -79,7 +81,9 @@ def discover(
         if other[3].extent > readings.extent:
             spare, switched, seen, readings, refusals = other
     found = blocks_of(spare, example_inputs, asked.deep) if asked.any_deep else []
-    units, unsteady = split_by_guards(readings.groups, seen.guards, seen.classes, spare)
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    units, unreached = split_by_unreached(readings.groups, seen, shapes)
+    units, unsteady = split_by_guards(units, seen.guards, seen.classes, spare)
 
     proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched)
     proved, unproved = proof.accept(units)
@@ -96,16 +100,20 @@ def discover(
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)
     groups, unproved_blocks = accept_modules(proof, found, groups)
-    refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved, *unproved_others, *unproved_blocks]
+    groups, elsewhere = proof.accept_elsewhere(groups)
+    unproved = [*unreached, *unproved, *unproved_others, *unproved_blocks, *elsewhere]
+    refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved]
+    matrices = [name for name in unreached_weights(seen, shapes) if len(shapes[name]) > 1]
+    if matrices and groups:
+        _warn_unreached(model, matrices, seen.explored.open[0])
     if proof.untrainable:
         refusals = _unseen_in_training(model, refusals, proof.untrainable)
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     return Plan(
         groups=tuple(groups),
         refusals=tuple(refusals),
         shapes=shapes,
-        positions={name: _each(macs, sizes[name]) for name, macs in seen.macs.items()},
+        positions={name: _each(macs, sizes[name]) for name, macs in seen.macs.items() if macs},
         granularity=asked.granularity,
         example_inputs=example_inputs,
     )
@@ -116,9 +124,9 @@ def _studied(
 ) -> tuple[nn.Module, list[Switched], Trace, Readings, list[Refusal]]:
     """A copy of ``model`` and what of it asks for a cache, what its forward said, the groups, and what is refused."""
     spare, switched = copy_and_switches(model)
-    seen = trace(spare, example_inputs, asked.wide, loose=loose)
+    seen = trace(spare, example_inputs, asked.wide, loose=loose, redraw=draws(spare, example_inputs))
     units, refusals = unit_groups(seen, model, asked.veto)
-    if seen.swapped:
+    if seen.swapped or seen.explored.ways:
         spare, switched = copy_and_switches(model)
     return spare, switched, seen, Readings(units, seen, spare), refusals
 
@@ -142,6 +150,17 @@ def _unseen_in_training(model: nn.Module, refusals: Sequence[Refusal], problem: 
             stacklevel=3,
         )
     return told
+
+
+def _warn_unreached(model: nn.Module, names: Sequence[str], place: str) -> None:
+    shown_names = f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}"
+    warnings.warn(
+        f"{type(model).__name__}: {shown_names}: no forward has reached it, and values decide whether one does "
+        f"({place}): units on dims that fit it are refused; if it reads others all the same, the purged model fails "
+        "where it is reached: pass example inputs that reach it, or remove it",
+        LzeroWarning,
+        stacklevel=3,
+    )
 
 
 _LARGER = "pass example inputs that train mode runs on, or remove it; else train the purged model in eval mode alone"

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lzero.errors import StructureError
 from lzero.tracing.op_call import OpCall
-from lzero.tracing.tracer import Trace, Tracer, trace
+from lzero.tracing.op_mode import OpMode
+from lzero.tracing.tracer import Trace, trace
 
 
 def labels(seen: Trace, tensor: str, dim: int) -> np.ndarray[Any, Any]:
@@ -93,7 +94,7 @@ class TestTrace:
 def test_a_fault_of_the_bookkeeping_reads_as_itself_whatever_the_forward_does_with_it(
     monkeypatch: pytest.MonkeyPatch, caught: bool
 ) -> None:
-    def broken(tracer: Tracer, call: OpCall) -> None:
+    def broken(tracer: OpMode, call: OpCall) -> None:
         if call.op == "aten.relu":
             raise LookupError("a label is lost")
 
@@ -105,6 +106,6 @@ def test_a_fault_of_the_bookkeeping_reads_as_itself_whatever_the_forward_does_wi
                 return h
             raise
 
-    monkeypatch.setattr(Tracer, "_record", broken)
+    monkeypatch.setattr(OpMode, "_record", broken)
     with pytest.raises(LookupError, match="a label is lost"):
         trace(Model(between), torch.randn(3, 4))

@@ -22,11 +22,16 @@ from lzero.proving.proof import Proof, sound_together
 from lzero.proving.random_model import RandomModel
 from lzero.proving.scopes import inputs_of, scopes_of
 from lzero.proving.trial import why_not_with
+from lzero.tracing.decisions import Way
 from lzero.tracing.tracer import Trace
 
 _SWITCH = Reason(
     "the model is studied with use_cache off, and with it on, as its configuration says, it gives other results",
     "turn it off in the configuration for training and purging, or pass use_cache=False among the example inputs",
+)
+_UNPROVED = Reason(
+    "the forward uses some of its weights only where it decides by other values, with which nothing can be compared",
+    "pass example inputs that reach them",
 )
 _EXAMPLES, _STEPS = 2, 8  # of the inputs of a part: enough to tell a difference
 
@@ -101,6 +106,28 @@ class ModelProof:
         whole = self._precise()
         return whole.obstacle or why_not_with(whole, [group], {group.name: closure})
 
+    def accept_elsewhere(self, groups: Sequence[GateGroup]) -> tuple[list[GateGroup], list[Refusal]]:
+        """Those of ``groups``, proved by :meth:`accept`, that hold on the other ways of the forward, and refusals.
+
+        What only a way uses on which nothing can be compared stays unproved, and so do the groups that lie on it.
+        """
+        ways, kept, refusals = self._trace.explored.ways, list(groups), list[Refusal]()
+        if not ways or not groups:
+            return kept, refusals
+        whole, unproved = self._whole or self._draw((self._own_dtype,)), set[str]()
+        for way, reached in ways.items():
+            if whole.obstacle is None and whole.takes(way):
+                kept, failures = sound_together(whole, kept, (), joint=True)
+                refusals += [Refusal.of(g.name, g.size, g.members, _elsewhere(f.reason)) for g, f in failures]
+            else:
+                unproved |= reached
+        whole.takes(Way())
+        if whole is not self._whole:
+            whole.release()
+        left = [group for group in kept if any(member.tensor in unproved for member in group.members)]
+        refusals += [Refusal.of(g.name, g.size, g.members, _UNPROVED) for g in left]
+        return [group for group in kept if group not in left], refusals
+
     def _prove_in_parts(
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup]
     ) -> tuple[list[GateGroup], dict[str, Refusal], set[str]]:
@@ -132,9 +159,7 @@ class ModelProof:
         """Those of ``proved``, each on a part, that hold on the whole model with ``given``, in its own precision."""
         whole = self._whole
         if whole is None:
-            own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
-            dtype = torch.float64 if own == {torch.float64} else torch.float32
-            whole = self._draw((dtype,))
+            whole = self._draw((self._own_dtype,))
             self.untrainable = whole.untrainable
         try:
             if whole.obstacle is not None:
@@ -143,6 +168,11 @@ class ModelProof:
         finally:
             if whole is not self._whole:
                 whole.release()
+
+    @property
+    def _own_dtype(self) -> torch.dtype:
+        own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
+        return torch.float64 if own == {torch.float64} else torch.float32
 
     def _draw(self, dtypes: Sequence[torch.dtype]) -> RandomModel:
         """The whole model with random weights; with its next call where there is one."""
@@ -173,6 +203,12 @@ class ModelProof:
                     stacklevel=4,
                 )
         return self._whole
+
+
+def _elsewhere(reason: Reason) -> Reason:
+    return Reason(
+        f"where the forward decides by values that the example inputs do not have, {reason.text}", reason.advice
+    )
 
 
 def _small_trial(part: nn.Module, inputs: ExampleInputs) -> RandomModel | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from lzero.proving.random_weights import cast, randomise
 from lzero.surgery.fills import fill_closed
 from lzero.surgery.shrink import scale_consumers
 from lzero.surgery.skips import skip_closed
+from lzero.tracing.decisions import Way, deciding
 
 _LARGER = (1, 8, 8, 64)
 """Batches to draw in turn, as multiples of the example's."""
@@ -45,7 +47,7 @@ class RandomModel:
 
     Attributes:
         obstacle: why nothing can be proved on it; None where all is well, and the following are set.
-        inputs: those of the present draw.
+        inputs, way: those of the present draw, and how forwards decide.
         dense: outputs of the ungated model.
         dtype, tolerance: what it runs in, and what rounding may do in it.
         calls: forwards that a comparison needs, one after the other: 2 where one leaves something behind for the next.
@@ -70,12 +72,12 @@ class RandomModel:
         self.model, self._examples = model, inputs
         freeze(model)
         self._where = ModulePath(model)
-        self.inputs, self.dense = inputs, list[Tensor]()
+        self.inputs, self.dense, self.way = inputs, list[Tensor](), Way()
         self.dtype, self.tolerance, self.calls, self.trains_more = torch.float64, 0.0, 1, False
         self.next_call: NextCall | None = None
         self.keeps = False
-        self._drawn, self._looks_at_training, self._promotes = True, train, False
-        self._asked, self.untrainable = set[torch.dtype](), ""
+        self._drawn, self._looks_at_training, self._promotes, self.untrainable = True, train, False, ""
+        self._asked = set[torch.dtype]()
         self.obstacle = self._prepare(dtypes, (True, False)[: 1 + given])
 
     def release(self) -> None:
@@ -88,13 +90,23 @@ class RandomModel:
         Raises:
             ForwardError: it fails, with the place.
         """
-        given = self.inputs if inputs is None else inputs
-        if not self._promotes:
-            return forward(model, given, self._where)
-        with Promoted() as promoted:
-            made = forward(model, given, self._where)
+        given = inputs or self.inputs
+        with deciding(self.way) if self.way.answers else nullcontext():
+            if not self._promotes:
+                return forward(model, given, self._where)
+            with Promoted() as promoted:
+                made = forward(model, given, self._where)
         self._asked |= promoted.asked
         return made
+
+    def takes(self, way: Way) -> bool:
+        """Let all forwards that follow go another ``way``; whether they can be compared there."""
+        self.way = way
+        try:
+            outputs = self.outputs(linked_copy(self.model, private=True))
+        except ForwardError:
+            return False
+        return comparable(outputs) and (not way.draw or self.redraw(way.draw))
 
     @torch.no_grad()
     def outputs(self, model: nn.Module) -> list[Tensor]:
@@ -144,11 +156,7 @@ class RandomModel:
 
     @torch.no_grad()
     def train(self, model: nn.Module) -> None:
-        """One forward of ``model`` in train mode.
-
-        Raises:
-            ForwardError: it fails, with the place.
-        """
+        """One forward of ``model`` in train mode; it raises ForwardError as above."""
         set_mode(model, training=True)
         self.forward(model, self.inputs.several(2))
 
