@@ -25,14 +25,14 @@ def test_a_purged_model_comes_back_to_the_bit(name, tmp_path):
     assert back.config.lzero == small.config.lzero
 
 
-@pytest.mark.parametrize("name", ["GPT-2", "Llama", "ViT"])
+@pytest.mark.parametrize("name", ["GPT-2", "BERT"])
 def test_a_narrower_stream_comes_back_with_the_eps_of_its_norms(name, tmp_path):
     model = build(name).eval()
     close(lzero.attach_gates(model, inputs(name), granularity="width"), ragged)
     small = lzero.purge(model, settle=False).model
     small.save_pretrained(tmp_path)
     back = from_pretrained(tmp_path)
-    assert same(back, small, name) and "has another eps" in back.config.lzero["reason"]
+    assert same(back, small, name) and "one number for all layers" in back.config.lzero["reason"]
 
     def shares(model):
         return {path: buffer.tolist() for path, buffer in model.named_buffers() if "purged_" in path and buffer.dim()}

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from lzero.plan.paths import join
-from lzero.surgery.attached import gated_leaves, raw_tensor, ungated
+from lzero.surgery.attached import gated_leaves, raw_tensor, root_gates, ungated
 from lzero.surgery.config_numbers import MARK
 from lzero.surgery.libraries.plain_config import plain_numbers
 from lzero.surgery.libraries.registry import Library, library
+from lzero.surgery.libraries.stock import NOT_SAVED
 from lzero.surgery.ratios import saved_ratios
 
 FORMAT = 1
@@ -56,23 +57,21 @@ class HuggingFace(Library):
         if config is None:
             return
         marks = [name for name, _ in small.named_buffers() if name.rpartition(".")[2].startswith(MARK)]
-        several = [name for name in marks if small.get_buffer(name).dim()]
+        shares = saved_ratios(small, dict(small.named_buffers()))
+        several = [name for name in marks if small.get_buffer(name).dim() and name not in shares]
         if several:
-            shares = saved_ratios(small, dict(small.named_buffers()))
-            numbers, reason = None, f"{several[0]}: {_NARROWER if several[0] in shares else _SEVERAL}"
+            numbers, reason = None, f"{several[0]}: {_SEVERAL}"
         else:
-            numbers, reason = plain_numbers(small, marks)
+            numbers, reason = plain_numbers(small, marks, root_gates(model).plan.example_inputs)
         if numbers is None:
             setattr(config, ENTRY, {"format": FORMAT, "reason": reason, **_kept(small, model, marks)})
             return
         for name, number in numbers.items():
             setattr(config, name, number)
         if marks:  # a stock model has no place for them; state dicts keep them for load_purged
-            setattr(small, _NOT_SAVED, [*(getattr(small, _NOT_SAVED, None) or ()), *marks])
+            setattr(small, NOT_SAVED, [*(getattr(small, NOT_SAVED, None) or ()), *marks])
 
 
-_NOT_SAVED = "_keys_to_ignore_on_save"  # what transformers reads of a model that it saves
-_NARROWER = "a norm of a narrower stream has another eps, which no size of a configuration tells"
 _SEVERAL = "sizes that a module keeps together, which no single number of a configuration tells"
 
 
