@@ -83,9 +83,18 @@ def test_the_parameters_of_a_mean_follow_and_of_others_only_with_an_eps():
     assert site("rms", weights=()) == ("", "bias", "")
     assert site("rms", eps=None) == ("", "bias", "")
     assert site("length") == ("", "bias", "")
+    assert site("norm", eps=0) == site("norm", eps=1) == site("norm")
     assert site("norm", weights=("a", "b")) is WHY and site("norm", biases=("a", "b")) is WHY
     refused = site("norm", eps=None)
     assert refused.text == WHY.text and "self.eps" in refused.advice
+
+
+def test_a_number_of_steps_is_added_to_no_variance():
+    call = called("norm", eps=None)
+    call.module.steps = 3
+    assert "self.eps" in call.site(AXES).advice
+    call.module.eps = 0
+    assert call.site(AXES).eps == "eps"
 
 
 def test_channel_groups_count_their_dim_from_the_front():

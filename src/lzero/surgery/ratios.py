@@ -23,8 +23,8 @@ _SHAPE = "normalized_shape"
 class Ratio:
     """``left`` of ``of`` units stay: the attribute ``name`` of the module at ``path`` follows.
 
-    What the module was built with is multiplied, whatever purges it has been through: a float by of / left, a shape of
-    one size by left / of.
+    What the module was built with is multiplied, whatever purges it has been through: a number by of / left, a shape
+    of one size by left / of.
     """
 
     path: str
@@ -67,7 +67,7 @@ def set_ratios(model: nn.Module, ratios: Sequence[Ratio]) -> None:
     for ratio in ratios:
         module = model.get_submodule(ratio.path)
         value, (of, left) = getattr(module, ratio.name), _held(module, ratio.name)
-        if isinstance(value, float):
+        if isinstance(value, int | float):
             changed: object = value * left / of * ratio.of / ratio.left
         else:
             changed = (value[0] * of // left * ratio.left // ratio.of,)
@@ -111,10 +111,10 @@ def saved_ratios(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Rat
     found = {}
     for path, module in model.named_modules():
         for name, value in vars(module).items():
-            if type(value) is not float and name != _SHAPE:
+            if type(value) not in (int, float) and name != _SHAPE:
                 continue
             key = f"{path}.{MARK}{name}" if path else MARK + name
-            if key in state:
+            if key in state and (type(value) is not int or state[key].dim()):  # of a whole number without, it is one
                 of, left = _share(key, state[key])
                 found[key] = Ratio(path, name, of, left)
     return found

@@ -26,7 +26,11 @@ _WHOLE: Mapping[frozenset[Part], Statistic] = {
     frozenset({"length"}): "length",
 }
 _EPS = re.compile("eps")
-_NO_EPS = "keep the number that is added to the variance as an attribute (self.eps): it has to follow the width"
+_WHOLE_EPS = re.compile("(^|_)eps")  # of whole numbers, among which are steps too
+_NO_EPS = (
+    "keep the number that is added to the variance as an attribute (self.eps, 0.0 where nothing is): it has to follow "
+    "the width"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +135,9 @@ class NormCall:
         return same[0] if len(same) == 1 else None
 
     def _eps(self) -> str:
-        """The attribute that is added to the variance: the only float of the module that is called so."""
-        names = [n for n, value in vars(self.module).items() if type(value) is float and _EPS.search(n)]
+        """The attribute that is added to the variance: the only number of the module that is called so."""
+        kinds = {float: _EPS, int: _WHOLE_EPS}  # written as 0 in some
+        names = [n for n, value in vars(self.module).items() if type(value) in kinds and kinds[type(value)].search(n)]
         return names[0] if len(names) == 1 else ""
 
 
