@@ -117,11 +117,11 @@ def test_a_purged_model_in_another_precision_keeps_its_ratio(dtype):
 
 
 @pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")
-@pytest.mark.parametrize("eps", [0, 1])
-def test_a_whole_number_that_is_added_to_the_variance_follows(eps):
+@pytest.mark.parametrize(("norm", "eps"), [(nn.LayerNorm, 1), (nn.RMSNorm, 1), (nn.RMSNorm, 0)])
+def test_a_whole_number_that_is_added_to_the_variance_follows(norm, eps):
     def stream():
         torch.manual_seed(0)
-        return nn.Sequential(nn.Linear(5, 12), nn.LayerNorm(12, eps=eps), nn.Linear(12, 3)).double()
+        return nn.Sequential(nn.Linear(5, 12), norm(12, eps=eps), nn.Linear(12, 3)).double()
 
     model, x = stream(), torch.randn(4, 5, dtype=torch.float64)
     gates = lzero.attach_gates(model, (x,), granularity="width")

@@ -27,10 +27,8 @@ _WHOLE: Mapping[frozenset[Part], Statistic] = {
 }
 _EPS = re.compile("eps")
 _WHOLE_EPS = re.compile("(^|_)eps")  # of whole numbers, among which are steps too
-_NO_EPS = (
-    "keep the number that is added to the variance as an attribute (self.eps, 0.0 where nothing is): it has to follow "
-    "the width"
-)
+_NO_EPS = "keep the number that is added to the variance as an attribute (self.eps): it has to follow the width"
+_NOTHING_ADDED = "add something to its variance, such as eps=1e-5: of a single open unit that is 0, and divides 0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +117,8 @@ class NormCall:
         weight, bias = "".join(self.weights), "".join(self.biases)
         if statistic == "mean" and not eps:
             return replace(first.reason, advice=_NO_EPS)
+        if statistic == "mean" and len(over) == 1 and not getattr(self.module, eps):
+            return replace(first.reason, advice=_NOTHING_ADDED)
         if statistic == "length" or (statistic == "square" and not eps):
             weight = ""
         if statistic != "mean" and not weight:
