@@ -13,6 +13,7 @@ from lzero.checks import shown
 from lzero.errors import LzeroWarning, StructureError
 from lzero.host.cache import Switched, asks_for_cache
 from lzero.host.copies import copy_and_switches
+from lzero.host.progress import Progress
 from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
 from lzero.plan.refusal import Refusal
@@ -37,6 +38,7 @@ def discover(
     *,
     granularity: str | Mapping[str, str] = "unit",
     ignore: str | Iterable[str] = (),
+    progress: bool | None = None,
 ) -> Plan:
     """The proved gate groups of ``model``, and everything that is refused, with reasons; ``print`` it to read it.
 
@@ -51,6 +53,8 @@ def discover(
             GroupNorm takes statistics of: the width of a residual stream. A mapping from module path to one of these
             chooses by the longest path that leads to the weight; ``""`` stands for the rest.
         ignore: module paths and parameter names to leave alone.
+        progress: whether a bar of tqdm says after two seconds how many groups are proved; None for one on a terminal,
+            where tqdm is installed.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
@@ -69,6 +73,7 @@ def discover(
         raise StructureError(f"model: expected an nn.Module, found {shown(model)}")
     check_unwrapped(model)
     check_inputs(example_inputs)
+    bar = Progress("proving groups of units", progress)
     asked = request(model, granularity, ignore)
     spare, switched, seen, readings, refusals = _studied(model, example_inputs, asked)
     if seen.loosens:
@@ -77,20 +82,21 @@ def discover(
             spare, switched, seen, readings, refusals = other
     units, unsteady = split_by_guards(readings.groups, seen.guards, seen.classes, spare)
 
-    proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched)
-    proved, unproved = proof.accept(units)
-    unproved = [*readings.refusals, *unsteady, *unproved]
-    for again in readings.others(proved, [refusal.name for refusal in unproved]):
+    proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched, progress=bar)
+    with bar:
+        proved, unproved = proof.accept(units)
+        unproved = [*readings.refusals, *unsteady, *unproved]
+        for again in readings.others(proved, [refusal.name for refusal in unproved]):
+            names = {group.name for group in proved}
+            again = [group for group in again if group.name not in names]
+            steady, _ = split_by_guards([*proved, *again], seen.guards, seen.classes, spare)
+            proved, _ = proof.accept([group for group in again if group in steady], proved)
         names = {group.name for group in proved}
-        again = [group for group in again if group.name not in names]
-        steady, _ = split_by_guards([*proved, *again], seen.guards, seen.classes, spare)
-        proved, _ = proof.accept([group for group in again if group in steady], proved)
-    names = {group.name for group in proved}
-    order = [group.name for group in readings.groups]
-    proved.sort(key=lambda group: order.index(group.name))
-    unproved = [refusal for refusal in unproved if refusal.name not in names]
-    others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
-    groups, unproved_others = proof.accept(others, proved)
+        order = [group.name for group in readings.groups]
+        proved.sort(key=lambda group: order.index(group.name))
+        unproved = [refusal for refusal in unproved if refusal.name not in names]
+        others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
+        groups, unproved_others = proof.accept(others, proved)
     refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved, *unproved_others]
     if proof.untrainable:
         refusals = _unseen_in_training(model, refusals, proof.untrainable)

@@ -14,6 +14,7 @@ from lzero.host.cache import Switched
 from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.host.next_call import with_cache
+from lzero.host.progress import Progress
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason, Refusal
 from lzero.proving.compare import PRECISE
@@ -49,6 +50,7 @@ class ModelProof:
         trace: what its forward said.
         cache: whether the model is to be asked for keys and values, and to be called again with them, where it runs so.
         switched: configurations that ask for a cache, off in ``model``: with them it must give the same results.
+        progress: told of groups that are proved or refused.
 
     Attributes:
         untrainable: why train mode does not run on the inputs; empty where it does.
@@ -62,9 +64,11 @@ class ModelProof:
         *,
         cache: bool = False,
         switched: Sequence[Switched] = (),
+        progress: Progress | None = None,
     ) -> None:
         self._model, self._inputs, self._trace = model, ExampleInputs.of(example_inputs), trace
         self._cache, self._switched = cache, switched
+        self._progress = Progress("proving groups", show=False) if progress is None else progress
         self._whole: RandomModel | None = None
         self.untrainable = ""
 
@@ -74,6 +78,8 @@ class ModelProof:
         """``given`` and those of ``groups`` that hold together with them, and refusals of the others."""
         if not groups:
             return list(given), []
+        self._progress.finish()  # those of the call before
+        self._progress.more(len(groups))
         proved, refuted, raised = self._prove_in_parts(groups, given)
         if len(proved) + len(raised) < len(groups):
             self._precise()  # needed in any case, it serves the second stage too
@@ -113,13 +119,15 @@ class ModelProof:
                 part = private_copy(scope.cut_out(self._model)).to("cpu")
             except StructureError:  # it cannot be copied without what is around it
                 continue
-            trial = _small_trial(part, inputs_of(scope, self._model, self._trace).to(torch.device("cpu")))
+            given_here = inputs_of(scope, self._model, self._trace).to(torch.device("cpu"))
+            trial = _small_trial(part, given_here, self._progress)
             if trial is not None:
                 proof = Proof(trial)
                 accepted, refusals = proof.accept(wanted, others)
                 raised |= proof.raised
                 proved |= {group.name for group in accepted}
                 refuted |= {r.name: replace(r, tensors=tensors[r.name]) for r in refusals}  # by their whole names
+            self._progress.done(len(wanted))
         return [group for group in groups if group.name in proved], refuted, raised
 
     def _that_hold_together(self, proved: Sequence[GateGroup], given: Sequence[GateGroup]) -> list[GateGroup]:
@@ -140,7 +148,9 @@ class ModelProof:
 
     def _draw(self, dtypes: Sequence[torch.dtype]) -> RandomModel:
         """The whole model with random weights; with its next call where there is one."""
-        whole = self._with_next_call(dtypes) or RandomModel(self._model, self._inputs, dtypes=dtypes)
+        whole = self._with_next_call(dtypes) or RandomModel(
+            self._model, self._inputs, dtypes=dtypes, tick=self._progress.tick
+        )
         if self._switched and whole.obstacle is None and not whole.same_results(self._switched):
             whole.obstacle = _SWITCH
         return whole
@@ -148,7 +158,7 @@ class ModelProof:
     def _with_next_call(self, dtypes: Sequence[torch.dtype]) -> RandomModel | None:
         if not self._cache:
             return None
-        cached = RandomModel(self._model, with_cache(self._inputs), dtypes=dtypes)
+        cached = RandomModel(self._model, with_cache(self._inputs), dtypes=dtypes, tick=self._progress.tick)
         if cached.next_call is not None:
             return cached
         cached.release()
@@ -169,10 +179,10 @@ class ModelProof:
         return self._whole
 
 
-def _small_trial(part: nn.Module, inputs: ExampleInputs) -> RandomModel | None:
+def _small_trial(part: nn.Module, inputs: ExampleInputs, progress: Progress) -> RandomModel | None:
     """``part`` with random weights, in float64 on as few inputs as it runs on; None where it does not run."""
     for given in (inputs.fewer(_EXAMPLES, _STEPS), inputs.fewer(_EXAMPLES), inputs):
-        trial = RandomModel(part, given, dtypes=(torch.float64,), given=False, train=False)
+        trial = RandomModel(part, given, dtypes=(torch.float64,), given=False, train=False, tick=progress.tick)
         if trial.obstacle is None:
             return trial
         trial.release()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,7 @@ class RandomModel:
         seed: of the generator of all draws.
         given: whether the values of ``inputs`` may be used where random ones fail.
         train: whether to look what train mode enters.
+        tick: called before every forward: something goes on.
 
     Attributes:
         obstacle: why nothing can be proved on it; None where all is well, and the following are set.
@@ -64,9 +65,10 @@ class RandomModel:
         seed: int = 0,
         given: bool = True,
         train: bool = True,
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         self.generator = torch.Generator().manual_seed(seed)
-        self.model, self._examples = model, inputs
+        self.model, self._examples, self._tick = model, inputs, tick
         freeze(model)
         self._where = ModulePath(model)
         self.inputs, self.dense = inputs, list[Tensor]()
@@ -87,6 +89,7 @@ class RandomModel:
         Raises:
             ForwardError: it fails, with the place.
         """
+        self._tick()
         given = self.inputs if inputs is None else inputs
         if not self._promotes:
             return forward(model, given, self._where)
