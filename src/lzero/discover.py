@@ -15,9 +15,11 @@ from lzero.host.cache import Switched, asks_for_cache
 from lzero.host.copies import copy_and_switches
 from lzero.host.progress import Progress
 from lzero.host.wrappers import check_unwrapped
+from lzero.plan.group import GateGroup
 from lzero.plan.plan import Plan
 from lzero.plan.refusal import Refusal
 from lzero.proving.blocks import ModelProof
+from lzero.proving.dim_sizes import DimSizes
 from lzero.proving.readings import Readings
 from lzero.proving.size_branches import split_by_guards
 from lzero.tracing.granularity import (
@@ -29,6 +31,7 @@ from lzero.tracing.granularity import (
     weight_groups,
 )
 from lzero.tracing.grouping import UNUSED, unit_groups
+from lzero.tracing.guards import DimSize
 from lzero.tracing.tracer import Trace, trace
 
 
@@ -109,7 +112,15 @@ def discover(
         positions={name: _each(macs, sizes[name]) for name, macs in seen.macs.items()},
         granularity=asked.granularity,
         example_inputs=example_inputs,
+        states=_narrowed(seen, groups),
     )
+
+
+def _narrowed(seen: Trace, groups: Sequence[GateGroup]) -> tuple[str, ...]:
+    """The states that a forward returns and that ``groups`` take features from."""
+    sizes = DimSizes([group for group in groups if group.kind == "unit"], seen.classes)
+    dims = {name: [sizes.of(DimSize(labels)) for labels in axes] for name, axes in seen.states.items()}
+    return tuple(name for name, held in dims.items() if any(dim.slopes for dim in held))
 
 
 def _studied(

@@ -17,6 +17,7 @@ def page(
     refusals: Sequence[Refusal],
     shapes: Mapping[str, Sequence[int]],
     positions: Mapping[str, float] | None = None,
+    states: Sequence[str] = (),
 ) -> str:
     """What ``str(plan)`` is."""
     place = {name: position for position, name in enumerate(shapes)}
@@ -43,6 +44,7 @@ def page(
         f"{len(groups)} groups, {gates:,} gates; they reach {reached:,} of {parameters:,} parameters "
         f"({reached / max(parameters, 1):.1%}); left ungated: {len(refusals)}",
         *(_bounds(Remainder(flat_order(groups), shapes, positions or {}), refusals, shapes) if groups else ()),
+        *(f"{name} loses features too: it is what the decoder reads, and no result" for name in states),
     ]
     for folder, texts in folders.items():
         lines += [folder, *texts] if folder else texts

@@ -18,7 +18,7 @@ from lzero.host.next_call import NextCall, taken_back
 from lzero.host.promoted import Promoted
 from lzero.host.run import ForwardError, forward
 from lzero.host.state import same_state, state_of
-from lzero.host.tensors import find_tensor, replace_tensors, tensors_in
+from lzero.host.tensors import find_tensor, replace_tensors
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason
 from lzero.proving.compare import PRECISE, TOLERANCES, comparable, difference
@@ -111,7 +111,7 @@ class RandomModel:
 
     def _outputs_of_one(self, model: nn.Module) -> list[Tensor]:
         returned = self.forward(model)
-        found = [tensor.clone() for tensor in (tensors_in(returned) if self.keeps else results_in(returned, model))]
+        found = [tensor.clone() for tensor in results_in(returned, model, kept=self.keeps)]
         if self.next_call is not None:
             found += self.next_call.results(model, self.inputs, taken_back(returned, model), self.forward)
         return found

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lzero._torch import CONVOLUTIONS, EagerDispatchMode, can_decompose, flat_weight_names
+from lzero._torch import EagerDispatchMode, can_decompose
 from lzero.errors import StructureError
-from lzero.host.cache import IN_CACHE, cached_tensors, results_in
+from lzero.host.cache import IN_CACHE, cached_tensors, results_in, states_in
 from lzero.host.inputs import ExampleInputs
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
@@ -19,8 +19,9 @@ from lzero.host.stand_ins import exact_ops
 from lzero.host.tensors import check_materialized, tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
+from lzero.tracing.enrolment import enrol
 from lzero.tracing.guards import Guard, SizeUse
-from lzero.tracing.label import Classes, fixed
+from lzero.tracing.label import Axes, Classes, fixed
 from lzero.tracing.norm_call import NormSite
 from lzero.tracing.norm_watch import NormWatch
 from lzero.tracing.op_call import OpCall
@@ -47,6 +48,7 @@ class Trace:
         swapped: paths at which the forward has put other modules than there were, so that the traced copy is no longer
             what a fresh one is.
         norms: the modules that normalise over units that may leave.
+        states: labels of what an encoder returns for its decoder, by name.
     """
 
     classes: Classes
@@ -58,6 +60,7 @@ class Trace:
     loosens: bool = False
     swapped: tuple[str, ...] = ()
     norms: tuple[NormSite, ...] = ()
+    states: Mapping[str, Axes] = field(default_factory=dict)
 
 
 def trace(
@@ -78,7 +81,7 @@ def trace(
     """
     table = TensorTable()
     _check(model)
-    _enrol(model, table)
+    enrol(model, table)
     where, calls, before = ModulePath(model), Calls(model), dict(model.named_modules())
     norms = NormWatch(model, table, wide)
     watch = SizeMode(table, where, loose=loose)
@@ -115,10 +118,10 @@ def trace(
         for known in [found] if (found := table.find(tensor)) is not None else table.sharing(tensor):
             for labels in known.axes:
                 table.book.freeze(labels, reason)
+    states = {name: kept.axes for name, held in states_in(outputs, model).items() if (kept := table.find(held))}
     classes = table.book.classes()
-    return Trace(
-        classes, table.macs, table.users, watch.guards(classes), watch.uses, called, watch.loosens, swapped, sites
-    )
+    guards = watch.guards(classes)
+    return Trace(classes, table.macs, table.users, guards, watch.uses, called, watch.loosens, swapped, sites, states)
 
 
 def _shapes(inputs: Any) -> str:
@@ -139,29 +142,6 @@ def _check(model: nn.Module) -> None:
                 "layers cut; pass the model as it was before torch.jit.script or trace, and script the purged one"
             )
     check_materialized(model.named_parameters())
-
-
-def _enrol(model: nn.Module, table: TensorTable) -> None:
-    """Give labels to every parameter and float buffer; the kernel dims of a convolution stay fixed."""
-    kernels = {id(m.weight) for m in model.modules() if isinstance(m, CONVOLUTIONS)}
-    for name, parameter in model.named_parameters():
-        dims = 2 if id(parameter) in kernels else None
-        table.add(parameter, table.book.enrol(name, tuple(parameter.shape), dims), source=name)
-    for name, buffer in model.named_buffers():
-        if buffer.is_floating_point():
-            table.add(buffer, table.book.enrol(name, tuple(buffer.shape)))
-    for module in model.modules():
-        if isinstance(module, nn.LSTM) and module.proj_size:
-            for name in (leaf for leaf in flat_weight_names(module) if leaf.startswith("weight_hr")):
-                projection = table.find(getattr(module, name))
-                if projection is not None:
-                    table.book.freeze(projection.axes[1], _PROJECTED)
-
-
-_PROJECTED = Reason(
-    "an LSTM with proj_size knows its projection by having fewer projected than hidden units",
-    "its projected units can be gated, or its hidden units without proj_size",
-)
 
 
 _RESTRIDED = (torch.ops.aten.as_strided, torch.ops.aten.as_strided_)
