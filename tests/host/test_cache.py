@@ -170,7 +170,7 @@ def test_a_switch_that_changes_results_is_no_switch_of_a_cache(asked: Callable[[
 
 
 class Encoder(nn.Module):
-    """What transformers return of an encoder and a decoder; ``encoder_outputs`` is an argument where it ``takes`` it."""
+    """Returns as much by ``names`` as an encoder and its decoder do."""
 
     def __init__(self, *names: str) -> None:
         super().__init__()

@@ -159,7 +159,8 @@ class ModelProof:
         if not self._cache:
             return None
         cached = RandomModel(self._model, with_cache(self._inputs), dtypes=dtypes, tick=self._progress.tick)
-        if cached.next_call is not None:
+        nothing_kept = cached.obstacle is None and not cached.keeps  # by an encoder, whatever it is asked for
+        if cached.next_call is not None or nothing_kept:
             return cached
         cached.release()
         return None

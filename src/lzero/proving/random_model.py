@@ -75,7 +75,7 @@ class RandomModel:
         self.dtype, self.tolerance, self.calls, self.trains_more = torch.float64, 0.0, 1, False
         self.next_call: NextCall | None = None
         self.keeps = False
-        self._drawn, self._looks_at_training, self._promotes = True, train, False
+        self._drawn, self._looks_at_training, self._promotes, self._kept = True, train, False, False
         self._asked, self.untrainable = set[torch.dtype](), ""
         self.obstacle = self._prepare(dtypes, (True, False)[: 1 + given])
 
@@ -112,7 +112,9 @@ class RandomModel:
     def _outputs_of_one(self, model: nn.Module) -> list[Tensor]:
         returned = self.forward(model)
         found = [tensor.clone() for tensor in results_in(returned, model, kept=self.keeps)]
-        if self.next_call is not None:
+        if self.next_call is None:
+            self._kept = bool(taken_back(returned, model))
+        else:
             found += self.next_call.results(model, self.inputs, taken_back(returned, model), self.forward)
         return found
 
@@ -229,8 +231,7 @@ class RandomModel:
     @torch.no_grad()
     def _look_at_what_is_kept(self) -> None:
         """Find the next call, and the outputs with its results."""
-        trial = linked_copy(self.model, private=True)
-        if taken_back(self.forward(trial), trial):
+        if self._kept:
             self.next_call = NextCall.find(linked_copy(self.model, private=True), self.inputs)
             self.keeps = self.next_call is None
             self.dense = self.outputs(linked_copy(self.model, private=True))
