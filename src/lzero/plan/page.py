@@ -75,6 +75,7 @@ def _both(rest: Remainder, share: float) -> str:
 
 
 _WORTH, _NAMED = 0.005, 3  # parts of the floor that are told: their share of the model, and how many
+_PLACES = 4  # of one kind that are told of a group: a stream is read by all layers
 _INPUT = ".input"
 
 
@@ -90,7 +91,8 @@ def _members(group: GateGroup) -> str:
         new = [place for place in dict.fromkeys(places) if role == "consumer" or place not in named]
         named.update(new)
         if new:
-            parts.append(f"{verb} {', '.join(new)}")
+            more = f" and {len(new) - _PLACES} more" if len(new) > _PLACES + 1 else ""
+            parts.append(f"{verb} {', '.join(new[:_PLACES] if more else new)}{more}")
     return ", ".join(parts)
 
 

@@ -137,7 +137,6 @@ class ModelProof:
             own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
             dtype = torch.float64 if own == {torch.float64} else torch.float32
             whole = self._draw((dtype,))
-            self.untrainable = whole.untrainable
         try:
             if whole.obstacle is not None:
                 return []
@@ -153,6 +152,9 @@ class ModelProof:
         )
         if self._switched and whole.obstacle is None and not whole.same_results(self._switched):
             whole.obstacle = _SWITCH
+        self.untrainable = whole.untrainable
+        unread = {name for name, _ in self._model.named_parameters()} - self._trace.users.keys()
+        whole.trains_more |= bool(unread) and not whole.untrainable  # train mode may read what eval mode does not
         return whole
 
     def _with_next_call(self, dtypes: Sequence[torch.dtype]) -> RandomModel | None:
@@ -169,7 +171,6 @@ class ModelProof:
         """The whole model in the finest dtype that it runs in."""
         if self._whole is None:
             self._whole = self._draw(PRECISE)
-            self.untrainable = self._whole.untrainable
             if self._whole.obstacle is None and self._whole.dtype is not torch.float64:
                 warnings.warn(
                     f"{type(self._model).__name__} does not run in float64: its groups are proved in float32, "
