@@ -206,8 +206,9 @@ def test_what_an_encoder_hands_to_its_decoder_is_state(
     assert [float(tensor) for tensor in results_in(returned, model)] == results
 
 
-def test_the_stream_of_an_encoder_and_a_decoder_is_one_and_the_page_says_what_it_narrows() -> None:
-    model, ids = decoder("t5").eval(), IDS["input_ids"]
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_the_stream_of_an_encoder_and_a_decoder_is_one_and_the_page_says_what_it_narrows(name: str) -> None:
+    model, ids = decoder(name).eval(), IDS["input_ids"]
     inputs = {"input_ids": ids, "decoder_input_ids": ids[:, :4]}
     plan = lzero.discover(model, inputs, granularity="width")
     (stream,) = (group for group in plan.groups if group.norms)

@@ -154,6 +154,7 @@ class Tracer(EagerDispatchMode):
         super().__init__()
         self._table, self._where = table, where
         self._steps: list[tuple[set[int], set[int], bool]] = []  # memory written and read, and whether a number is
+        self._picked: dict[int, int] = {}  # by id of a tensor that no op has read, the step that picked it by a number
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The op's own result; what the op says about labels is written down on the way."""
@@ -168,6 +169,10 @@ class Tracer(EagerDispatchMode):
             call = OpCall(func, args, kwargs, out, self._table, self._where.current, before)
             self._table.book.step = len(self._steps)
             self._record(call)
+            for tensor in call.inputs:
+                self._picked.pop(id(tensor), None)
+            if func.overloadpacket is torch.ops.aten.select:
+                self._picked[id(out)] = len(self._steps)
             made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
             self._steps.append((made, read, not made or 0 in made))
             self._table.book.step = -1
@@ -176,10 +181,11 @@ class Tracer(EagerDispatchMode):
     def thaw_unused(self, outputs: Any, read: set[int]) -> None:
         """Take back what ops froze whose results reach neither ``outputs`` nor a number or size that Python reads.
 
-        ``read`` is the memory of the tensors whose sizes were.
+        ``read`` is the memory of the tensors whose sizes were. Of ``x[:, :, -1]`` it is the other dims that have sizes.
         """
-        alive = {storage_pointer(tensor) for tensor in tensors_in(outputs)} | read
-        unused = set()
+        returned = list(tensors_in(outputs))
+        alive = {storage_pointer(tensor) for tensor in returned} | read
+        unused = set(self._picked.values()) - {self._picked.get(id(tensor), -1) for tensor in returned}
         for step, (made, used, number) in reversed(list(enumerate(self._steps))):
             if number or made & alive:
                 alive |= used
