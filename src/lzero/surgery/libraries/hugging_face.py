@@ -56,6 +56,7 @@ class HuggingFace(Library):
         config: Any = getattr(small, "config", None)
         if config is None:
             return
+        _save_what_was_cut(small, model)
         marks = [name for name, _ in small.named_buffers() if name.rpartition(".")[2].startswith(MARK)]
         shares = saved_ratios(small, dict(small.named_buffers()))
         several = [name for name in marks if small.get_buffer(name).dim() and name not in shares]
@@ -73,6 +74,15 @@ class HuggingFace(Library):
 
 
 _SEVERAL = "sizes that a module keeps together, which no single number of a configuration tells"
+
+
+def _save_what_was_cut(small: nn.Module, model: nn.Module) -> None:
+    """Have files carry the tensors of ``small`` that were cut and that a stock model makes anew, such as sines."""
+    ignored = getattr(small, NOT_SAVED, None)
+    if ignored:
+        state = small.state_dict(keep_vars=True)
+        whole = [name for name in ignored if name not in state or state[name].shape == _shape(model, name)]
+        setattr(small, NOT_SAVED, type(ignored)(whole))
 
 
 def _kept(small: nn.Module, model: nn.Module, marks: list[str]) -> dict[str, Any]:
