@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from lzero.surgery.config_numbers import MARK
 from lzero.surgery.fills import norms_in, open_positions
 
 _SHAPE = "normalized_shape"
+_WHOLE_EPS = re.compile("(^|_)eps")  # of whole numbers: LayerNorm(n, eps=0) keeps one
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Scale:
     path: str
     name: str
     factor: float
+
+
+def is_eps(name: str, value: object) -> bool:
+    """Whether a number of a module looks like what a norm adds to a variance; ``steps`` count something else."""
+    return bool((type(value) is float and "eps" in name) or (type(value) is int and _WHOLE_EPS.search(name)))
 
 
 def following_ratios(
@@ -111,10 +118,10 @@ def saved_ratios(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Rat
     found = {}
     for path, module in model.named_modules():
         for name, value in vars(module).items():
-            if type(value) not in (int, float) and name != _SHAPE:
+            if not (type(value) is float or is_eps(name, value) or name == _SHAPE):
                 continue
             key = f"{path}.{MARK}{name}" if path else MARK + name
-            if key in state and (type(value) is not int or state[key].dim()):  # of a whole number without, it is one
+            if key in state:
                 of, left = _share(key, state[key])
                 found[key] = Ratio(path, name, of, left)
     return found

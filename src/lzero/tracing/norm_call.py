@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from lzero.plan.norm import Statistic
 from lzero.plan.refusal import Reason
+from lzero.surgery.ratios import is_eps
 from lzero.tracing.label import Axes, IntArray
 
 Part = str
@@ -25,8 +25,6 @@ _WHOLE: Mapping[frozenset[Part], Statistic] = {
     frozenset({"variance"}): "mean",
     frozenset({"length"}): "length",
 }
-_EPS = re.compile("eps")
-_WHOLE_EPS = re.compile("(^|_)eps")  # of whole numbers, among which are steps too
 _NO_EPS = "keep the number that is added to the variance as an attribute (self.eps): it has to follow the width"
 _NOTHING_ADDED = "add something to its variance, such as eps=1e-5: of a single open unit that is 0, and divides 0"
 
@@ -136,8 +134,7 @@ class NormCall:
 
     def _eps(self) -> str:
         """The attribute that is added to the variance: the only number of the module that is called so."""
-        kinds = {float: _EPS, int: _WHOLE_EPS}  # written as 0 in some
-        names = [n for n, value in vars(self.module).items() if type(value) in kinds and kinds[type(value)].search(n)]
+        names = [name for name, value in vars(self.module).items() if is_eps(name, value)]
         return names[0] if len(names) == 1 else ""
 
 

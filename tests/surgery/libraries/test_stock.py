@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lzero.surgery.libraries.stock import difference_from_stock
+from lzero.surgery.libraries.stock import Undrawn, difference_from_stock
 
 
 class Table(nn.Module):
@@ -49,6 +49,16 @@ def test_what_is_left_out_of_files_is_what_stock_makes() -> None:
     small.count.fill_(5.0)
     small._keys_to_ignore_on_save = ["count"]
     assert difference_from_stock(small, stock, (), torch.rand(2, 3)).startswith("gives other results")
+
+
+def test_parameters_are_made_without_drawing_them() -> None:
+    before = torch.random.get_rng_state()
+    with Undrawn():
+        made = nn.Sequential(nn.Linear(5, 4), nn.Embedding(3, 2), nn.LayerNorm(4), nn.Conv2d(1, 2, 3))
+        assert torch.equal(torch.random.get_rng_state(), before)
+        drawn = torch.empty(3).normal_(), torch.randn(3)
+    assert all(tensor.std() > 0 for tensor in drawn) and not torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(made[2].weight, torch.ones(4)) and made[0].weight.shape == (4, 5)
 
 
 def test_nothing_is_taken_for_granted_without_inputs() -> None:

@@ -17,7 +17,7 @@ from torch import nn
 from lzero.host.quiet import isolated_random_state
 from lzero.host.tensors import tensors_of
 from lzero.plan.paths import join
-from lzero.surgery.libraries.stock import difference_from_stock
+from lzero.surgery.libraries.stock import Undrawn, difference_from_stock
 
 HEADS = (
     "num_attention_heads",
@@ -221,7 +221,7 @@ def _built(small: Any, numbers: Mapping[str, Number | None], device: str = "meta
             setattr(config, name, number)
         if hasattr(config, "validate"):
             config.validate()
-        with isolated_random_state(small), torch.device(device):
+        with isolated_random_state(small), torch.device(device), Undrawn():
             made: nn.Module = type(small)(config)
     except Exception as error:
         said = " ".join(str(error).split())[:_SHOWN]

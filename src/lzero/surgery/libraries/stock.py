@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lzero.host.copies import linked_copy
 from lzero.host.inputs import ExampleInputs
@@ -13,6 +15,33 @@ from lzero.host.tensors import replace_tensors, same_values
 
 NOT_SAVED = "_keys_to_ignore_on_save"
 """What transformers reads of a model that it saves: names of tensors that it leaves out of files."""
+
+
+_DRAWS = (
+    Tensor.normal_,
+    Tensor.uniform_,
+    nn.init.normal_,
+    nn.init.uniform_,
+    nn.init.trunc_normal_,
+    nn.init.kaiming_normal_,
+    nn.init.kaiming_uniform_,
+    nn.init.xavier_normal_,
+    nn.init.xavier_uniform_,
+)
+
+
+class Undrawn(TorchFunctionMode):
+    """A context in which parameters are made without values, which files will give: no time, and no memory yet."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """What ``func`` gives; a parameter itself in the place of one that is drawn."""
+        named = kwargs or {}
+        drawn = args[0] if args else named.get("tensor")
+        if func in _DRAWS and isinstance(drawn, nn.Parameter):
+            return drawn
+        return func(*args, **named)
 
 
 def difference_from_stock(small: nn.Module, stock: nn.Module, left_out: Collection[str], inputs: object) -> str:
