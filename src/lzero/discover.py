@@ -13,10 +13,13 @@ from lzero.checks import shown
 from lzero.errors import LzeroWarning, StructureError
 from lzero.host.cache import Switched, asks_for_cache
 from lzero.host.copies import copy_and_switches
+from lzero.host.progress import Progress
 from lzero.host.wrappers import check_unwrapped
+from lzero.plan.group import GateGroup
 from lzero.plan.plan import Plan
 from lzero.plan.refusal import Refusal
 from lzero.proving.blocks import ModelProof
+from lzero.proving.dim_sizes import DimSizes
 from lzero.proving.draws import draws
 from lzero.proving.modules import accept_modules
 from lzero.proving.readings import Readings
@@ -32,6 +35,7 @@ from lzero.tracing.granularity import (
     weight_groups,
 )
 from lzero.tracing.grouping import UNUSED, unit_groups
+from lzero.tracing.guards import DimSize
 from lzero.tracing.tracer import Trace, trace
 
 
@@ -41,6 +45,7 @@ def discover(
     *,
     granularity: str | Mapping[str, str] = "unit",
     ignore: str | Iterable[str] = (),
+    progress: bool | None = None,
 ) -> Plan:
     """The proved gate groups of ``model``, and everything that is refused, with reasons; ``print`` it to read it.
 
@@ -56,6 +61,8 @@ def discover(
             with their branches. Words are joined by a plus, ``"width+depth"``. A mapping from module path to one of
             these chooses by the longest path that leads to the weight; ``""`` stands for the rest.
         ignore: module paths and parameter names to leave alone.
+        progress: whether a bar of tqdm says after two seconds how many groups are proved; None for one on a terminal,
+            where tqdm is installed.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
@@ -74,6 +81,7 @@ def discover(
         raise StructureError(f"model: expected an nn.Module, found {shown(model)}")
     check_unwrapped(model)
     check_inputs(example_inputs)
+    bar = Progress("proving groups of units", progress)
     asked = request(model, granularity, ignore)
     spare, switched, seen, readings, refusals = _studied(model, example_inputs, asked)
     if seen.loosens:
@@ -85,22 +93,23 @@ def discover(
     units, unreached = split_by_unreached(readings.groups, seen, shapes)
     units, unsteady = split_by_guards(units, seen.guards, seen.classes, spare)
 
-    proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched)
-    proved, unproved = proof.accept(units)
-    unproved = [*readings.refusals, *unsteady, *unproved]
-    for again in readings.others(proved, [refusal.name for refusal in unproved]):
+    proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched, progress=bar)
+    with bar:
+        proved, unproved = proof.accept(units)
+        unproved = [*readings.refusals, *unsteady, *unproved]
+        for again in readings.others(proved, [refusal.name for refusal in unproved]):
+            names = {group.name for group in proved}
+            again = [group for group in again if group.name not in names]
+            steady, _ = split_by_guards([*proved, *again], seen.guards, seen.classes, spare)
+            proved, _ = proof.accept([group for group in again if group in steady], proved)
         names = {group.name for group in proved}
-        again = [group for group in again if group.name not in names]
-        steady, _ = split_by_guards([*proved, *again], seen.guards, seen.classes, spare)
-        proved, _ = proof.accept([group for group in again if group in steady], proved)
-    names = {group.name for group in proved}
-    order = [group.name for group in readings.groups]
-    proved.sort(key=lambda group: order.index(group.name))
-    unproved = [refusal for refusal in unproved if refusal.name not in names]
-    others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
-    groups, unproved_others = proof.accept(others, proved)
-    groups, unproved_blocks = accept_modules(proof, found, groups)
-    groups, elsewhere = proof.accept_elsewhere(groups)
+        order = [group.name for group in readings.groups]
+        proved.sort(key=lambda group: order.index(group.name))
+        unproved = [refusal for refusal in unproved if refusal.name not in names]
+        others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
+        groups, unproved_others = proof.accept(others, proved)
+        groups, unproved_blocks = accept_modules(proof, found, groups)
+        groups, elsewhere = proof.accept_elsewhere(groups)
     unproved = [*unreached, *unproved, *unproved_others, *unproved_blocks, *elsewhere]
     refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved]
     matrices = [name for name in unreached_weights(seen, shapes) if len(shapes[name]) > 1]
@@ -116,7 +125,15 @@ def discover(
         positions={name: _each(macs, sizes[name]) for name, macs in seen.macs.items() if macs},
         granularity=asked.granularity,
         example_inputs=example_inputs,
+        states=_narrowed(seen, groups),
     )
+
+
+def _narrowed(seen: Trace, groups: Sequence[GateGroup]) -> tuple[str, ...]:
+    """The states that a forward returns and that ``groups`` take features from."""
+    sizes = DimSizes([group for group in groups if group.kind == "unit"], seen.classes)
+    dims = {name: [sizes.of(DimSize(labels)) for labels in axes] for name, axes in seen.states.items()}
+    return tuple(name for name, held in dims.items() if any(dim.slopes for dim in held))
 
 
 def _studied(

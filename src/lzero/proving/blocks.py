@@ -14,6 +14,7 @@ from lzero.host.cache import Switched
 from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.host.next_call import with_cache
+from lzero.host.progress import Progress
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason, Refusal
 from lzero.proving.compare import PRECISE
@@ -55,6 +56,7 @@ class ModelProof:
         trace: what its forward said.
         cache: whether the model is to be asked for keys and values, and to be called again with them, where it runs so.
         switched: configurations that ask for a cache, off in ``model``: with them it must give the same results.
+        progress: told of groups that are proved or refused.
 
     Attributes:
         untrainable: why train mode does not run on the inputs; empty where it does.
@@ -68,9 +70,11 @@ class ModelProof:
         *,
         cache: bool = False,
         switched: Sequence[Switched] = (),
+        progress: Progress | None = None,
     ) -> None:
         self._model, self._inputs, self._trace = model, ExampleInputs.of(example_inputs), trace
         self._cache, self._switched = cache, switched
+        self._progress = Progress("proving groups", show=False) if progress is None else progress
         self._whole: RandomModel | None = None
         self.untrainable = ""
 
@@ -80,6 +84,8 @@ class ModelProof:
         """``given`` and those of ``groups`` that hold together with them, and refusals of the others."""
         if not groups:
             return list(given), []
+        self._progress.finish()  # those of the call before
+        self._progress.more(len(groups))
         proved, refuted, raised = self._prove_in_parts(groups, given)
         if len(proved) + len(raised) < len(groups):
             self._precise()  # needed in any case, it serves the second stage too
@@ -146,13 +152,15 @@ class ModelProof:
                 part = private_copy(scope.cut_out(self._model)).to("cpu")
             except StructureError:  # it cannot be copied without what is around it
                 continue
-            trial = _small_trial(part, inputs_of(scope, self._model, self._trace).to(torch.device("cpu")))
+            given_here = inputs_of(scope, self._model, self._trace).to(torch.device("cpu"))
+            trial = _small_trial(part, given_here, self._progress)
             if trial is not None:
                 proof = Proof(trial)
                 accepted, refusals = proof.accept(wanted, others)
                 raised |= proof.raised
                 proved |= {group.name for group in accepted}
                 refuted |= {r.name: replace(r, tensors=tensors[r.name]) for r in refusals}  # by their whole names
+            self._progress.done(len(wanted))
         return [group for group in groups if group.name in proved], refuted, raised
 
     def _that_hold_together(self, proved: Sequence[GateGroup], given: Sequence[GateGroup]) -> list[GateGroup]:
@@ -160,7 +168,6 @@ class ModelProof:
         whole = self._whole
         if whole is None:
             whole = self._draw((self._own_dtype,))
-            self.untrainable = whole.untrainable
         try:
             if whole.obstacle is not None:
                 return []
@@ -176,16 +183,22 @@ class ModelProof:
 
     def _draw(self, dtypes: Sequence[torch.dtype]) -> RandomModel:
         """The whole model with random weights; with its next call where there is one."""
-        whole = self._with_next_call(dtypes) or RandomModel(self._model, self._inputs, dtypes=dtypes)
+        whole = self._with_next_call(dtypes) or RandomModel(
+            self._model, self._inputs, dtypes=dtypes, tick=self._progress.tick
+        )
         if self._switched and whole.obstacle is None and not whole.same_results(self._switched):
             whole.obstacle = _SWITCH
+        self.untrainable = whole.untrainable
+        unread = {name for name, _ in self._model.named_parameters()} - self._trace.users.keys()
+        whole.trains_more |= bool(unread) and not whole.untrainable  # train mode may read what eval mode does not
         return whole
 
     def _with_next_call(self, dtypes: Sequence[torch.dtype]) -> RandomModel | None:
         if not self._cache:
             return None
-        cached = RandomModel(self._model, with_cache(self._inputs), dtypes=dtypes)
-        if cached.next_call is not None:
+        cached = RandomModel(self._model, with_cache(self._inputs), dtypes=dtypes, tick=self._progress.tick)
+        nothing_kept = cached.obstacle is None and not cached.keeps  # by an encoder, whatever it is asked for
+        if cached.next_call is not None or nothing_kept:
             return cached
         cached.release()
         return None
@@ -194,7 +207,6 @@ class ModelProof:
         """The whole model in the finest dtype that it runs in."""
         if self._whole is None:
             self._whole = self._draw(PRECISE)
-            self.untrainable = self._whole.untrainable
             if self._whole.obstacle is None and self._whole.dtype is not torch.float64:
                 warnings.warn(
                     f"{type(self._model).__name__} does not run in float64: its groups are proved in float32, "
@@ -211,10 +223,10 @@ def _elsewhere(reason: Reason) -> Reason:
     )
 
 
-def _small_trial(part: nn.Module, inputs: ExampleInputs) -> RandomModel | None:
+def _small_trial(part: nn.Module, inputs: ExampleInputs, progress: Progress) -> RandomModel | None:
     """``part`` with random weights, in float64 on as few inputs as it runs on; None where it does not run."""
     for given in (inputs.fewer(_EXAMPLES, _STEPS), inputs.fewer(_EXAMPLES), inputs):
-        trial = RandomModel(part, given, dtypes=(torch.float64,), given=False, train=False)
+        trial = RandomModel(part, given, dtypes=(torch.float64,), given=False, train=False, tick=progress.tick)
         if trial.obstacle is None:
             return trial
         trial.release()

@@ -63,7 +63,7 @@ class Calls:
 def _form(tensor: Tensor) -> Tensor:
     """``tensor`` without its values where they are floats."""
     if tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_nested:
-        return tensor.new_zeros(()).expand(tensor.shape)
+        return torch.zeros((), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)  # no op that reads it
     return tensor.detach().clone()
 
 

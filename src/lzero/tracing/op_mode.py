@@ -25,12 +25,14 @@ class OpMode(EagerDispatchMode):
 
     Attributes:
         steps: of each op the memory that it wrote and read, and whether it gave a number.
+        picked: by id of a tensor that no op has read, the step that picked it by a number.
     """
 
     def __init__(self, table: TensorTable, where: ModulePath) -> None:
         super().__init__()
         self._table, self._where = table, where
         self.steps: list[tuple[set[int], set[int], bool]] = []
+        self.picked: dict[int, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The op's own result; what the op says about labels is written down on the way."""
@@ -45,6 +47,10 @@ class OpMode(EagerDispatchMode):
             call = OpCall(func, args, kwargs, out, self._table, self._where.current, before)
             self._table.book.step = len(self.steps)
             self._record(call)
+            for tensor in call.inputs:
+                self.picked.pop(id(tensor), None)
+            if func.overloadpacket is torch.ops.aten.select:
+                self.picked[id(out)] = len(self.steps)
             made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
             self.steps.append((made, read, not made or 0 in made))
             self._table.book.step = -1
@@ -53,10 +59,11 @@ class OpMode(EagerDispatchMode):
     def thaw_unused(self, outputs: Any, read: set[int]) -> None:
         """Take back what ops froze whose results reach neither ``outputs`` nor a number or size that Python reads.
 
-        ``read`` is the memory of the tensors whose sizes were.
+        ``read`` is the memory of the tensors whose sizes were. Of ``x[:, :, -1]`` it is the other dims that have sizes.
         """
-        alive = {storage_pointer(tensor) for tensor in tensors_in(outputs)} | read
-        unused = set()
+        returned = list(tensors_in(outputs))
+        alive = {storage_pointer(tensor) for tensor in returned} | read
+        unused = set(self.picked.values()) - {self.picked.get(id(tensor), -1) for tensor in returned}
         for step, (made, used, number) in reversed(list(enumerate(self.steps))):
             if number or made & alive:
                 alive |= used

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lzero.errors import StructureError
-from lzero.host.cache import IN_CACHE, cached_tensors, results_in
+from lzero.host.cache import IN_CACHE, cached_tensors, results_in, states_in
 from lzero.host.inputs import ExampleInputs
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
@@ -21,7 +21,7 @@ from lzero.tracing.calls import Calls
 from lzero.tracing.decisions import Decisions, Way, deciding
 from lzero.tracing.enrol import check_traceable, enrol
 from lzero.tracing.guards import Guard, SizeUse
-from lzero.tracing.label import Classes, IntArray
+from lzero.tracing.label import Axes, Classes, IntArray
 from lzero.tracing.norm_call import NormSite
 from lzero.tracing.norm_watch import NormWatch
 from lzero.tracing.op_mode import OpMode
@@ -50,6 +50,7 @@ class Trace:
         norms: the modules that normalise over units that may leave.
         explored: the other ways of the forward, where it decides by values.
         given: labels of what each module was given that was called, by path.
+        states: labels of what an encoder returns for its decoder, by name.
     """
 
     classes: Classes
@@ -63,6 +64,7 @@ class Trace:
     norms: tuple[NormSite, ...] = ()
     explored: Explored = field(default_factory=lambda: Explored())
     given: Mapping[str, list[IntArray]] = field(default_factory=dict)
+    states: Mapping[str, Axes] = field(default_factory=dict)
 
 
 def trace(
@@ -114,7 +116,7 @@ def trace(
                 raise table.fault from None
             raise _does_not_run(model, example_inputs, where.current, error) from error
         called, macs = calls.remove(), dict(table.macs)
-        notes = [*table.notes, *watch.notes, norms.sites, ops.steps, outputs]
+        notes = [*table.notes, *watch.notes, norms.sites, ops.steps, ops.picked, outputs]
         names = frozenset(name for name, _ in model.named_parameters())
         explored = explore(run, first, lambda: names - table.users.keys(), lambda: Undo(notes).back)
     if table.fault is not None:  # one that the forward has caught, and went on
@@ -125,6 +127,7 @@ def trace(
     swapped = freeze_swapped(model, before, table)
     for returned in outputs:
         _freeze_results(returned, model, table)
+    states = {n: kept.axes for n, held in states_in(outputs[0], model).items() if (kept := table.find(held))}
     classes = table.book.classes()
     return Trace(
         classes,
@@ -138,6 +141,7 @@ def trace(
         tuple(norms.sites.values()),
         explored,
         calls.given,
+        states,
     )
 
 
