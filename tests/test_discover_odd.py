@@ -119,6 +119,55 @@ def test_train_mode_that_does_not_run_on_the_example_is_told_of() -> None:
     model.train()(large)
 
 
+class Deep(nn.Module):
+    """Every stage has a head; train mode reads all of them, eval mode the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList([nn.Linear(5, 8), nn.Linear(8, 7), nn.Linear(7, 6)])
+        self.heads = nn.ModuleList([nn.Linear(8, 2), nn.Linear(7, 2), nn.Linear(6, 2)])
+
+    def forward(self, x: Tensor) -> Any:
+        said = []
+        for stage, head in zip(self.stages, self.heads, strict=True):
+            x = stage(x).relu()
+            said.append(head(x) if self.training or stage is self.stages[-1] else None)
+        return said if self.training else said[-1]
+
+
+class Bare(nn.Module):
+    """Train mode alone reads a parameter that is in no module of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.out = nn.Linear(5, 8), nn.Linear(8, 6), nn.Linear(6, 2)
+        self.centres = nn.Parameter(torch.randn(8, 3))
+
+    def forward(self, x: Tensor) -> Any:
+        h = self.a(x).relu()
+        y = self.out(self.b(h).relu())
+        return (y, h @ self.centres) if self.training else y
+
+
+@pytest.mark.parametrize(("build", "kept"), [(Deep, "stages.2"), (Bare, "b")])
+def test_what_train_mode_alone_reads_keeps_its_units(build: Any, kept: str) -> None:
+    model, x = build(), torch.randn(3, 5)
+    plan = lzero.discover(model, x)
+    assert [group.name for group in plan] == [kept]
+    assert all(
+        "in train mode the purged model fails" in r.reason
+        for r in plan.refusals
+        if r.size in (7, 8) and "used" not in r.reason
+    )
+    gates = lzero.attach_gates(model, plan)
+    with torch.no_grad():
+        gates.log_alpha[::2] = -9.0
+    small = lzero.purge(model, settle=False).model
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in build().parameters())
+    for one, two in zip(small.train()(x), model.train()(x), strict=True):
+        assert one.shape == two.shape
+
+
 class Island(nn.Module):
     """Scores in float32, whatever the dtype of the model."""
 

@@ -104,3 +104,9 @@ def test_detaching_is_refused_while_a_unit_is_closed_and_changes_nothing():
     with pytest.raises(StructureError, match=r"1\.body.0: normalises over units of 0 that are closed"):
         lzero.detach_gates(model)
     assert torch.equal(model(x), before)
+
+
+@pytest.mark.parametrize("name", ["layer norm", "by hand, as Llama", "over channels, by hand", "group norm"])
+def test_who_has_not_asked_for_the_width_is_told_that_it_can_be_had(name):
+    plan = lzero.discover(built(name), (given(name, 2, 6),))
+    assert any('granularity="width" gates' in refusal.advice for refusal in plan.refusals)

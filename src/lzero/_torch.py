@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -61,6 +61,9 @@ class EagerDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """
         return False
 
+
+unwatched: Callable[[], AbstractContextManager[Any]] = torch._C.DisableTorchFunction
+"""A context in which no mode sees what functions of PyTorch are called. Fails closed: at import."""
 
 # Ops and tensors -------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ def attach_gates(
     open_probability: float | Mapping[str, float] = OPEN_PROBABILITY,
     rescale: bool = True,
     ignore: str | Iterable[str] = (),
+    progress: bool | None = None,
 ) -> Gates:
     """The gates of ``model``, attached in place; before it is wrapped or compiled.
 
@@ -65,6 +66,7 @@ def attach_gates(
             the groups that it does not name.
         rescale: divide gated weights by E[z], so that the network starts at its ungated scale.
         ignore: module paths or parameter names to leave ungated.
+        progress: whether a bar says how far discovery is, as in :func:`discover`.
 
     Raises:
         StructureError: the model has gates already or is wrapped, nothing in it can be gated, the plan belongs to
@@ -86,7 +88,7 @@ def attach_gates(
         )
     for name, answer in (("per_example", per_example), ("rescale", rescale)):
         flag(name, answer, error=StructureError)
-    plan = _plan(model, example_inputs, granularity, ignore)
+    plan = _plan(model, example_inputs, granularity, ignore, progress)
     estimator = estimator or HardConcrete()
     start = _initial_log_alpha(plan, estimator, open_probability)
 
@@ -128,7 +130,11 @@ def _rehearse(model: nn.Module, gates: Gates) -> None:
 
 
 def _plan(
-    model: nn.Module, example_inputs: Any, granularity: str | Mapping[str, str], ignore: str | Iterable[str]
+    model: nn.Module,
+    example_inputs: Any,
+    granularity: str | Mapping[str, str],
+    ignore: str | Iterable[str],
+    progress: bool | None,
 ) -> Plan:
     if isinstance(example_inputs, Plan):
         plan = example_inputs
@@ -136,7 +142,7 @@ def _plan(
         if not (isinstance(granularity, str) and granularity == "unit") or not nothing:
             raise StructureError("granularity and ignore are settled in a Plan; pass them to lzero.discover instead")
     else:
-        plan = discover(model, example_inputs, granularity=granularity, ignore=ignore)
+        plan = discover(model, example_inputs, granularity=granularity, ignore=ignore, progress=progress)
     if not plan.groups:
         raise StructureError(f"{type(model).__name__}: nothing can be gated exactly.\n{plan}")
     found = {name: tuple(p.shape) for name, p in model.named_parameters()}

@@ -13,14 +13,19 @@ from lzero.checks import shown
 from lzero.errors import LzeroWarning, StructureError
 from lzero.host.cache import Switched, asks_for_cache
 from lzero.host.copies import copy_and_switches
+from lzero.host.progress import Progress
 from lzero.host.wrappers import check_unwrapped
+from lzero.plan.group import GateGroup
 from lzero.plan.plan import Plan
 from lzero.plan.refusal import Refusal
 from lzero.proving.blocks import ModelProof
-from lzero.proving.experts import accept_experts
+from lzero.proving.dim_sizes import DimSizes
+from lzero.proving.draws import draws
+from lzero.proving.experts import about_others, accept_experts
 from lzero.proving.modules import accept_modules
 from lzero.proving.readings import Readings
 from lzero.proving.size_branches import split_by_guards
+from lzero.proving.unreached import split_by_unreached, unreached_weights
 from lzero.tracing.blocks import blocks_of
 from lzero.tracing.experts import experts_of
 from lzero.tracing.granularity import (
@@ -32,6 +37,7 @@ from lzero.tracing.granularity import (
     weight_groups,
 )
 from lzero.tracing.grouping import UNUSED, unit_groups
+from lzero.tracing.guards import DimSize
 from lzero.tracing.tracer import Trace, trace
 
 
@@ -41,6 +47,7 @@ def discover(
     *,
     granularity: str | Mapping[str, str] = "unit",
     ignore: str | Iterable[str] = (),
+    progress: bool | None = None,
 ) -> Plan:
     """The proved gate groups of ``model``, and everything that is refused, with reasons; ``print`` it to read it.
 
@@ -54,9 +61,11 @@ def discover(
             ``"weight"`` every single weight of the products; ``"width"`` units, and those that a LayerNorm, RMSNorm or
             GroupNorm takes statistics of: the width of a residual stream; ``"depth"`` units, and whole residual blocks
             with their branches; ``"experts"`` units, and whole experts behind a router. Words are joined by a plus,
-            ``"width+depth+experts"``. A mapping from module path to one of
-            these chooses by the longest path that leads to the weight; ``""`` stands for the rest.
+            ``"width+depth+experts"``. A mapping from module path to one of these
+            chooses by the longest path that leads to the weight; ``""`` stands for the rest.
         ignore: module paths and parameter names to leave alone.
+        progress: whether a bar of tqdm says after two seconds how many groups are proved; None for one on a terminal,
+            where tqdm is installed.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
@@ -69,12 +78,13 @@ def discover(
 
     Warns:
         LzeroWarning: the model is proved in float32 alone, or train mode does not run on the inputs, and may use what
-            eval mode does not.
+            eval mode does not; or values decide whether the forward reaches some weights, and none has.
     """
     if not isinstance(model, nn.Module):
         raise StructureError(f"model: expected an nn.Module, found {shown(model)}")
     check_unwrapped(model)
     check_inputs(example_inputs)
+    bar = Progress("proving groups of units", progress)
     asked = request(model, granularity, ignore)
     spare, switched, seen, readings, refusals = _studied(model, example_inputs, asked)
     if seen.loosens:
@@ -82,39 +92,54 @@ def discover(
         if other[3].extent > readings.extent:
             spare, switched, seen, readings, refusals = other
     found = blocks_of(spare, example_inputs, asked.deep) if asked.any("depth") else []
-    units, unsteady = split_by_guards(readings.groups, seen.guards, seen.classes, spare)
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    units, unreached = split_by_unreached(readings.groups, seen, shapes)
+    units, unsteady = split_by_guards(units, seen.guards, seen.classes, spare)
 
-    proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched)
-    proved, unproved = proof.accept(units)
-    unproved = [*readings.refusals, *unsteady, *unproved]
-    for again in readings.others(proved, [refusal.name for refusal in unproved]):
+    proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched, progress=bar)
+    with bar:
+        proved, unproved = proof.accept(units)
+        unproved = [*readings.refusals, *unsteady, *unproved]
+        for again in readings.others(proved, [refusal.name for refusal in unproved]):
+            names = {group.name for group in proved}
+            again = [group for group in again if group.name not in names]
+            steady, _ = split_by_guards([*proved, *again], seen.guards, seen.classes, spare)
+            proved, _ = proof.accept([group for group in again if group in steady], proved)
         names = {group.name for group in proved}
-        again = [group for group in again if group.name not in names]
-        steady, _ = split_by_guards([*proved, *again], seen.guards, seen.classes, spare)
-        proved, _ = proof.accept([group for group in again if group in steady], proved)
-    names = {group.name for group in proved}
-    order = [group.name for group in readings.groups]
-    proved.sort(key=lambda group: order.index(group.name))
-    unproved = [refusal for refusal in unproved if refusal.name not in names]
-    others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
-    groups, unproved_others = proof.accept(others, proved)
-    refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved, *unproved_others]
-    if asked.any("experts"):
-        groups, refusals = accept_experts(proof, experts_of(spare, seen, asked.expert), groups, refusals)
-    groups, unproved_blocks = accept_modules(proof, found, groups)
-    refusals += unproved_blocks
+        order = [group.name for group in readings.groups]
+        proved.sort(key=lambda group: order.index(group.name))
+        unproved = [refusal for refusal in unproved if refusal.name not in names]
+        others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
+        groups, unproved_others = proof.accept(others, proved)
+        chosen = experts_of(spare, seen, asked.expert) if asked.any("experts") else []
+        groups, unproved_experts = accept_experts(proof, chosen, groups)
+        groups, unproved_blocks = accept_modules(proof, found, groups)
+        groups, elsewhere = proof.accept_elsewhere(groups)
+    unproved = [*unreached, *unproved, *unproved_others, *unproved_experts, *unproved_blocks, *elsewhere]
+    refusals = advise_inputs(about_others(refusals, chosen), model, seen, asked, groups)
+    refusals += unproved
+    matrices = [name for name in unreached_weights(seen, shapes) if len(shapes[name]) > 1]
+    if matrices and groups:
+        _warn_unreached(model, matrices, seen.explored.open[0])
     if proof.untrainable:
         refusals = _unseen_in_training(model, refusals, proof.untrainable)
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     return Plan(
         groups=tuple(groups),
         refusals=tuple(refusals),
         shapes=shapes,
-        positions={name: _each(macs, sizes[name]) for name, macs in seen.macs.items()},
+        positions={name: _each(macs, sizes[name]) for name, macs in seen.macs.items() if macs},
         granularity=asked.granularity,
         example_inputs=example_inputs,
+        states=_narrowed(seen, groups),
     )
+
+
+def _narrowed(seen: Trace, groups: Sequence[GateGroup]) -> tuple[str, ...]:
+    """The states that a forward returns and that ``groups`` take features from."""
+    sizes = DimSizes([group for group in groups if group.kind == "unit"], seen.classes)
+    dims = {name: [sizes.of(DimSize(labels)) for labels in axes] for name, axes in seen.states.items()}
+    return tuple(name for name, held in dims.items() if any(dim.slopes for dim in held))
 
 
 def _studied(
@@ -122,9 +147,9 @@ def _studied(
 ) -> tuple[nn.Module, list[Switched], Trace, Readings, list[Refusal]]:
     """A copy of ``model`` and what of it asks for a cache, what its forward said, the groups, and what is refused."""
     spare, switched = copy_and_switches(model)
-    seen = trace(spare, example_inputs, asked.wide, loose=loose)
+    seen = trace(spare, example_inputs, asked.wide, loose=loose, redraw=draws(spare, example_inputs))
     units, refusals = unit_groups(seen, model, asked.veto)
-    if seen.swapped:
+    if seen.swapped or seen.explored.ways:
         spare, switched = copy_and_switches(model)
     return spare, switched, seen, Readings(units, seen, spare), refusals
 
@@ -148,6 +173,17 @@ def _unseen_in_training(model: nn.Module, refusals: Sequence[Refusal], problem: 
             stacklevel=3,
         )
     return told
+
+
+def _warn_unreached(model: nn.Module, names: Sequence[str], place: str) -> None:
+    shown_names = f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}"
+    warnings.warn(
+        f"{type(model).__name__}: {shown_names}: no forward has reached it, and values decide whether one does "
+        f"({place}): units on dims that fit it are refused; if it reads others all the same, the purged model fails "
+        "where it is reached: pass example inputs that reach it, or remove it",
+        LzeroWarning,
+        stacklevel=3,
+    )
 
 
 _LARGER = "pass example inputs that train mode runs on, or remove it; else train the purged model in eval mode alone"

@@ -15,7 +15,7 @@ from nets import Net, reasons, sizes
 from torch import Tensor, nn
 
 import lzero
-from lzero.host.cache import asks_for_cache, cached_tensors, kept_in, results_in, without_cache
+from lzero.host.cache import asks_for_cache, cached_tensors, kept_in, results_in, states_in, without_cache
 from lzero.host.copies import private_copy
 
 
@@ -167,3 +167,64 @@ def test_a_switch_that_changes_results_is_no_switch_of_a_cache(asked: Callable[[
     off.config.use_cache = False
     assert [group.size for group in lzero.discover(off, torch.randn(2, 5))] == [8]
     assert [group.size for group in lzero.discover(Configured(lambda h: h), torch.randn(2, 5))] == [8]
+
+
+class Encoder(nn.Module):
+    """Returns as much by ``names`` as an encoder and its decoder do."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.names = names
+
+    def forward(self, x: Tensor, encoder_outputs: Any = None) -> dict[str, Tensor]:
+        return {name: x + i for i, name in enumerate(self.names)}
+
+
+class Plain(Encoder):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        return super().forward(x)
+
+
+STATE = "encoder_last_hidden_state"
+
+
+@pytest.mark.parametrize(
+    ("model", "state", "results"),
+    [
+        (Encoder("logits", STATE), [1.0], [0.0]),
+        (Encoder(STATE, "logits", "encoder_hidden_states"), [0.0], [1.0, 2.0]),
+        (Encoder(STATE), [], [0.0]),  # nothing else is returned: somebody wants it
+        (Encoder("logits", "last_hidden_state"), [], [0.0, 1.0]),
+        (Plain("logits", STATE), [], [0.0, 1.0]),  # no call takes it back
+    ],
+)
+def test_what_an_encoder_hands_to_its_decoder_is_state(
+    model: nn.Module, state: list[float], results: list[float]
+) -> None:
+    returned = model(torch.zeros(1))
+    assert [float(tensor) for tensor in states_in(returned, model).values()] == state
+    assert [float(tensor) for tensor in results_in(returned, model)] == results
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_the_stream_of_an_encoder_and_a_decoder_is_one_and_the_page_says_what_it_narrows(name: str) -> None:
+    model, ids = decoder(name).eval(), IDS["input_ids"]
+    inputs = {"input_ids": ids, "decoder_input_ids": ids[:, :4]}
+    plan = lzero.discover(model, inputs, granularity="width")
+    (stream,) = (group for group in plan.groups if group.norms)
+    assert stream.size == 32 and plan.states == (STATE,)
+    assert f"{STATE} loses features too" in str(plan)
+    assert lzero.discover(model, inputs).states == () and STATE not in str(lzero.discover(model, inputs))
+    gates = lzero.attach_gates(model, plan)
+    with torch.no_grad():
+        gates.log_alpha[::3] = -9.0
+    small = lzero.purge(model, settle=False).model.eval()
+    fresh = torch.randint(0, 50, (3, 9))
+    gated, cut = (m(input_ids=fresh, decoder_input_ids=fresh[:, :5]) for m in (model, small))
+    torch.testing.assert_close(cut.logits, gated.logits, rtol=1e-4, atol=1e-5)
+    held = cut.encoder_last_hidden_state
+    assert held.shape[-1] < 32
+    again = small(encoder_outputs=(held,), decoder_input_ids=fresh[:, :5]).logits
+    assert torch.equal(again, cut.logits)
+    said = [small.generate(fresh, max_new_tokens=5, do_sample=False, use_cache=cache) for cache in (True, False)]
+    assert torch.equal(*said)

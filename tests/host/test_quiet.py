@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 import lzero
 from lzero._torch import EagerDispatchMode
-from lzero.host.quiet import isolated_random_state, unfused
+from lzero.host.quiet import isolated_random_state, silenced, unfused
 
 
 def noisy() -> Net:
@@ -136,3 +138,16 @@ def test_a_compiled_layer_runs_as_it_was_written() -> None:
     with unfused():
         seen = ops_of(layer, torch.randn(1, 3))
     assert "aten.addmm" in seen
+
+
+def test_silenced_says_nothing_and_hears_again(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("theirs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with silenced():
+            log.critical("unheard")
+            warnings.warn("unheard", stacklevel=1)
+        with pytest.raises(UserWarning, match="heard"):
+            warnings.warn("heard", stacklevel=1)
+    log.critical("heard")
+    assert [record.message for record in caplog.records] == ["heard"]

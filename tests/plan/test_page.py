@@ -44,6 +44,18 @@ def test_what_follows_and_what_also_makes_a_unit_is_named() -> None:
     assert line.endswith("read by c, also made by b, with norm")
 
 
+def test_of_many_readers_a_few_are_named() -> None:
+    for count, said in ((5, "read by r0, r1, r2, r3, r4"), (6, "read by r0, r1, r2, r3 and 2 more")):
+        group = units("a", 2, ["a.weight"], [], {f"r{i}.weight": column(2) for i in range(count)})
+        assert page([group], [], {"a.weight": (2, 2)}).endswith(said)
+
+
+def test_states_that_lose_features_are_told() -> None:
+    group = units("a", 2, ["a.weight"], [], {"b.weight": column(2)})
+    lines = page([group], [], {"a.weight": (2, 2)}, states=("encoder_last_hidden_state",)).splitlines()
+    assert lines[3] == "encoder_last_hidden_state loses features too: it is what the decoder reads, and no result"
+
+
 def test_weights_and_tensors_of_the_model_itself() -> None:
     group = GateGroup("w", 6, "weight", (Member("w", -1, column(6), "consumer"),))
     *_, line = page([group], [], {"w": (2, 3)}).splitlines()

@@ -214,3 +214,12 @@ def test_a_made_up_file_is_a_plan_or_an_error(tmp_path_factory: pytest.TempPathF
 def test_one_record_is_the_inverse_of_the_other() -> None:
     plan = plan_of("resnet")
     assert_same(plan, Plan(**unrecorded(record(plan.__getstate__()))))
+
+
+def test_states_come_back_and_a_plan_without_is_written_as_before(tmp_path: Path) -> None:
+    plain = simple(None)
+    assert "states" not in record({name: getattr(plain, name) for name in plain.__dataclass_fields__})
+    dataclasses.replace(plain, states=("encoder_last_hidden_state",)).save(tmp_path / "plan")
+    assert Plan.load(tmp_path / "plan").states == ("encoder_last_hidden_state",)
+    plain.save(tmp_path / "plain")
+    assert Plan.load(tmp_path / "plain").states == ()

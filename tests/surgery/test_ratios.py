@@ -114,3 +114,20 @@ def test_a_purged_model_in_another_precision_keeps_its_ratio(dtype):
     _, small = purged("layer norm")
     loaded = lzero.load_purged(built("layer norm", seed=7), small.to(dtype).state_dict())
     assert loaded[3].eps == small[3].eps and loaded[3].purged_eps.dtype is torch.int64
+
+
+@pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")
+@pytest.mark.parametrize(("norm", "eps"), [(nn.LayerNorm, 1), (nn.RMSNorm, 1), (nn.RMSNorm, 0)])
+def test_a_whole_number_that_is_added_to_the_variance_follows(norm, eps):
+    def stream():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(5, 12), norm(12, eps=eps), nn.Linear(12, 3)).double()
+
+    model, x = stream(), torch.randn(4, 5, dtype=torch.float64)
+    gates = lzero.attach_gates(model, (x,), granularity="width")
+    close_some(gates, 0.5, 1)
+    small = lzero.purge(model).model
+    assert 1 < len(small[0].weight) < 12 and small[1].eps == eps * 12 / len(small[0].weight)
+    torch.testing.assert_close(small(x), model.eval()(x), rtol=1e-12, atol=1e-12)
+    loaded = lzero.load_purged(stream(), small.state_dict())
+    assert torch.equal(loaded(x), small(x)) and loaded[1].eps == small[1].eps

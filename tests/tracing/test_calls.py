@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -82,3 +83,13 @@ def test_watched_sizes_become_plain_numbers() -> None:
     model.size = SizeInt(3, SizeExpr((), lambda sizes: 3), GuardLog(lambda: ""))
     size = called(model)["picks"].value.kwargs["parts"][0]
     assert type(size) is int and size == 3
+
+
+def test_labels_of_what_modules_are_given() -> None:
+    labels = np.arange(1, 4)
+    model = nn.Sequential(nn.Identity(), nn.Linear(3, 2))
+    calls = Calls(model, lambda tensor: (labels,) if tensor.dim() == 1 else None)
+    model(torch.ones(3))
+    model(torch.ones(2, 3))
+    calls.remove()
+    assert [*calls.given] == ["", "0", "1"] and all(held == [labels] for held in calls.given.values())

@@ -83,9 +83,26 @@ def test_the_parameters_of_a_mean_follow_and_of_others_only_with_an_eps():
     assert site("rms", weights=()) == ("", "bias", "")
     assert site("rms", eps=None) == ("", "bias", "")
     assert site("length") == ("", "bias", "")
+    assert site("norm", eps=1) == site("norm") and site("rms", eps=0) == site("rms")
     assert site("norm", weights=("a", "b")) is WHY and site("norm", biases=("a", "b")) is WHY
     refused = site("norm", eps=None)
     assert refused.text == WHY.text and "self.eps" in refused.advice
+
+
+def test_a_number_of_steps_is_added_to_no_variance():
+    call = called("norm", eps=None)
+    call.module.steps = 3
+    assert "self.eps" in call.site(AXES).advice
+    call.module.eps = 1
+    assert call.site(AXES).eps == "eps"
+
+
+@pytest.mark.parametrize("eps", [0, 0.0])
+def test_a_variance_of_one_unit_with_nothing_added_is_refused_with_the_way_out(eps):
+    refused = called("norm", eps=eps).site(AXES)
+    assert refused.text == WHY.text and "eps=1e-5" in refused.advice and "single open unit" in refused.advice
+    over_space = called("norm", eps=eps, over=(-2, -1), groups=2, axes=(AXES[0], LABELS, *fixed((3,))), shape=(2, 4, 3))
+    assert isinstance(over_space.site((AXES[0], LABELS, *fixed((3,)))), NormSite)
 
 
 def test_channel_groups_count_their_dim_from_the_front():

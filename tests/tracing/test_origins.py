@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from lzero.host.module_path import ModulePath
+from lzero.tracing.op_mode import OpMode
 from lzero.tracing.tensor_table import TensorTable
-from lzero.tracing.tracer import Tracer
 
 
 def origins(forward: Any) -> list[tuple[str, str]]:
     """Of every tensor that ``forward`` returns of an input and a parameter: where it was made, and of what."""
     table, weight, x = TensorTable(), torch.randn(3, 4), torch.randn(2, 4)
     table.add(weight, table.book.enrol("weight", (3, 4)), source="weight")
-    with torch.no_grad(), Tracer(table, ModulePath(nn.Identity())):
+    with torch.no_grad(), OpMode(table, ModulePath(nn.Identity())):
         made: list[Tensor] = forward(x, weight)
     return [(table.made(tensor), table.computed(tensor)) for tensor in made]
 

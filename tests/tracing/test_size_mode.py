@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from lzero.host.module_path import ModulePath
 from lzero.tracing.guards import Guard, ModuleNumber
 from lzero.tracing.label import Classes, fixed
+from lzero.tracing.op_mode import OpMode
 from lzero.tracing.size_int import SizeInt, plain
 from lzero.tracing.size_mode import SizeMode
 from lzero.tracing.tensor_table import TensorTable, storage_pointer
-from lzero.tracing.tracer import Tracer
 
 
 def watch(forward: Callable[[Tensor], Any]) -> tuple[Any, Classes, list[Guard], SizeMode]:
@@ -24,7 +24,7 @@ def watch(forward: Callable[[Tensor], Any]) -> tuple[Any, Classes, list[Guard], 
     x = torch.randn(3, 6)
     table.add(x, (fixed((3,))[0], table.book.enrol("x", (6,))[0]))
     mode = SizeMode(table, where)
-    with torch.no_grad(), Tracer(table, where), mode:
+    with torch.no_grad(), OpMode(table, where), mode:
         made = forward(x)
     classes = table.book.classes()
     return made, classes, mode.guards(classes), mode

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lzero.errors import StructureError
 from lzero.tracing.op_call import OpCall
-from lzero.tracing.tracer import Trace, Tracer, trace
+from lzero.tracing.op_mode import OpMode
+from lzero.tracing.tracer import Trace, trace
 
 
 def labels(seen: Trace, tensor: str, dim: int) -> np.ndarray[Any, Any]:
@@ -93,7 +94,7 @@ class TestTrace:
 def test_a_fault_of_the_bookkeeping_reads_as_itself_whatever_the_forward_does_with_it(
     monkeypatch: pytest.MonkeyPatch, caught: bool
 ) -> None:
-    def broken(tracer: Tracer, call: OpCall) -> None:
+    def broken(tracer: OpMode, call: OpCall) -> None:
         if call.op == "aten.relu":
             raise LookupError("a label is lost")
 
@@ -105,6 +106,37 @@ def test_a_fault_of_the_bookkeeping_reads_as_itself_whatever_the_forward_does_wi
                 return h
             raise
 
-    monkeypatch.setattr(Tracer, "_record", broken)
+    monkeypatch.setattr(OpMode, "_record", broken)
     with pytest.raises(LookupError, match="a label is lost"):
         trace(Model(between), torch.randn(3, 4))
+
+
+class Picks(nn.Module):
+    """The last unit is taken out, and ``used`` somehow."""
+
+    def __init__(self, used: Any) -> None:
+        super().__init__()
+        self.a, self.b, self.used = nn.Linear(5, 8), nn.Linear(8, 3), used
+
+    def forward(self, x: Tensor) -> Any:
+        h = self.a(x).relu()
+        return self.used(self.b(h), h[:, :, -1])
+
+
+@pytest.mark.parametrize(
+    ("used", "free"),
+    [
+        (lambda y, last: y * last.shape[1], True),
+        (lambda y, last: y + torch.arange(last.size(1))[:, None], True),
+        (lambda y, last: y, True),
+        (lambda y, last: y + last[..., None], False),
+        (lambda y, last: y + last.view(-1).sum(), False),
+        (lambda y, last: y * last.detach().numpy().sum().item(), False),
+        (lambda y, last: (y, last), False),
+        (lambda y, last: (last.zero_(), y)[1], False),
+    ],
+)
+def test_a_unit_that_is_picked_for_its_sizes_alone_stays_free(used: Any, free: bool) -> None:
+    seen = trace(Picks(used).eval(), torch.rand(2, 4, 5))
+    assert (reason(seen, "a.weight", 0) == "") == free
+    assert free or "picks units by their number" in reason(seen, "a.weight", 0)

@@ -19,6 +19,7 @@ SWITCH = "use_cache"
 
 _NAMED = re.compile(r"config|cfg")
 _NAMES = ("past_key_values", "past_key_value", "past_buckets_states", "mems", "cache_params")
+_STATES = {"encoder_last_hidden_state": "encoder_outputs"}  # and the argument that takes it back
 _KEEPS = re.compile(r"past|cache|mems")
 _CLASS = "Cache"
 IN_CACHE = Reason(
@@ -107,12 +108,27 @@ def kept_in(outputs: Any, model: nn.Module) -> list[tuple[str | None, Any]]:
     return [(_argument(name, parameters), held) for name, held in _entries(outputs) if _is_kept(name, held, parameters)]
 
 
-def results_in(outputs: Any, model: nn.Module) -> Iterator[Tensor]:
-    """The tensors among ``outputs`` that are not kept for the next call, in order."""
-    parameters = _parameters(model)
+def results_in(outputs: Any, model: nn.Module, *, kept: bool = False) -> Iterator[Tensor]:
+    """The tensors among ``outputs`` that are no state of the forward, in order; with those it has ``kept`` if asked."""
+    parameters, states = _parameters(model), states_in(outputs, model)
     for name, held in _entries(outputs):
-        if not _is_kept(name, held, parameters):
+        if name not in states and (kept or not _is_kept(name, held, parameters)):
             yield from tensors_in(held)
+
+
+def states_in(outputs: Any, model: nn.Module) -> dict[str, Tensor]:
+    """What an encoder has made for the decoder of the same forward, by the name that it is returned under.
+
+    Transformers return it beside the logits, whatever they are asked for, for calls that take it back as
+    ``encoder_outputs``. Where nothing else is returned, or no call takes it back, it is a result.
+    """
+    parameters = _parameters(model)
+    known = [name for name, argument in _STATES.items() if argument in parameters]
+    entries = [(name, held) for name, held in _entries(outputs) if not _is_kept(name, held, parameters)]
+    others = (tensor for name, held in entries if name not in known for tensor in tensors_in(held))
+    if not any(tensor.is_floating_point() for tensor in others):
+        return {}
+    return {name: held for name, held in entries if name in known and isinstance(held, Tensor)}
 
 
 def is_cache(value: Any) -> bool:

@@ -17,6 +17,7 @@ def page(
     refusals: Sequence[Refusal],
     shapes: Mapping[str, Sequence[int]],
     positions: Mapping[str, float] | None = None,
+    states: Sequence[str] = (),
 ) -> str:
     """What ``str(plan)`` is."""
     place = {name: position for position, name in enumerate(shapes)}
@@ -43,6 +44,7 @@ def page(
         f"{len(groups)} groups, {gates:,} gates; they reach {reached:,} of {parameters:,} parameters "
         f"({reached / max(parameters, 1):.1%}); left ungated: {len(refusals)}",
         *(_bounds(Remainder(flat_order(groups), shapes, positions or {}), refusals, shapes) if groups else ()),
+        *(f"{name} loses features too: it is what the decoder reads, and no result" for name in states),
     ]
     for folder, texts in folders.items():
         lines += [folder, *texts] if folder else texts
@@ -73,6 +75,7 @@ def _both(rest: Remainder, share: float) -> str:
 
 
 _WORTH, _NAMED = 0.005, 3  # parts of the floor that are told: their share of the model, and how many
+_PLACES = 4  # of one kind that are told of a group: a stream is read by all layers
 _INPUT = ".input"
 
 
@@ -99,7 +102,8 @@ def _members(group: GateGroup) -> str:
         new = [place for place in dict.fromkeys(places) if role == "consumer" or place not in named]
         named.update(new)
         if new:
-            parts.append(f"{verb} {', '.join(new)}")
+            more = f" and {len(new) - _PLACES} more" if len(new) > _PLACES + 1 else ""
+            parts.append(f"{verb} {', '.join(new[:_PLACES] if more else new)}{more}")
     return ", ".join(parts)
 
 

@@ -37,6 +37,8 @@ class Plan:
             example inputs uses each of its elements; MACs of the tensor = positions * number of elements.
         granularity: what was asked for, module path prefix -> ``"unit"``, ``"input"``, ``"weight"`` or ``"width"``.
         example_inputs: what the model was traced with, for the check after purging.
+        states: names of what an encoder makes for the decoder of the same forward, returned beside the results, that
+            loses features with the groups.
     """
 
     groups: tuple[GateGroup, ...]
@@ -45,6 +47,7 @@ class Plan:
     positions: Mapping[str, float]
     granularity: Mapping[str, str] = field(default_factory=lambda: {"": "unit"})
     example_inputs: object = field(default=None, repr=False)
+    states: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -174,4 +177,4 @@ class Plan:
         return Remainder(self.flat_groups, self.shapes, self.positions)
 
     def __str__(self) -> str:
-        return page(self.groups, self.refusals, self.shapes, self.positions)
+        return page(self.groups, self.refusals, self.shapes, self.positions, self.states)

@@ -44,6 +44,7 @@ def record(fields: Mapping[str, Any]) -> dict[str, Any]:
         "positions": {n: int(v) if v == int(v) else float(v) for n, v in fields["positions"].items()},
         "granularity": dict(fields["granularity"]),
         "example_inputs": _nested(inputs, "example_inputs", 0, _stored),
+        **({"states": list(fields["states"])} if fields["states"] else {}),
     }
 
 
@@ -55,7 +56,7 @@ def unrecorded(content: object) -> dict[str, Any]:
     """
     fields = _table("the plan", content)
     names = ("groups", "refusals", "shapes", "positions", "granularity", "example_inputs")
-    if set(fields) != set(names):
+    if set(fields) - {"states"} != set(names):
         raise StructureError(f"the plan: expected the entries {', '.join(names)}, found {shown(sorted(fields))}")
     shapes = {name: _shape(name, sizes) for name, sizes in _table("shapes", fields["shapes"]).items()}
     groups = tuple(
@@ -78,6 +79,7 @@ def unrecorded(content: object) -> dict[str, Any]:
             for path, value in asked
         },
         "example_inputs": _nested(fields["example_inputs"], "example_inputs", 0, lambda tensor: tensor),
+        "states": tuple(_word("states", name) for name in _list("states", fields.get("states", []))),
     }
 
 

@@ -14,6 +14,7 @@ from lzero.host.cache import Switched
 from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.host.next_call import with_cache
+from lzero.host.progress import Progress
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason, Refusal
 from lzero.proving.compare import PRECISE
@@ -22,11 +23,16 @@ from lzero.proving.proof import Proof, sound_together
 from lzero.proving.random_model import RandomModel
 from lzero.proving.scopes import inputs_of, scopes_of
 from lzero.proving.trial import why_not_with
+from lzero.tracing.decisions import Way
 from lzero.tracing.tracer import Trace
 
 _SWITCH = Reason(
     "the model is studied with use_cache off, and with it on, as its configuration says, it gives other results",
     "turn it off in the configuration for training and purging, or pass use_cache=False among the example inputs",
+)
+_UNPROVED = Reason(
+    "the forward uses some of its weights only where it decides by other values, with which nothing can be compared",
+    "pass example inputs that reach them",
 )
 _EXAMPLES, _STEPS = 2, 8  # of the inputs of a part: enough to tell a difference
 
@@ -50,6 +56,7 @@ class ModelProof:
         trace: what its forward said.
         cache: whether the model is to be asked for keys and values, and to be called again with them, where it runs so.
         switched: configurations that ask for a cache, off in ``model``: with them it must give the same results.
+        progress: told of groups that are proved or refused.
 
     Attributes:
         untrainable: why train mode does not run on the inputs; empty where it does.
@@ -63,9 +70,11 @@ class ModelProof:
         *,
         cache: bool = False,
         switched: Sequence[Switched] = (),
+        progress: Progress | None = None,
     ) -> None:
         self._model, self._inputs, self._trace = model, ExampleInputs.of(example_inputs), trace
         self._cache, self._switched = cache, switched
+        self._progress = Progress("proving groups", show=False) if progress is None else progress
         self._whole: RandomModel | None = None
         self.untrainable = ""
 
@@ -75,6 +84,8 @@ class ModelProof:
         """``given`` and those of ``groups`` that hold together with them, and refusals of the others."""
         if not groups:
             return list(given), []
+        self._progress.finish()  # those of the call before
+        self._progress.more(len(groups))
         proved, refuted, raised = self._prove_in_parts(groups, given)
         if len(proved) + len(raised) < len(groups):
             self._precise()  # needed in any case, it serves the second stage too
@@ -101,6 +112,28 @@ class ModelProof:
         whole = self._precise()
         return whole.obstacle or why_not_with(whole, [group], {group.name: closure})
 
+    def accept_elsewhere(self, groups: Sequence[GateGroup]) -> tuple[list[GateGroup], list[Refusal]]:
+        """Those of ``groups``, proved by :meth:`accept`, that hold on the other ways of the forward, and refusals.
+
+        What only a way uses on which nothing can be compared stays unproved, and so do the groups that lie on it.
+        """
+        ways, kept, refusals = self._trace.explored.ways, list(groups), list[Refusal]()
+        if not ways or not groups:
+            return kept, refusals
+        whole, unproved = self._whole or self._draw((self._own_dtype,)), set[str]()
+        for way, reached in ways.items():
+            if whole.obstacle is None and whole.takes(way):
+                kept, failures = sound_together(whole, kept, (), joint=True)
+                refusals += [Refusal.of(g.name, g.size, g.members, _elsewhere(f.reason)) for g, f in failures]
+            else:
+                unproved |= reached
+        whole.takes(Way())
+        if whole is not self._whole:
+            whole.release()
+        left = [group for group in kept if any(member.tensor in unproved for member in group.members)]
+        refusals += [Refusal.of(g.name, g.size, g.members, _UNPROVED) for g in left]
+        return [group for group in kept if group not in left], refusals
+
     def _prove_in_parts(
         self, groups: Sequence[GateGroup], given: Sequence[GateGroup]
     ) -> tuple[list[GateGroup], dict[str, Refusal], set[str]]:
@@ -119,23 +152,22 @@ class ModelProof:
                 part = private_copy(scope.cut_out(self._model)).to("cpu")
             except StructureError:  # it cannot be copied without what is around it
                 continue
-            trial = _small_trial(part, inputs_of(scope, self._model, self._trace).to(torch.device("cpu")))
+            given_here = inputs_of(scope, self._model, self._trace).to(torch.device("cpu"))
+            trial = _small_trial(part, given_here, self._progress)
             if trial is not None:
                 proof = Proof(trial)
                 accepted, refusals = proof.accept(wanted, others)
                 raised |= proof.raised
                 proved |= {group.name for group in accepted}
                 refuted |= {r.name: replace(r, tensors=tensors[r.name]) for r in refusals}  # by their whole names
+            self._progress.done(len(wanted))
         return [group for group in groups if group.name in proved], refuted, raised
 
     def _that_hold_together(self, proved: Sequence[GateGroup], given: Sequence[GateGroup]) -> list[GateGroup]:
         """Those of ``proved``, each on a part, that hold on the whole model with ``given``, in its own precision."""
         whole = self._whole
         if whole is None:
-            own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
-            dtype = torch.float64 if own == {torch.float64} else torch.float32
-            whole = self._draw((dtype,))
-            self.untrainable = whole.untrainable
+            whole = self._draw((self._own_dtype,))
         try:
             if whole.obstacle is not None:
                 return []
@@ -144,18 +176,29 @@ class ModelProof:
             if whole is not self._whole:
                 whole.release()
 
+    @property
+    def _own_dtype(self) -> torch.dtype:
+        own = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
+        return torch.float64 if own == {torch.float64} else torch.float32
+
     def _draw(self, dtypes: Sequence[torch.dtype]) -> RandomModel:
         """The whole model with random weights; with its next call where there is one."""
-        whole = self._with_next_call(dtypes) or RandomModel(self._model, self._inputs, dtypes=dtypes)
+        whole = self._with_next_call(dtypes) or RandomModel(
+            self._model, self._inputs, dtypes=dtypes, tick=self._progress.tick
+        )
         if self._switched and whole.obstacle is None and not whole.same_results(self._switched):
             whole.obstacle = _SWITCH
+        self.untrainable = whole.untrainable
+        unread = {name for name, _ in self._model.named_parameters()} - self._trace.users.keys()
+        whole.trains_more |= bool(unread) and not whole.untrainable  # train mode may read what eval mode does not
         return whole
 
     def _with_next_call(self, dtypes: Sequence[torch.dtype]) -> RandomModel | None:
         if not self._cache:
             return None
-        cached = RandomModel(self._model, with_cache(self._inputs), dtypes=dtypes)
-        if cached.next_call is not None:
+        cached = RandomModel(self._model, with_cache(self._inputs), dtypes=dtypes, tick=self._progress.tick)
+        nothing_kept = cached.obstacle is None and not cached.keeps  # by an encoder, whatever it is asked for
+        if cached.next_call is not None or nothing_kept:
             return cached
         cached.release()
         return None
@@ -164,7 +207,6 @@ class ModelProof:
         """The whole model in the finest dtype that it runs in."""
         if self._whole is None:
             self._whole = self._draw(PRECISE)
-            self.untrainable = self._whole.untrainable
             if self._whole.obstacle is None and self._whole.dtype is not torch.float64:
                 warnings.warn(
                     f"{type(self._model).__name__} does not run in float64: its groups are proved in float32, "
@@ -175,10 +217,16 @@ class ModelProof:
         return self._whole
 
 
-def _small_trial(part: nn.Module, inputs: ExampleInputs) -> RandomModel | None:
+def _elsewhere(reason: Reason) -> Reason:
+    return Reason(
+        f"where the forward decides by values that the example inputs do not have, {reason.text}", reason.advice
+    )
+
+
+def _small_trial(part: nn.Module, inputs: ExampleInputs, progress: Progress) -> RandomModel | None:
     """``part`` with random weights, in float64 on as few inputs as it runs on; None where it does not run."""
     for given in (inputs.fewer(_EXAMPLES, _STEPS), inputs.fewer(_EXAMPLES), inputs):
-        trial = RandomModel(part, given, dtypes=(torch.float64,), given=False, train=False)
+        trial = RandomModel(part, given, dtypes=(torch.float64,), given=False, train=False, tick=progress.tick)
         if trial.obstacle is None:
             return trial
         trial.release()

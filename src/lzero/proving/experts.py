@@ -12,16 +12,9 @@ from lzero.tracing.experts import Experts
 
 
 def accept_experts(
-    proof: ModelProof, found: Sequence[Experts], given: Sequence[GateGroup], refusals: Sequence[Refusal]
+    proof: ModelProof, found: Sequence[Experts], given: Sequence[GateGroup]
 ) -> tuple[list[GateGroup], list[Refusal]]:
-    """``given`` and groups of the experts in ``found`` that hold together with them; and what is refused.
-
-    Args:
-        proof: of the model.
-        found: what was proposed.
-        given: groups that hold.
-        refusals: of what was traced; those that speak of the rows and dims of experts are left out.
-    """
+    """``given`` and groups of the experts in ``found`` that hold together with them; and what is refused."""
     accepted, reasons = list(given), dict[int, Refusal]()
     pending = {number: iter(experts.readings) for number, experts in enumerate(found)}
     while pending:  # the same reading of all places at once: a whole model is run for each turn
@@ -40,9 +33,13 @@ def accept_experts(
                 reasons.pop(number, None)
             elif trial.name in why:
                 reasons.setdefault(number, why[trial.name])
+    return accepted, [_refusal(found[number], reason) for number, reason in reasons.items()]
+
+
+def about_others(refusals: Sequence[Refusal], found: Sequence[Experts]) -> list[Refusal]:
+    """``refusals`` without those that speak of the rows and dims of experts in ``found``."""
     tried = [reading for experts in found for reading in experts.readings]
-    unproved = [_refusal(found[number], reason) for number, reason in reasons.items()]
-    return accepted, [*(refusal for refusal in refusals if not _speaks_of(refusal, tried)), *unproved]
+    return [refusal for refusal in refusals if not _speaks_of(refusal, tried)]
 
 
 def _free(name: str, taken: Collection[str]) -> str:

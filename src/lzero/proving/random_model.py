@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from lzero.host.next_call import NextCall, taken_back
 from lzero.host.promoted import Promoted
 from lzero.host.run import ForwardError, forward
 from lzero.host.state import same_state, state_of
-from lzero.host.tensors import find_tensor, replace_tensors, tensors_in
+from lzero.host.tensors import find_tensor, replace_tensors
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason
 from lzero.proving.compare import PRECISE, TOLERANCES, comparable, difference
@@ -28,6 +29,7 @@ from lzero.surgery.fills import fill_closed
 from lzero.surgery.routings import route_around
 from lzero.surgery.shrink import scale_consumers
 from lzero.surgery.skips import skip_closed
+from lzero.tracing.decisions import Way, deciding
 
 _LARGER = (1, 8, 8, 64)
 """Batches to draw in turn, as multiples of the example's."""
@@ -43,10 +45,11 @@ class RandomModel:
         seed: of the generator of all draws.
         given: whether the values of ``inputs`` may be used where random ones fail.
         train: whether to look what train mode enters.
+        tick: called before every forward: something goes on.
 
     Attributes:
         obstacle: why nothing can be proved on it; None where all is well, and the following are set.
-        inputs: those of the present draw.
+        inputs, way: those of the present draw, and how forwards decide.
         dense: outputs of the ungated model.
         dtype, tolerance: what it runs in, and what rounding may do in it.
         calls: forwards that a comparison needs, one after the other: 2 where one leaves something behind for the next.
@@ -66,16 +69,17 @@ class RandomModel:
         seed: int = 0,
         given: bool = True,
         train: bool = True,
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         self.generator = torch.Generator().manual_seed(seed)
-        self.model, self._examples = model, inputs
+        self.model, self._examples, self._tick = model, inputs, tick
         freeze(model)
         self._where = ModulePath(model)
-        self.inputs, self.dense = inputs, list[Tensor]()
+        self.inputs, self.dense, self.way = inputs, list[Tensor](), Way()
         self.dtype, self.tolerance, self.calls, self.trains_more = torch.float64, 0.0, 1, False
         self.next_call: NextCall | None = None
         self.keeps = False
-        self._drawn, self._looks_at_training, self._promotes = True, train, False
+        self._drawn, self._looks_at_training, self._promotes, self._kept = True, train, False, False
         self._asked, self.untrainable = set[torch.dtype](), ""
         self.obstacle = self._prepare(dtypes, (True, False)[: 1 + given])
 
@@ -89,13 +93,24 @@ class RandomModel:
         Raises:
             ForwardError: it fails, with the place.
         """
-        given = self.inputs if inputs is None else inputs
-        if not self._promotes:
-            return forward(model, given, self._where)
-        with Promoted() as promoted:
-            made = forward(model, given, self._where)
+        self._tick()
+        given = inputs or self.inputs
+        with deciding(self.way) if self.way.answers else nullcontext():
+            if not self._promotes:
+                return forward(model, given, self._where)
+            with Promoted() as promoted:
+                made = forward(model, given, self._where)
         self._asked |= promoted.asked
         return made
+
+    def takes(self, way: Way) -> bool:
+        """Let all forwards that follow go another ``way``; whether they can be compared there."""
+        self.way = way
+        try:
+            outputs = self.outputs(linked_copy(self.model, private=True))
+        except ForwardError:
+            return False
+        return comparable(outputs) and (not way.draw or self.redraw(way.draw))
 
     @torch.no_grad()
     def outputs(self, model: nn.Module) -> list[Tensor]:
@@ -110,8 +125,10 @@ class RandomModel:
 
     def _outputs_of_one(self, model: nn.Module) -> list[Tensor]:
         returned = self.forward(model)
-        found = [tensor.clone() for tensor in (tensors_in(returned) if self.keeps else results_in(returned, model))]
-        if self.next_call is not None:
+        found = [tensor.clone() for tensor in results_in(returned, model, kept=self.keeps)]
+        if self.next_call is None:
+            self._kept = bool(taken_back(returned, model))
+        else:
             found += self.next_call.results(model, self.inputs, taken_back(returned, model), self.forward)
         return found
 
@@ -145,11 +162,7 @@ class RandomModel:
 
     @torch.no_grad()
     def train(self, model: nn.Module) -> None:
-        """One forward of ``model`` in train mode.
-
-        Raises:
-            ForwardError: it fails, with the place.
-        """
+        """One forward of ``model`` in train mode; it raises ForwardError as above."""
         set_mode(model, training=True)
         self.forward(model, self.inputs.several(2))
 
@@ -196,7 +209,7 @@ class RandomModel:
                 randomise(self.model, self.generator)
                 self.inputs = self._examples.redraw(dtype, self.generator if self._drawn else None)
                 for self._promotes in (True, False) if dtype is torch.float64 else (False,):
-                    problem = self._try() or self._try_rounded()
+                    problem = self._try()
                     if not problem:
                         self._promotes = bool(self._asked)
                         self._look_at_what_is_kept()
@@ -214,6 +227,8 @@ class RandomModel:
             if not same_state(before, state_of(trial)):
                 self.calls = 2
                 self.dense = self.outputs(linked_copy(self.model, private=True))
+            if self._asked:  # with the casts that the forward asks for
+                self.rounded(linked_copy(self.model, private=True))
         except ForwardError as error:
             return str(error)
         if comparable(self.dense):
@@ -221,20 +236,10 @@ class RandomModel:
         floats = any(tensor.is_floating_point() or tensor.is_complex() for tensor in self.dense)
         return "its outputs are NaN" if floats else "it returns no float tensor"
 
-    def _try_rounded(self) -> str:
-        """Why it does not run with the casts that it asks for, empty where it does, or asks for none."""
-        try:
-            if self._asked:
-                self.rounded(linked_copy(self.model, private=True))
-        except ForwardError as error:
-            return str(error)
-        return ""
-
     @torch.no_grad()
     def _look_at_what_is_kept(self) -> None:
         """Find the next call, and the outputs with its results."""
-        trial = linked_copy(self.model, private=True)
-        if taken_back(self.forward(trial), trial):
+        if self._kept:
             self.next_call = NextCall.find(linked_copy(self.model, private=True), self.inputs)
             self.keeps = self.next_call is None
             self.dense = self.outputs(linked_copy(self.model, private=True))

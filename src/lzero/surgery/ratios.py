@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,14 +18,15 @@ from lzero.surgery.config_numbers import MARK
 from lzero.surgery.fills import norms_in, open_positions
 
 _SHAPE = "normalized_shape"
+_WHOLE_EPS = re.compile("(^|_)eps")  # of whole numbers: LayerNorm(n, eps=0) keeps one
 
 
 @dataclass(frozen=True)
 class Ratio:
     """``left`` of ``of`` units stay: the attribute ``name`` of the module at ``path`` follows.
 
-    What the module was built with is multiplied, whatever purges it has been through: a float by of / left, a shape of
-    one size by left / of.
+    What the module was built with is multiplied, whatever purges it has been through: a number by of / left, a shape
+    of one size by left / of.
     """
 
     path: str
@@ -40,6 +42,11 @@ class Scale:
     path: str
     name: str
     factor: float
+
+
+def is_eps(name: str, value: object) -> bool:
+    """Whether a number of a module looks like what a norm adds to a variance; ``steps`` count something else."""
+    return bool((type(value) is float and "eps" in name) or (type(value) is int and _WHOLE_EPS.search(name)))
 
 
 def following_ratios(
@@ -67,7 +74,7 @@ def set_ratios(model: nn.Module, ratios: Sequence[Ratio]) -> None:
     for ratio in ratios:
         module = model.get_submodule(ratio.path)
         value, (of, left) = getattr(module, ratio.name), _held(module, ratio.name)
-        if isinstance(value, float):
+        if isinstance(value, int | float):
             changed: object = value * left / of * ratio.of / ratio.left
         else:
             changed = (value[0] * of // left * ratio.left // ratio.of,)
@@ -111,7 +118,7 @@ def saved_ratios(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Rat
     found = {}
     for path, module in model.named_modules():
         for name, value in vars(module).items():
-            if type(value) is not float and name != _SHAPE:
+            if not (type(value) is float or is_eps(name, value) or name == _SHAPE):
                 continue
             key = f"{path}.{MARK}{name}" if path else MARK + name
             if key in state:

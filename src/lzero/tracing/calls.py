@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from lzero.host.cache import is_cache
 from lzero.host.inputs import Arguments, ExampleInputs
+from lzero.host.tensors import tensors_in
+from lzero.tracing.label import Axes, IntArray
 from lzero.tracing.size_int import plain
 
 
@@ -19,10 +21,18 @@ class Calls:
 
     Floats are kept as zeros that take no memory: a proof draws them anew. What counts and chooses (integers, booleans)
     keeps its values.
+
+    Args:
+        model: a private copy.
+        axes_of: labels of a tensor.
+
+    Attributes:
+        given: by path, the labels of all that each module was given.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, axes_of: Callable[[Tensor], Axes | None] = lambda tensor: None) -> None:
         self._inputs: dict[str, ExampleInputs] = {}
+        self._axes_of, self.given = axes_of, dict[str, list[IntArray]]()
         self._count = Counter[str]()
         self._hooks = [
             module.register_forward_pre_hook(self._entering(path), with_kwargs=True)
@@ -38,6 +48,9 @@ class Calls:
     def _entering(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._count[path] += 1
+            held = self.given.setdefault(path, [])
+            for tensor in tensors_in((args, kwargs)):
+                held += self._axes_of(tensor) or ()
             if self._count[path] == 1:
                 given = Arguments(tuple(_plain(args)), {name: _plain(value) for name, value in kwargs.items()})
                 self._inputs[path] = ExampleInputs(given).map(_form)
@@ -50,7 +63,7 @@ class Calls:
 def _form(tensor: Tensor) -> Tensor:
     """``tensor`` without its values where they are floats."""
     if tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_nested:
-        return tensor.new_zeros(()).expand(tensor.shape)
+        return torch.zeros((), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)  # no op that reads it
     return tensor.detach().clone()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -37,6 +38,12 @@ class LabelBook:
     _consumed: list[IntArray] = field(default_factory=list)
     _read: list[tuple[str, IntArray]] = field(default_factory=list)
     _sums: list[Sum] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[list[Any] | dict[Any, Any]]:
+        """The lists that what a forward says is written down in."""
+        own = (self._factors, self._left, self._right, self._frozen, self._frozen_by, self._consumed, self._read)
+        return [*own, self._sums]
 
     def enrol(self, name: str, shape: tuple[int, ...], dims: int | None = None) -> Axes:
         """Fresh labels for the first ``dims`` dims (all by default) of the tensor ``name``.

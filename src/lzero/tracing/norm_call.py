@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from lzero.plan.norm import Statistic
 from lzero.plan.refusal import Reason
+from lzero.surgery.ratios import is_eps
 from lzero.tracing.label import Axes, IntArray
 
 Part = str
@@ -25,8 +25,8 @@ _WHOLE: Mapping[frozenset[Part], Statistic] = {
     frozenset({"variance"}): "mean",
     frozenset({"length"}): "length",
 }
-_EPS = re.compile("eps")
 _NO_EPS = "keep the number that is added to the variance as an attribute (self.eps): it has to follow the width"
+_NOTHING_ADDED = "add something to its variance, such as eps=1e-5: of a single open unit that is 0, and divides 0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +115,8 @@ class NormCall:
         weight, bias = "".join(self.weights), "".join(self.biases)
         if statistic == "mean" and not eps:
             return replace(first.reason, advice=_NO_EPS)
+        if statistic == "mean" and len(over) == 1 and not getattr(self.module, eps):
+            return replace(first.reason, advice=_NOTHING_ADDED)
         if statistic == "length" or (statistic == "square" and not eps):
             weight = ""
         if statistic != "mean" and not weight:
@@ -131,8 +133,8 @@ class NormCall:
         return same[0] if len(same) == 1 else None
 
     def _eps(self) -> str:
-        """The attribute that is added to the variance: the only float of the module that is called so."""
-        names = [n for n, value in vars(self.module).items() if type(value) is float and _EPS.search(n)]
+        """The attribute that is added to the variance: the only number of the module that is called so."""
+        names = [name for name, value in vars(self.module).items() if is_eps(name, value)]
         return names[0] if len(names) == 1 else ""
 
 

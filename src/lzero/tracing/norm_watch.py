@@ -23,10 +23,14 @@ class NormWatch:
         model: a private copy.
         table: where the call that runs is written down.
         wanted: whether units may pass the norm at a path.
+
+    Attributes:
+        sites: the norms that units pass, by path.
     """
 
     def __init__(self, model: nn.Module, table: TensorTable, wanted: Callable[[str], bool]) -> None:
-        self._table, self._sites = table, dict[str, NormSite]()
+        self._table = table
+        self.sites = dict[str, NormSite]()
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         self._hooks = []
         for path, module in model.named_modules():
@@ -34,11 +38,10 @@ class NormWatch:
                 self._hooks.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
                 self._hooks.append(module.register_forward_hook(self._leaving))
 
-    def remove(self) -> tuple[NormSite, ...]:
-        """The norms that units pass; the hooks are taken off."""
+    def remove(self) -> None:
+        """Take the hooks off the model."""
         for hook in self._hooks:
             hook.remove()
-        return tuple(self._sites.values())
 
     def _entering(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -64,7 +67,7 @@ class NormWatch:
                 for reduction in call.reductions:
                     self._table.book.freeze_at(reduction.step, reduction.labels, site)
                 return
-            before = self._sites.setdefault(site.path, site)
+            before = self.sites.setdefault(site.path, site)
             if before.labels.size != site.labels.size:
                 self._table.book.freeze(before.labels, _TWICE)
                 self._table.book.freeze(site.labels, _TWICE)

@@ -82,6 +82,11 @@ class SizeMode(TorchFunctionMode):
         return [*self._log.guards, *fixed]
 
     @property
+    def notes(self) -> list[list[Any] | dict[Any, Any]]:
+        """What a forward is written down in."""
+        return [self._log.guards, self._log.uses, self._made]
+
+    @property
     def uses(self) -> list[SizeUse]:
         """The numbers that the forward has asked dims to be long."""
         return self._log.uses

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,6 +72,11 @@ class TensorTable:
     _made: dict[int, tuple[Tensor, str]] = field(default_factory=dict)
     _storages: dict[int, list[Traced]] = field(default_factory=dict)
 
+    @property
+    def notes(self) -> list[list[Any] | dict[Any, Any]]:
+        """What a forward is written down in."""
+        return [self.macs, self.users, *self.book.notes]
+
     @contextmanager
     def bookkeeping(self) -> Iterator[None]:
         """A context for what is noted while the user's forward runs, whose errors are not the user's."""
@@ -90,6 +96,11 @@ class TensorTable:
         """The labels of ``tensor``, None for one that no labelled tensor led to."""
         traced = self._known.get(id(tensor))
         return traced if traced is not None and len(traced.axes) == tensor.dim() else None
+
+    def axes_of(self, tensor: Tensor) -> Axes | None:
+        """Its labels alone."""
+        found = self.find(tensor)
+        return None if found is None else found.axes
 
     def note_made(self, tensor: Tensor, origin: str) -> None:
         """Note that the forward makes ``tensor`` of plain numbers, and where."""

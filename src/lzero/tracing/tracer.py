@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lzero._torch import CONVOLUTIONS, EagerDispatchMode, can_decompose, flat_weight_names
 from lzero.errors import StructureError
-from lzero.host.cache import IN_CACHE, cached_tensors, results_in
+from lzero.host.cache import IN_CACHE, cached_tensors, results_in, states_in
 from lzero.host.inputs import ExampleInputs
 from lzero.host.module_path import ModulePath
 from lzero.host.quiet import isolated_random_state, unfused
 from lzero.host.stand_ins import exact_ops
-from lzero.host.tensors import check_materialized, tensors_in
+from lzero.host.tensors import tensors_in
 from lzero.plan.refusal import Reason
 from lzero.tracing.calls import Calls
+from lzero.tracing.decisions import Decisions, Way, deciding
+from lzero.tracing.enrol import check_traceable, enrol
 from lzero.tracing.guards import Guard, SizeUse
-from lzero.tracing.label import Classes, fixed
+from lzero.tracing.label import Axes, Classes, IntArray
 from lzero.tracing.norm_call import NormSite
 from lzero.tracing.norm_watch import NormWatch
-from lzero.tracing.op_call import OpCall
-from lzero.tracing.origins import note_origin
-from lzero.tracing.rules import find_rule
-from lzero.tracing.rules.creation import constant
+from lzero.tracing.op_mode import OpMode
 from lzero.tracing.size_mode import SizeMode
 from lzero.tracing.swapped import freeze_swapped
-from lzero.tracing.tensor_table import TensorTable, storage_pointer
+from lzero.tracing.tensor_table import TensorTable
+from lzero.tracing.undo import Undo
+from lzero.tracing.ways import Explored, explore
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,8 @@ class Trace:
 
     Attributes:
         classes: which indices of which tensors stay or go together.
-        macs: multiply-accumulates of the forward, by the parameter that products and convolutions read.
+        macs: multiply-accumulates of the forward, by the parameter that products and convolutions read; 0 where only
+            other ways of it do.
         users: paths of the modules whose forward used each parameter; unused ones are absent.
         guards: what the forward asked about sizes in Python.
         uses: what it asked dims to be long.
@@ -47,6 +48,9 @@ class Trace:
         swapped: paths at which the forward has put other modules than there were, so that the traced copy is no longer
             what a fresh one is.
         norms: the modules that normalise over units that may leave.
+        explored: the other ways of the forward, where it decides by values.
+        given: labels of what each module was given that was called, by path.
+        states: labels of what an encoder returns for its decoder, by name.
     """
 
     classes: Classes
@@ -58,6 +62,9 @@ class Trace:
     loosens: bool = False
     swapped: tuple[str, ...] = ()
     norms: tuple[NormSite, ...] = ()
+    explored: Explored = field(default_factory=lambda: Explored())
+    given: Mapping[str, list[IntArray]] = field(default_factory=dict)
+    states: Mapping[str, Axes] = field(default_factory=dict)
 
 
 def trace(
@@ -66,58 +73,93 @@ def trace(
     wide: Callable[[str], bool] = lambda path: False,
     *,
     loose: bool = False,
+    redraw: Callable[[int], ExampleInputs] | None = None,
 ) -> Trace:
     """The labels of ``model``, which must be a private copy in eval mode.
 
     ``wide`` says of the path of a norm whether the units that it normalises over may be gated. With ``loose``, parts of
-    a dim that is cut at numbers of modules are free of each other.
+    a dim that is cut at numbers of modules are free of each other. ``redraw`` gives the weights of the model, and the
+    inputs that it returns, the values of a draw with a number.
 
     Raises:
         StructureError: the model does not run on ``example_inputs``, naming the submodule that failed; it has
             parameters without shape or values, or a part that ``torch.jit`` made.
     """
     table = TensorTable()
-    _check(model)
-    _enrol(model, table)
-    where, calls, before = ModulePath(model), Calls(model), dict(model.named_modules())
+    check_traceable(model)
+    enrol(model, table)
+    where, calls, before = ModulePath(model), Calls(model, table.axes_of), dict(model.named_modules())
     norms = NormWatch(model, table, wide)
-    watch = SizeMode(table, where, loose=loose)
-    try:
+    watch, ops = SizeMode(table, where, loose=loose), OpMode(table, where)
+    outputs = list[Any]()
+
+    def run(way: Way) -> Decisions:
+        inputs = ExampleInputs.of(redraw(way.draw) if way.draw and redraw is not None else example_inputs)
+        where.reset()
         with (
             unfused(),
             exact_ops(model),
             torch.no_grad(),
             isolated_random_state(model),
-            watch.numbers_of(model),
-            Tracer(table, where) as tracer,
+            ops,
             watch,
+            deciding(way) as decisions,
         ):
-            outputs = ExampleInputs.of(example_inputs).call(model)
-    except Exception as error:
-        if table.fault is not None:  # ours: it must not read like a fault of the model's
-            raise table.fault from None
-        given = _shapes(example_inputs)
-        raise StructureError(
-            f"the model does not run on the example inputs: {where.current or type(model).__name__} raised "
-            f"{type(error).__name__}: {error}. Tensors given: {given}. Pass what the training loop passes, with its "
-            "batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments (a forward that takes one dict: "
-            "a tuple that holds it)"
-        ) from error
+            outputs.append(inputs.call(model))
+        return decisions
+
+    with watch.numbers_of(model):
+        try:
+            first = run(Way())
+        except Exception as error:
+            if table.fault is not None:  # ours: it must not read like a fault of the model's
+                raise table.fault from None
+            raise _does_not_run(model, example_inputs, where.current, error) from error
+        called, macs = calls.remove(), dict(table.macs)
+        notes = [*table.notes, *watch.notes, norms.sites, ops.steps, ops.picked, outputs]
+        names = frozenset(name for name, _ in model.named_parameters())
+        explored = explore(run, first, lambda: names - table.users.keys(), lambda: Undo(notes).back)
     if table.fault is not None:  # one that the forward has caught, and went on
         raise table.fault
-    called, sites = calls.remove(), norms.remove()
+    norms.remove()
     where.remove()
-    tracer.thaw_unused(outputs, watch.read)
+    ops.thaw_unused(outputs, watch.read)
     swapped = freeze_swapped(model, before, table)
-    cached = cached_tensors(outputs)
-    for tensor in results_in(outputs, model):
+    for returned in outputs:
+        _freeze_results(returned, model, table)
+    states = {n: kept.axes for n, held in states_in(outputs[0], model).items() if (kept := table.find(held))}
+    classes = table.book.classes()
+    return Trace(
+        classes,
+        {name: macs.get(name, 0) for name in table.macs},
+        table.users,
+        watch.guards(classes),
+        watch.uses,
+        called,
+        watch.loosens,
+        swapped,
+        tuple(norms.sites.values()),
+        explored,
+        calls.given,
+        states,
+    )
+
+
+def _freeze_results(returned: Any, model: nn.Module, table: TensorTable) -> None:
+    cached = cached_tensors(returned)
+    for tensor in results_in(returned, model):
         reason = IN_CACHE if id(tensor) in cached else _OUTPUT
         for known in [found] if (found := table.find(tensor)) is not None else table.sharing(tensor):
             for labels in known.axes:
                 table.book.freeze(labels, reason)
-    classes = table.book.classes()
-    return Trace(
-        classes, table.macs, table.users, watch.guards(classes), watch.uses, called, watch.loosens, swapped, sites
+
+
+def _does_not_run(model: nn.Module, inputs: Any, path: str, error: Exception) -> StructureError:
+    return StructureError(
+        f"the model does not run on the example inputs: {path or type(model).__name__} raised "
+        f"{type(error).__name__}: {error}. Tensors given: {_shapes(inputs)}. Pass what the training loop passes, with "
+        "its batch dim: a tensor, a tuple of arguments, or a dict of keyword arguments (a forward that takes one dict: "
+        "a tuple that holds it)"
     )
 
 
@@ -129,121 +171,3 @@ def _shapes(inputs: Any) -> str:
 
 
 _OUTPUT = Reason("it is an output of the model")
-
-
-def _check(model: nn.Module) -> None:
-    for path, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise StructureError(
-                f"{path or 'the model'} was made by torch.jit, so that neither its forward can be followed nor its "
-                "layers cut; pass the model as it was before torch.jit.script or trace, and script the purged one"
-            )
-    check_materialized(model.named_parameters())
-
-
-def _enrol(model: nn.Module, table: TensorTable) -> None:
-    """Give labels to every parameter and float buffer; the kernel dims of a convolution stay fixed."""
-    kernels = {id(m.weight) for m in model.modules() if isinstance(m, CONVOLUTIONS)}
-    for name, parameter in model.named_parameters():
-        dims = 2 if id(parameter) in kernels else None
-        table.add(parameter, table.book.enrol(name, tuple(parameter.shape), dims), source=name)
-    for name, buffer in model.named_buffers():
-        if buffer.is_floating_point():
-            table.add(buffer, table.book.enrol(name, tuple(buffer.shape)))
-    for module in model.modules():
-        if isinstance(module, nn.LSTM) and module.proj_size:
-            for name in (leaf for leaf in flat_weight_names(module) if leaf.startswith("weight_hr")):
-                projection = table.find(getattr(module, name))
-                if projection is not None:
-                    table.book.freeze(projection.axes[1], _PROJECTED)
-
-
-_PROJECTED = Reason(
-    "an LSTM with proj_size knows its projection by having fewer projected than hidden units",
-    "its projected units can be gated, or its hidden units without proj_size",
-)
-
-
-_RESTRIDED = (torch.ops.aten.as_strided, torch.ops.aten.as_strided_)
-
-
-class Tracer(EagerDispatchMode):
-    """A dispatch mode that runs every op and hands it to its rule."""
-
-    def __init__(self, table: TensorTable, where: ModulePath) -> None:
-        super().__init__()
-        self._table, self._where = table, where
-        self._steps: list[tuple[set[int], set[int], bool]] = []  # memory written and read, and whether a number is
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """The op's own result; what the op says about labels is written down on the way."""
-        kwargs = kwargs or {}
-        if find_rule(func) is None and can_decompose(func):  # a composite op reaches a mode in inference only
-            with self:
-                return func.decompose(*args, **kwargs)
-        moved = func.overloadpacket in _RESTRIDED
-        before = (args[0].stride(), args[0].storage_offset()) if moved else None
-        out = func(*args, **kwargs)
-        with self._table.bookkeeping():
-            call = OpCall(func, args, kwargs, out, self._table, self._where.current, before)
-            self._table.book.step = len(self._steps)
-            self._record(call)
-            made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
-            self._steps.append((made, read, not made or 0 in made))
-            self._table.book.step = -1
-        return out
-
-    def thaw_unused(self, outputs: Any, read: set[int]) -> None:
-        """Take back what ops froze whose results reach neither ``outputs`` nor a number or size that Python reads.
-
-        ``read`` is the memory of the tensors whose sizes were.
-        """
-        alive = {storage_pointer(tensor) for tensor in tensors_in(outputs)} | read
-        unused = set()
-        for step, (made, used, number) in reversed(list(enumerate(self._steps))):
-            if number or made & alive:
-                alive |= used
-            else:
-                unused.add(step)
-        self._table.book.thaw(unused)
-
-    def _record(self, call: OpCall) -> None:
-        known = False
-        for tensor in call.inputs:
-            found = self._table.find(tensor)
-            if found is None:
-                self._freeze_hidden_views(call, tensor)
-            else:
-                known = True
-                if found.source is not None:
-                    self._table.users.setdefault(found.source, set()).add(call.path)
-        rule = find_rule(call.func)
-        note_origin(call, self._table)
-        if not known and (rule is None or rule.label is not constant):
-            return
-        if rule is None:
-            self._freeze_all(call, "there is no rule for the op")
-            return
-        try:
-            rule.label(call)
-            call.note_parameters()
-            made = rule.zeros(call)
-            for out in call.outputs:
-                self._table.mark(out, made)
-                if call.squares:
-                    self._table.squares.add(id(out))
-        except Exception as error:  # a rule that does not fit must cost gates, never correctness or a crash
-            self._freeze_all(call, f"the op's rule does not fit: {type(error).__name__}: {error}")
-
-    def _freeze_hidden_views(self, call: OpCall, tensor: Tensor) -> None:
-        """Freeze what shares memory with a tensor that no op led to, e.g. one that went through NumPy."""
-        for relative in self._table.sharing(tensor):
-            for labels in relative.axes:
-                call.freeze(labels, "its memory is used through a tensor that cannot be followed")
-
-    def _freeze_all(self, call: OpCall, why: str) -> None:
-        for tensor in call.inputs:
-            for labels in call.axes(tensor):
-                call.freeze(labels, why, "gate other layers, or replace the op by one that has a rule")
-        for out in call.outputs:
-            self._table.add(out, fixed(tuple(out.shape)))

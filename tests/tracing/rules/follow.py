@@ -16,9 +16,9 @@ from lzero.host.module_path import ModulePath
 from lzero.host.tensors import tensors_in
 from lzero.tracing.label import Classes, fixed
 from lzero.tracing.op_call import OpCall
+from lzero.tracing.op_mode import OpMode
 from lzero.tracing.rules.registry import RULES, Rule
 from lzero.tracing.tensor_table import TensorTable
-from lzero.tracing.tracer import Tracer
 
 A, B, C, D = UNITS = [1, 2, 3, 4]
 SAME = [{1: UNITS}]
@@ -66,7 +66,7 @@ def follow(
     for name, tensor in parameters.items():
         table.add(tensor, table.book.enrol(name, tuple(tensor.shape)), source=name)
     enrolled = table.book.size
-    with torch.no_grad(), Tracer(table, ModulePath(nn.Identity())):
+    with torch.no_grad(), OpMode(table, ModulePath(nn.Identity())):
         result = op(x, **parameters)
     out = []
     for tensor in tensors_in(result):

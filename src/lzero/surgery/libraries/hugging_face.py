@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from lzero.plan.paths import join
-from lzero.surgery.attached import gated_leaves, raw_tensor, ungated
+from lzero.surgery.attached import gated_leaves, raw_tensor, root_gates, ungated
 from lzero.surgery.config_numbers import MARK
 from lzero.surgery.depth import KEPT
 from lzero.surgery.left_out import MARK as CLOSED
-from lzero.surgery.libraries.plain_config import expert_numbers, plain_numbers
+from lzero.surgery.libraries.plain_config import plain_numbers
 from lzero.surgery.libraries.registry import Library, library
+from lzero.surgery.libraries.stock import NOT_SAVED
 from lzero.surgery.ratios import saved_ratios
 
 FORMAT = 1
@@ -57,35 +58,41 @@ class HuggingFace(Library):
         config: Any = getattr(small, "config", None)
         if config is None:
             return
+        _save_what_was_cut(small, model)
         marks = [name for name, _ in small.named_buffers() if name.rpartition(".")[2].startswith(MARK)]
         depths = [name for name in marks if _leaf(name) == KEPT]
         if depths:  # the configuration counts the blocks that are left
             marks = [name for name in marks if name not in depths]
-            setattr(small, _NOT_SAVED, [*(getattr(small, _NOT_SAVED, None) or ()), *depths])
+            setattr(small, NOT_SAVED, [*(getattr(small, NOT_SAVED, None) or ()), *depths])
         left_out = [name for name in marks if _leaf(name) == CLOSED]
-        several = [name for name in marks if small.get_buffer(name).dim()]
+        shares = saved_ratios(small, dict(small.named_buffers()))
+        several = [name for name in marks if small.get_buffer(name).dim() and name not in shares]
         if left_out:
             numbers, reason = None, f"{left_out[0].rpartition('.')[0]}: {_LEFT_OUT}"
         elif several:
-            shares = saved_ratios(small, dict(small.named_buffers()))
-            numbers, reason = None, f"{several[0]}: {_NARROWER if several[0] in shares else _SEVERAL}"
+            numbers, reason = None, f"{several[0]}: {_SEVERAL}"
         else:
-            numbers, reason = plain_numbers(small, [*marks, *depths])
+            numbers, reason = plain_numbers(small, [*marks, *depths], root_gates(model).plan.example_inputs)
         if numbers is None:
             setattr(config, ENTRY, {"format": FORMAT, "reason": reason, **_kept(small, model, marks)})
             return
         for name, number in numbers.items():
             setattr(config, name, number)
-        for name, number in expert_numbers(small).items() if numbers else ():
-            setattr(small, name, number)
         if marks:  # a stock model has no place for them; state dicts keep them for load_purged
-            setattr(small, _NOT_SAVED, [*(getattr(small, _NOT_SAVED, None) or ()), *marks])
+            setattr(small, NOT_SAVED, [*(getattr(small, NOT_SAVED, None) or ()), *marks])
 
 
-_NOT_SAVED = "_keys_to_ignore_on_save"  # what transformers reads of a model that it saves
-_NARROWER = "a norm of a narrower stream has another eps, which no size of a configuration tells"
 _LEFT_OUT = "a branch that is left out, which no size of a configuration tells"
 _SEVERAL = "sizes that a module keeps together, which no single number of a configuration tells"
+
+
+def _save_what_was_cut(small: nn.Module, model: nn.Module) -> None:
+    """Have files carry the tensors of ``small`` that were cut and that a stock model makes anew, such as sines."""
+    ignored = getattr(small, NOT_SAVED, None)
+    if ignored:
+        state = small.state_dict(keep_vars=True)
+        whole = [name for name in ignored if name not in state or state[name].shape == _shape(model, name)]
+        setattr(small, NOT_SAVED, type(ignored)(whole))
 
 
 def _kept(small: nn.Module, model: nn.Module, marks: list[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _ADVICES = {
 for _op in ("aten.var", "aten.std", "aten.var_mean", "aten.std_mean", "aten.norm", "aten.linalg_vector_norm"):
     _ADVICES[_op] = "a closed unit would still count in the norm or statistic; normalise each unit alone instead"
 _ADVICE = "a closed unit would still count here; reduce after a layer with weights instead"
+_NORM = '; where it belongs to a norm that is a module of its own, granularity="width" gates them'
 _ALONE = "a closed unit would still count in the normalisation; weigh every unit alone instead (by a sigmoid)"
 
 
@@ -67,7 +68,10 @@ def reduction(call: OpCall) -> None:
     else:
         name = call.computed("self" if "self" in call.arguments else "input")
         why = f"{_MIXES}, all that one output of {name} reads" if name else _MIXES
-        call.freeze_dims(axes, reduced, why, _STANDARDISED if name else _ADVICES.get(call.op, _ADVICE))
+        advice = _ADVICES.get(call.op, _ADVICE)
+        if part and not name:
+            advice += _NORM
+        call.freeze_dims(axes, reduced, why, _STANDARDISED if name else advice)
     for out in call.outputs:
         call.set_output(_remaining(axes, reduced, keep=out.dim() == len(axes)), out)
 
