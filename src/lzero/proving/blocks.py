@@ -115,7 +115,8 @@ class ModelProof:
     def accept_elsewhere(self, groups: Sequence[GateGroup]) -> tuple[list[GateGroup], list[Refusal]]:
         """Those of ``groups``, proved by :meth:`accept`, that hold on the other ways of the forward, and refusals.
 
-        What only a way uses on which nothing can be compared stays unproved, and so do the groups that lie on it.
+        What only a way uses on which nothing can be compared stays unproved, and so do the groups that lie on it. On
+        none of them can experts be tried: where some have left, a forward has other decisions to make.
         """
         ways, kept, refusals = self._trace.explored.ways, list(groups), list[Refusal]()
         if not ways or not groups:
@@ -123,7 +124,9 @@ class ModelProof:
         whole, unproved = self._whole or self._draw((self._own_dtype,)), set[str]()
         for way, reached in ways.items():
             if whole.obstacle is None and whole.takes(way):
-                kept, failures = sound_together(whole, kept, (), joint=True)
+                tried = [group for group in kept if group.router is None]
+                held, failures = sound_together(whole, tried, (), joint=True)
+                kept = [group for group in kept if group.router is not None or group in held]
                 refusals += [Refusal.of(g.name, g.size, g.members, _elsewhere(f.reason)) for g, f in failures]
             else:
                 unproved |= reached
