@@ -77,7 +77,7 @@ def discover(
         other = _studied(model, example_inputs, asked, loose=True)
         if other[3].extent > readings.extent:
             spare, switched, seen, readings, refusals = other
-    found = blocks_of(spare, example_inputs, asked.deep) if asked.any_deep else []
+    found, unlike = blocks_of(spare, example_inputs, asked.deep) if asked.any_deep else ([], [])
     units, unsteady = split_by_guards(readings.groups, seen.guards, seen.classes, spare)
 
     proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched)
@@ -95,7 +95,8 @@ def discover(
     others = [*input_groups(model, seen, asked, proved), *weight_groups(model, seen, asked)]
     groups, unproved_others = proof.accept(others, proved)
     groups, unproved_blocks = accept_modules(proof, found, groups)
-    refusals = [*advise_inputs(refusals, model, seen, asked, groups), *unproved, *unproved_others, *unproved_blocks]
+    refusals = advise_inputs(refusals, model, seen, asked, groups)
+    refusals += [*unproved, *unproved_others, *unlike, *unproved_blocks]
     if proof.untrainable:
         refusals = _unseen_in_training(model, refusals, proof.untrainable)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
