@@ -27,8 +27,8 @@ class Constraint:
 
     Attributes:
         target: density in (0, 1].
-        measure: ``"params"``, ``"macs"`` or ``"gates"``. Every gate counts one, that of a whole block as that of a unit,
-            and a unit in a closed block too: where blocks have gates, parameters or MACs say what is left.
+        measure: ``"params"``, ``"macs"`` or ``"gates"``. Every gate counts one, that of a whole block as that of a
+            unit, and a unit in a closed block too: where blocks have gates, parameters or MACs say what is left.
         within: path of the module that the budget holds for, a layer or a block with all below it; None for the whole
             model.
         each_layer: hold for every gated layer on its own, of the whole model or of what lies ``within``.
@@ -72,9 +72,7 @@ class Constraint:
             return {self.within or "": self.target}
         found = layers(gates.plan, consumers=consumers, within=self.within or "")
         if not found:  # whole blocks alone have gates
-            raise BudgetError(
-                "each_layer: no layer has gates of its own to count; leave it out, or count params or macs"
-            )
+            raise BudgetError("each_layer: no layer has gates of its own; leave it out, or count params or macs")
         return dict.fromkeys(found, self.target)
 
 

@@ -41,9 +41,7 @@ def test_open_and_closed_gates_are_exact_to_the_bit(closed, opened):
 
 def test_a_branch_may_change_the_shape_and_a_block_may_not():
     assert skipped(nn.Linear(4, 2), GateFixed(opened=False), "zero")(X).tolist() == [[0, 0]] * 3
-    with pytest.raises(
-        StructureError, match=r"a\.b: expected it to return a tensor like its input, found shape \[3, 2\]"
-    ):
+    with pytest.raises(StructureError, match=r"a\.b: expected it to return .* like its input, found shape \[3, 2\]"):
         skipped(nn.Linear(4, 2), GateFixed(opened=True))(X)
 
 

@@ -39,9 +39,7 @@ def test_counts_of_layers_follow_in_a_copy_of_the_configuration(name):
     assert getattr(made.config, name) == 2 and getattr(config, name) == 4
 
 
-@pytest.mark.parametrize(
-    "name", ["num_heads", "hidden_size", "layer_scale", "num_attention_layers_heads", "vocab_size"]
-)
+@pytest.mark.parametrize("name", ["num_heads", "hidden_size", "layer_scale", "num_layers_of_heads", "vocab_size"])
 def test_other_numbers_of_the_same_value_do_not(name):
     made = model(**{name: 4})
     follow_entries(made, "layers", 4, [0])
