@@ -92,7 +92,7 @@ def test_the_purged_model_is_the_one_with_its_blocks_deleted_by_hand(kept):
     assert names == list(by_hand.state_dict()) and small.layers.purged_blocks.tolist() == list(kept)
 
 
-@pytest.mark.parametrize("branch", ["attn", "mlp"])
+@pytest.mark.parametrize("branch", [pytest.param("attn", marks=pytest.mark.slow), "mlp"])
 def test_a_closed_branch_adds_nothing(branch):
     model, by_hand = built(EXACT["by length"][0]), built(EXACT["by length"][0])
     by_hand.layers[1].get_submodule(branch).register_forward_hook(lambda module, args, out: out * 0)
@@ -129,7 +129,9 @@ def test_depth_is_asked_for_by_path():
     assert not any(group.blocks for group in lzero.discover(built(EXACT["towers"][0]), given("", 2, 5)))
 
 
-@pytest.mark.parametrize("granularity", ["width+depth", "input+depth", "depth+width", "input+width+depth"])
+@pytest.mark.parametrize(
+    "granularity", [pytest.param("input+depth", marks=pytest.mark.slow), "depth+width", "input+width+depth"]
+)
 def test_depth_goes_with_every_other_word(granularity):
     model = built(EXACT["by length"][0])
     plan = lzero.discover(model, given("", 2, 5), granularity=granularity)

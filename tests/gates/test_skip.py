@@ -83,7 +83,7 @@ class TestGateNow:
         torch.manual_seed(1)
         gates.draw()
         z = GateNow(gates, 1, 1)()
-        assert float(z) == float(gates.current().z[4]) and z.dim() == 0
+        assert float(z.detach()) == float(gates.current().z[4]) and z.dim() == 0
         z.backward()
         assert gates.log_alpha.grad.nonzero().flatten().tolist() in ([4], [])
 
@@ -93,7 +93,7 @@ class TestGateNow:
             gates.log_alpha.copy_(torch.tensor([2.0, -3.0, 0.5, 1.0, -3.0]))
         gates.draw()
         found = [GateNow(gates, group, place)() for group, size in ((0, 3), (1, 2)) for place in range(size)]
-        assert [float(z) for z in found] == [1, 0, 1, 1, 0]
+        assert [float(z.detach()) for z in found] == [1, 0, 1, 1, 0]
         assert 0 < float(gates.current().z[2]) < 1
         found[2].backward()
         assert float(gates.log_alpha.grad[2]) > 0

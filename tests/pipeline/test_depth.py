@@ -300,7 +300,9 @@ def test_under_autocast_gates_of_blocks_get_gradients(plans):
     assert out.dtype is torch.bfloat16 and bool(slope.isfinite().all()) and bool((slope != 0).any())
 
 
-@pytest.mark.parametrize("estimator", [StraightThrough, AR, ARM, LogNormal])
+@pytest.mark.parametrize(
+    "estimator", [StraightThrough, LogNormal, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (AR, ARM))]
+)
 def test_other_gates_train_blocks_too(plans, estimator):
     made, gates, _, _ = trained(plans["depth"], 4, estimator=estimator(), anneal_steps=2)
     result = lzero.purge(made)
