@@ -25,6 +25,9 @@ def magnitude_scores(gates: Gates, model: nn.Module) -> Tensor:
     ranked together: the layer-wise normalisation of Molchanov et al., arXiv 1611.06440, with means in
     place of sums, as weights that make a unit and weights that read it come in different numbers.
 
+    For a block or a branch as a whole: the same over the M matrices and kernels in it, each over the mean square of
+    those at its place in all blocks of the group.
+
     For gates of single weights: ``|w|``, over the root mean square of all weights that are gated singly. The ranking
     is that of global magnitude pruning; the divisor only makes them comparable with units of the same model.
 
@@ -67,6 +70,8 @@ def random_scores(gates: Gates, seed: int) -> Tensor:
 
 def _mean_squares(group: GateGroup, gates: Gates, model: nn.Module) -> Tensor:
     """For each gate of a group its mean square, float64 [k]; relative to the whole tensor unless it is one weight."""
+    if group.blocks:
+        return _mean_squares_of_blocks(group, model).to(gates.log_alpha.device)
     total = torch.zeros(group.size, dtype=torch.float64, device=gates.log_alpha.device)
     members = [m for m in group.members if m.role != "coupled" and m.tensor in gates.plan.shapes]
     for member in members:
@@ -78,3 +83,20 @@ def _mean_squares(group: GateGroup, gates: Gates, model: nn.Module) -> Tensor:
         positions = square.mean(others) if others else square
         total += member.gather(positions).mean(1) / square.mean().clamp_min(_TINY)
     return total / max(len(members), 1)
+
+
+def _mean_squares_of_blocks(group: GateGroup, model: nn.Module) -> Tensor:
+    """For each block of a group the mean square of its matrices, relative to those at the same place in all blocks."""
+    places: dict[str, dict[int, float]] = {}  # path of a tensor in a block -> number of the block -> mean square
+    for number, block in enumerate(group.blocks):
+        for name in block.tensors:
+            tensor = raw_tensor(model, name)
+            if tensor.dim() > 1:
+                places.setdefault(name.removeprefix(block.path), {})[number] = float(tensor.double().square().mean())
+    total, count = torch.zeros(group.size, dtype=torch.float64), torch.zeros(group.size, dtype=torch.float64)
+    for squares in places.values():
+        average = max(sum(squares.values()) / len(squares), _TINY)
+        for number, square in squares.items():
+            total[number] += square / average
+            count[number] += 1
+    return total / count.clamp_min(1)

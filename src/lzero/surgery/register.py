@@ -30,7 +30,7 @@ def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> No
 
     Whatever stops it, Ctrl-C included, ``model`` is as it was before, to the bit.
     """
-    places, norms = _every_alias(model, maps), filled_layers(model, gates.plan.groups)
+    places, norms = _every_alias(model, maps or _carried(gates)), filled_layers(model, gates.plan.groups)
     switched = switched_modules(model, gates.plan.groups)
     inside = [*(item[0] for item in places), *(item[0] for item in norms), *(item[0] for item in switched)]
     changed = [model, *inside, *sealed(model)]
@@ -72,6 +72,14 @@ def _parametrize(places: Sequence[Place], gates: Gates) -> None:
             for leaf in gated_leaves(module):
                 for gate in gates_on(module, leaf):
                     module.register_forward_pre_hook(gate.read, with_kwargs=True)
+
+
+def _carried(gates: Gates) -> Maps:
+    """What holds the gates where they multiply no tensor, but whole blocks alone: one of these, times one."""
+    shapes = gates.plan.shapes
+    names = [name for group in gates.plan.groups for name in group.tensors if shapes.get(name)]
+    name = max(names, key=lambda name: len(shapes[name]) > 1)
+    return {(name, 0): [torch.full((shapes[name][0],), len(gates))]}
 
 
 def _every_alias(model: nn.Module, maps: Maps) -> list[Place]:
