@@ -10,6 +10,10 @@ from torch import nn
 from lzero.attach import attach_gates
 from lzero.constraints import Budgets, Constraint
 from lzero.errors import BudgetError
+from lzero.gates.gates import Gates
+from lzero.plan.block import Block
+from lzero.plan.group import GateGroup, Member
+from lzero.plan.plan import Plan
 from lzero.settle import breaking, fill, settle
 
 GATED = {}
@@ -282,3 +286,18 @@ def test_a_uniform_budget_keeps_groups_alike_alike_and_is_filled_as_by_hand(situ
             open_ = more
     settled = settle(gates, budgets).open
     assert torch.equal(settled, open_) and met(budgets, settled) and settled[one].sum() == settled[two].sum() > 0
+
+
+def test_gates_in_a_block_that_leaves_are_not_counted_as_moved():
+    """They may be open or closed: nothing of them is shipped."""
+    member = Member("net.0.w", 1, torch.arange(4)[:, None], "consumer")
+    blocks = tuple(Block(f"net.{n}", "removed", (f"net.{n}.w",)) for n in range(2))
+    groups = (GateGroup("net", 2, "depth", (), blocks=blocks), GateGroup("units", 4, "unit", (member,)))
+    gates = Gates(Plan(groups, (), {"net.0.w": (3, 4), "net.1.w": (3, 4)}, {}))
+    with torch.no_grad():
+        gates["net"].copy_(torch.tensor([-9.0, 9.0]))
+        gates["units"].copy_(torch.tensor([9.0, -3.0, -4.0, -5.0]))
+    settled = settle(gates, Budgets([Constraint(0.5)], gates))
+    assert settled.open.tolist() == [False, True, True, True, True, True]
+    assert settled.trained.tolist() == [False, True, True, False, False, False]
+    assert settled.moved == 0 and settled.threshold == 0.5

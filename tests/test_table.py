@@ -10,7 +10,12 @@ from torch.nn import functional as F
 
 import lzero
 from lzero.errors import StructureError
+from lzero.gates.gates import Gates
+from lzero.plan import block as plan_block
+from lzero.plan.group import GateGroup, Member
+from lzero.plan.plan import Plan
 from lzero.purge import PurgeResult
+from lzero.table import Table
 from lzero_lab.models import MLP, LeNet5, ResNet
 
 pytestmark = pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")  # of trainings that never were
@@ -141,3 +146,17 @@ def test_a_result_without_gates_has_no_table():
     assert str(result).startswith("params: ")
     with pytest.raises(StructureError, match="no gates were purged"):
         result.table()
+
+
+def test_what_has_left_with_a_block_is_a_row_of_zeros():
+    member = Member("net.0.w", 0, torch.arange(4)[:, None], "producer")
+    blocks = tuple(plan_block.Block(f"net.{n}", "removed", (f"net.{n}.w",)) for n in range(2))
+    groups = (GateGroup("net", 2, "depth", (), blocks=blocks), GateGroup("units", 4, "unit", (member,)))
+    gates = Gates(Plan(groups, (), {"net.0.w": (4, 3), "net.1.w": (2, 5)}, {"net.0.w": 2, "net.1.w": 2}))
+    table = Table.of(gates, torch.tensor([False, True, True, True, False, False]), 1, 1)
+    gone, left = (dict(row) for row in table.rows)
+    assert (gone.pop("layer"), left.pop("layer")) == ("net.0", "net.1")
+    before = {"units_before": 4, "parameters_before": 12, "macs_before": 24}
+    assert gone == {**before, "units": 0, "parameters": 0, "macs": 0}
+    assert left == {"parameters_before": 10, "parameters": 10, "macs_before": 20, "macs": 20}
+    assert table.total("parameters") == 10

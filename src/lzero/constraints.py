@@ -27,7 +27,8 @@ class Constraint:
 
     Attributes:
         target: density in (0, 1].
-        measure: ``"params"``, ``"macs"`` or ``"gates"``.
+        measure: ``"params"``, ``"macs"`` or ``"gates"``. Every gate counts one, that of a whole block as that of a
+            unit, and a unit in a closed block too: where blocks have gates, parameters or MACs say what is left.
         within: path of the module that the budget holds for, a layer or a block with all below it; None for the whole
             model.
         each_layer: hold for every gated layer on its own, of the whole model or of what lies ``within``.
@@ -69,7 +70,10 @@ class Constraint:
             check_paths("within", [self.within], gates.plan, consumers=consumers)
         if not self.each_layer:
             return {self.within or "": self.target}
-        return dict.fromkeys(layers(gates.plan, consumers=consumers, within=self.within or ""), self.target)
+        found = layers(gates.plan, consumers=consumers, within=self.within or "")
+        if not found:  # whole blocks alone have gates
+            raise BudgetError("each_layer: no layer has gates of its own; leave it out, or count params or macs")
+        return dict.fromkeys(found, self.target)
 
 
 class Budgets:

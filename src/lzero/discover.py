@@ -91,7 +91,7 @@ def discover(
         other = _studied(model, example_inputs, asked, loose=True)
         if other[3].extent > readings.extent:
             spare, switched, seen, readings, refusals = other
-    found = blocks_of(spare, example_inputs, asked.deep) if asked.any("depth") else []
+    found, unlike = blocks_of(spare, example_inputs, asked.deep) if asked.any("depth") else ([], [])
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     units, unreached = split_by_unreached(readings.groups, seen, shapes)
     units, unsteady = split_by_guards(units, seen.guards, seen.classes, spare)
@@ -115,9 +115,8 @@ def discover(
         groups, unproved_experts = accept_experts(proof, chosen, groups)
         groups, unproved_blocks = accept_modules(proof, found, groups)
         groups, elsewhere = proof.accept_elsewhere(groups)
-    unproved = [*unreached, *unproved, *unproved_others, *unproved_experts, *unproved_blocks, *elsewhere]
-    refusals = advise_inputs(about_others(refusals, chosen), model, seen, asked, groups)
-    refusals += unproved
+    unproved = [*unreached, *unproved, *unproved_others, *unproved_experts, *unlike, *unproved_blocks, *elsewhere]
+    refusals = [*advise_inputs(about_others(refusals, chosen), model, seen, asked, groups), *unproved]
     matrices = [name for name in unreached_weights(seen, shapes) if len(shapes[name]) > 1]
     if matrices and groups:
         _warn_unreached(model, matrices, seen.explored.open[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from plans import column, inputs_of, units
 
+from lzero.plan.block import Block
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.page import page
 from lzero.plan.refusal import Refusal
@@ -70,3 +71,20 @@ def test_entries_come_in_the_order_of_the_model_whatever_the_order_of_groups() -
     one = units("net.fc1", 4, ["net.fc1.weight"], [], {"net.fc2.weight": column(4)})
     two = units("net.fc2", 3, ["net.fc2.weight"], [], {"head.weight": column(3)})
     assert page([one, two], [], SHAPES) == page([two, one], [], SHAPES)
+
+
+def test_blocks_and_branches_are_told_from_the_first_to_the_last() -> None:
+    blocks = [
+        GateGroup(
+            "net", 2, "depth", (), blocks=tuple(Block(f"net.{n}", "removed", (f"net.{n}.a.weight",)) for n in "01")
+        ),
+        GateGroup(
+            "net.*.a", 2, "depth", (), blocks=tuple(Block(f"net.{n}.a", "zero", (f"net.{n}.a.weight",)) for n in "01")
+        ),
+    ]
+    lines = page(blocks, [], {"net.0.a.weight": (2, 3), "net.1.a.weight": (2, 2)}).splitlines()
+    assert [" ".join(line.split()) for line in lines[3:]] == [
+        "net 2 blocks 10 parameters net.0 to net.1, each as a whole",
+        "net.*",
+        "a 2 branches 10 parameters net.0.a to net.1.a, each as a whole",
+    ]

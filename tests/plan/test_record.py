@@ -22,6 +22,8 @@ from lzero import Plan
 from lzero.errors import StructureError
 from lzero.host.run import run
 from lzero.plan import storage
+from lzero.plan.block import Block
+from lzero.plan.group import GateGroup
 from lzero.plan.record import record, unrecorded
 from lzero_lab.models import MLP, LeNet5, ResNet
 
@@ -223,3 +225,40 @@ def test_states_come_back_and_a_plan_without_is_written_as_before(tmp_path: Path
     assert Plan.load(tmp_path / "plan").states == ("encoder_last_hidden_state",)
     plain.save(tmp_path / "plain")
     assert Plan.load(tmp_path / "plain").states == ()
+
+
+def deep() -> Plan:
+    net = nn.Sequential(*(nn.Sequential(nn.Linear(3, 3)) for _ in range(2)))
+    blocks = tuple(Block(f"{n}", "identity", (f"{n}.0.weight", f"{n}.0.bias"), n) for n in range(2))
+    shapes = {name: tuple(parameter.shape) for name, parameter in net.named_parameters()}
+    group = GateGroup("net", 2, "depth", (), blocks=blocks)
+    return Plan((group,), (), shapes, {}, granularity={"": "depth"})
+
+
+def test_blocks_are_saved_with_all_that_is_known_of_them(tmp_path: Path) -> None:
+    plan = deep()
+    plan.save(tmp_path / "plan")
+    again = Plan.load(str(tmp_path / "plan"))
+    assert_same(plan, again)
+    assert [group.blocks for group in again] == [group.blocks for group in plan]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda row: row.__setitem__(6, []), "expected a module for each gate of depth, found 0"),
+        (lambda row: row.__setitem__(6, row[6][:1]), "expected a module for each gate of depth, found 1"),
+        (lambda row: row.__setitem__(2, "unit"), "expected a module for each gate of depth, found 2"),
+        (lambda row: row[6][0].__setitem__(0, 3), r"blocks\[0\] path: expected a word"),
+        (lambda row: row[6][0].__setitem__(1, "ajar"), r"blocks\[0\] closed"),
+        (lambda row: row[6][1].__setitem__(2, ("a",)), r"blocks\[1\] tensors: expected a list"),
+        (lambda row: row[6][1].__setitem__(3, -1), r"blocks\[1\] returns"),
+        (lambda row: row[6][1].append(1), r"blocks\[1\]: expected 4 entries"),
+    ],
+)
+def test_damaged_blocks_are_refused(change: Any, why: str) -> None:
+    plan = deep()
+    content = record({field.name: getattr(plan, field.name) for field in dataclasses.fields(plan) if field.init})
+    change(content["groups"][0])
+    with pytest.raises(StructureError, match=why):
+        unrecorded(content)

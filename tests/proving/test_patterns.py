@@ -7,6 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from proving.chains import hidden
 
+from lzero.gates.gates import Gates
+from lzero.plan.block import Block, Closed
+from lzero.plan.group import GateGroup
+from lzero.plan.plan import Plan
 from lzero.proving.patterns import closures
 
 
@@ -68,3 +72,40 @@ def test_patterns_follow_from_the_generator_alone(sizes: list[int], seed: int) -
 
 def test_without_groups_there_is_nothing_to_close() -> None:
     assert all(pattern == {} for pattern in closures([], torch.Generator()))
+
+
+def modules(name: str, paths: list[str], closed: Closed = "removed") -> GateGroup:
+    return GateGroup(name, len(paths), "depth", (), blocks=tuple(Block(path, closed, ()) for path in paths))
+
+
+@given(st.integers(1, 12), st.booleans(), st.integers(0, 5), st.integers(0, 2**31))
+def test_of_blocks_every_one_is_closed_in_the_first_two_patterns_and_never_all(
+    count: int, branches: bool, units: int, seed: int
+) -> None:
+    groups = [modules("net", [f"net.{n}" for n in range(count)])]
+    groups += [modules("a", [f"net.{n}.a" for n in range(count)], "zero")] if branches else []
+    groups += [hidden(f"g{n}", "r", 2 + n) for n in range(units)]
+    patterns = list(closures(groups, torch.Generator().manual_seed(seed)))
+    for group in (group for group in groups if group.blocks):
+        z = torch.stack([pattern[group.name] for pattern in patterns])
+        assert z.shape == (len(patterns), count) and set(z.unique().tolist()) <= {0.0, 0.5, 1.0}
+        assert bool((z > 0).any(1).all())
+        if count > 1 and group.name == "net":
+            assert bool((z[:2] == 0).any(0).all())
+
+
+@given(st.integers(2, 8), st.integers(0, 2**31))
+def test_every_pattern_can_be_deployed(count: int, seed: int) -> None:
+    """In every group of branches one is open in an open block, unless all its blocks are closed."""
+    groups = [
+        modules("net", [f"net.{n}" for n in range(count)]),
+        modules("some", [f"net.{n}.a" for n in range(count - 1)], "zero"),
+        modules("all", [f"net.{n}.b" for n in range(count)], "zero"),
+    ]
+    plan = Plan(tuple(groups), (), {}, {})
+    gates = Gates(plan)
+    for pattern in closures(groups, torch.Generator().manual_seed(seed)):
+        open_ = torch.cat([pattern[name] for name in gates.slices]) > 0
+        alive = gates.split(gates.alive(open_))
+        assert bool(alive["net"].any()) and bool(alive["all"].any())
+        assert bool(alive["some"].any()) or not bool((pattern["net"][: count - 1] > 0).any())

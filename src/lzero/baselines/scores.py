@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +26,9 @@ def magnitude_scores(gates: Gates, model: nn.Module) -> Tensor:
     Each tensor is measured by its own root mean square, so that layers of any width, fan-in and initialisation can be
     ranked together: the layer-wise normalisation of Molchanov et al., arXiv 1611.06440, with means in
     place of sums, as weights that make a unit and weights that read it come in different numbers.
+
+    For a block or a branch as a whole: the same over the M matrices and kernels in it, each over the mean square of
+    those at its place in all blocks of the group.
 
     For gates of single weights: ``|w|``, over the root mean square of all weights that are gated singly. The ranking
     is that of global magnitude pruning; the divisor only makes them comparable with units of the same model.
@@ -82,8 +83,7 @@ def _mean_squares(group: GateGroup, gates: Gates, model: nn.Module) -> Tensor:
         positions = square.mean(others) if others else square
         total += member.gather(positions).mean(1) / square.mean().clamp_min(_TINY)
     if group.blocks:
-        means = torch.stack([_mean_square(block.tensors, model) for block in group.blocks]).to(total)
-        total += means / means.mean().clamp_min(_TINY)
+        total += _mean_squares_of_blocks(group, model).to(total)
     return total / max(len(members) + bool(group.blocks), 1)
 
 
@@ -92,8 +92,18 @@ def _counts(member: Member, group: GateGroup, gates: Gates) -> bool:
     return shape is not None and (len(shape) > 1 if group.router is not None else member.role != "coupled")
 
 
-def _mean_square(names: Sequence[str], model: nn.Module) -> Tensor:
-    """The mean square over all elements of the matrices among the tensors called ``names``."""
-    matrices = [tensor.detach().double() for name in names if (tensor := raw_tensor(model, name)).dim() > 1]
-    total = sum((tensor.square().sum() for tensor in matrices), torch.zeros((), dtype=torch.float64))
-    return total.cpu() / max(sum(tensor.numel() for tensor in matrices), 1)
+def _mean_squares_of_blocks(group: GateGroup, model: nn.Module) -> Tensor:
+    """For each block of a group the mean square of its matrices, relative to those at the same place in all blocks."""
+    places: dict[str, dict[int, float]] = {}  # path of a tensor in a block -> number of the block -> mean square
+    for number, block in enumerate(group.blocks):
+        for name in block.tensors:
+            tensor = raw_tensor(model, name)
+            if tensor.dim() > 1:
+                places.setdefault(name.removeprefix(block.path), {})[number] = float(tensor.double().square().mean())
+    total, count = torch.zeros(group.size, dtype=torch.float64), torch.zeros(group.size, dtype=torch.float64)
+    for squares in places.values():
+        average = max(sum(squares.values()) / len(squares), _TINY)
+        for number, square in squares.items():
+            total[number] += square / average
+            count[number] += 1
+    return total / count.clamp_min(1)

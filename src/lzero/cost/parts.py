@@ -23,12 +23,14 @@ def layers(plan: Plan, *, consumers: bool = False, within: str = "") -> list[str
 
 
 def check_paths(what: str, paths: Iterable[str], plan: Plan, *, consumers: bool = False) -> None:
-    """Each of ``paths`` leads to one of :func:`layers`.
+    """Each of ``paths`` leads to one of :func:`layers`; with ``consumers`` perhaps to a block with a gate as a whole.
 
     Raises:
         BudgetError: one does not; the message begins with ``what`` and lists the layers.
     """
     known = layers(plan, consumers=consumers)
+    if consumers:
+        known += [block.path for group in plan.groups for block in group.blocks]
     for path in paths:
         if not any(covers(path, layer) for layer in known):
             raise BudgetError(f"{what}: no gated layer at {path!r}; the gated layers are {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""The tensor that a module works on: the first among its arguments, and the first of what it returns."""
+"""The tensor that a module works on: the first of floats among its arguments, and the first of what it returns."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor of nested tuples, lists and mappings; None where there is none."""
+    """The first tensor of floats in nested tuples, lists and mappings; None where there is none."""
     if isinstance(value, Tensor):
-        return value
+        return value if value.is_floating_point() else None
     if isinstance(value, Mapping):
         value = tuple(value.values())
     if isinstance(value, tuple | list):

@@ -14,8 +14,8 @@ class Block:
 
     Attributes:
         path: of the module.
-        closed: what a closed one does. ``"removed"`` and ``"identity"`` give back the first tensor that they are
-            called with; the one leaves its Sequential or ModuleList, in the place of the other a module stands that
+        closed: what a closed one does. ``"removed"`` and ``"identity"`` give back the first tensor of floats that they
+            are called with; the one leaves its Sequential or ModuleList, in the place of the other a module stands that
             passes on. ``"zero"`` gives zeros: a branch that is added to a stream.
         tensors: the parameters that live in it alone, by their names in the plan.
         returns: how many results it returns in a tuple, the first of which is the stream; 0 where it returns a tensor.

@@ -9,6 +9,12 @@ COARSE = ("width", "depth", "experts")
 WORDS = (*FINE, *COARSE)
 
 
+def expected() -> str:
+    """What may be written, for messages: no list of every combination."""
+    joined = " and ".join(map(repr, ("input", *COARSE)))
+    return f"one of {', '.join(map(repr, WORDS))} ({joined} also joined by a plus)"
+
+
 def words_of(granularity: str) -> frozenset[str]:
     """What a granularity asks for, each word; units go with everything that is coarser, or finer by feature.
 

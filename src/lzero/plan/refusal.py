@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lzero.plan.group import Member
+from lzero.plan.group import GateGroup, Member
 
 
 @dataclass(frozen=True)
@@ -38,3 +38,8 @@ class Refusal:
     def of(cls, name: str, size: int, members: Sequence[Member], reason: Reason) -> Refusal:
         """The refusal of ``size`` units that live on ``members``."""
         return cls(name, size, tuple(dict.fromkeys(m.tensor for m in members)), reason.text, reason.advice)
+
+    @classmethod
+    def of_group(cls, group: GateGroup, reason: Reason) -> Refusal:
+        """The refusal of all gates of ``group``."""
+        return cls(group.name, group.size, group.tensors, reason.text, reason.advice)

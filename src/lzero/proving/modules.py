@@ -11,6 +11,7 @@ from lzero.plan.block import Block, Closed
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason, Refusal
 from lzero.proving.blocks import ModelProof
+from lzero.surgery.left_out import LeftOut
 from lzero.tracing.blocks import Found, alike
 
 _TRIED: dict[Closed, tuple[Closed, ...]] = {
@@ -18,6 +19,9 @@ _TRIED: dict[Closed, tuple[Closed, ...]] = {
     "identity": ("identity",),
     "zero": ("zero",),
 }
+_OTHERS = "it returns more than one result, and what follows reads the others too"
+_INSIDE = "the forward reads into it, past its call"
+_WAY_OUT = "let the block return what is read elsewhere by another way, or pass it to ignore="
 _SINGLE = Reason("it is one single block: closing it would close all of them")
 
 
@@ -56,7 +60,7 @@ def _proposed(found: list[Found]) -> Iterator[GateGroup]:
             for branch in each.branches:
                 by_place.setdefault(branch.path.removeprefix(each.block.path), []).append(branch)
         for place, branches in by_place.items():
-            yield _group(f"{name}.*{place}", branches)
+            yield _group(f"{name}.*{place}" if len(branches) > 1 else branches[0].path, branches)
 
 
 def _one_by_one(proof: ModelProof, group: GateGroup) -> tuple[list[Block], list[Refusal]]:
@@ -74,8 +78,17 @@ def _one_by_one(proof: ModelProof, group: GateGroup) -> tuple[list[Block], list[
                 good.append(changed)
                 break
         if reason is not None:
-            refusals.append(_refusal(block.path, [block], reason))
+            refusals.append(_refusal(block.path, [block], _told(block, reason)))
     return good, refusals
+
+
+def _told(block: Block, reason: Reason) -> Reason:
+    """``reason`` as it reads of a whole module: something needs more of it than the tensor that it passes on."""
+    if f"'{LeftOut.__name__}'" in reason.text:
+        return Reason(f"{_INSIDE}: {reason.text.partition(' (a hard-coded size?)')[0]}", _WAY_OUT)
+    if block.returns > 1:
+        return Reason(f"{_OTHERS}: {reason.text.partition(' (a hard-coded size?)')[0]}", _WAY_OUT)
+    return reason
 
 
 def _group(name: str, blocks: Sequence[Block]) -> GateGroup:

@@ -33,7 +33,7 @@ _WAY_OUT = "pass it to ignore=, or attach gates with per_example=False"
 def check_readers(model: nn.Module, groups: Sequence[GateGroup]) -> None:
     """Raise where a unit is read by anything else than the input dim of a Linear or an ungrouped convolution.
 
-    Norms are such readers: what they leave out is one set of units for all examples.
+    Norms and whole blocks are such: what they leave out is one set for all examples.
 
     Raises:
         StructureError: naming the tensor.
@@ -48,6 +48,11 @@ def check_readers(model: nn.Module, groups: Sequence[GateGroup]) -> None:
             raise StructureError(
                 f"per_example: {group.router.path} chooses among the experts of {group.name}, which are gated for all "
                 'examples alike; leave "experts" out there, or attach gates with per_example=False'
+            )
+        if group.blocks:
+            raise StructureError(
+                f"per_example: {group.blocks[0].path} has one gate as a whole, which switches it for all examples; "
+                "leave depth out of the granularity there, or attach gates with per_example=False"
             )
         for member in group.consumers:
             tensor = find_tensor(model, member.tensor)

@@ -39,14 +39,14 @@ class Proof:
         """``given`` and those of ``groups`` that hold together with them, and refusals of the others."""
         accepted, refusals = list(given), list[Refusal]()
         if self._model.obstacle is not None:
-            return accepted, [Refusal.of(g.name, g.size, g.members, self._model.obstacle) for g in groups]
+            return accepted, [Refusal.of_group(g, self._model.obstacle) for g in groups]
         pending, evidence = list(groups), dict.fromkeys((group.name for group in groups), 0.0)
         for draw in range(_DRAWS):
             if not pending or (draw and not self._model.redraw(draw)):
                 break
             shares = visible_shares(self._model, pending)
             held, failures = sound_together(self._model, [group for group in pending if shares[group.name]], accepted)
-            refusals += [Refusal.of(g.name, g.size, g.members, failure.reason) for g, failure in failures]
+            refusals += [Refusal.of_group(g, failure.reason) for g, failure in failures]
             self.raised |= {group.name for group, failure in failures if failure.raised}
             failed = {group.name for group in pending if shares[group.name]} - {group.name for group in held}
             for name, share in shares.items():
@@ -56,7 +56,7 @@ class Proof:
             gone = failed | {group.name for group in done}
             pending = [group for group in pending if group.name not in gone]
         ordered = [group for group in groups if group in accepted]
-        return [*given, *ordered], [*refusals, *(Refusal.of(g.name, g.size, g.members, _INVISIBLE) for g in pending)]
+        return [*given, *ordered], [*refusals, *(Refusal.of_group(g, _INVISIBLE) for g in pending)]
 
 
 def sound_together(
@@ -94,7 +94,7 @@ def _raising(model: RandomModel, part: Sequence[GateGroup]) -> list[tuple[GateGr
 def _parts(part: Sequence[GateGroup], path: str) -> list[list[GateGroup]]:
     """``part`` in two, what is to be tried first last: what lies at or beside the module ``path``, or a half."""
     home = path.rpartition(".")[0] if path else None
-    near = [g for g in part if home is not None and any(covers(home, m.tensor) for m in g.members)]
+    near = [g for g in part if home is not None and any(covers(home, name) for name in g.tensors)]
     if 0 < len(near) <= len(part) // 2:
         return [[group for group in part if group not in near], near]
     middle = len(part) // 2

@@ -167,18 +167,14 @@ class RandomModel:
         self.forward(model, self.inputs.several(2))
 
     def gated(self, groups: Sequence[GateGroup], closure: Closure) -> nn.Module:
-        """A copy gated by ``closure``: consumers are multiplied, norms filled, blocks and experts left out.
-
-        It shares all other parameters.
-        """
+        """A copy gated by ``closure``, its consumers multiplied; it shares all other parameters."""
         copied = linked_copy(self.model, private=True)
         names = dict.fromkeys(member.tensor for group in groups for member in group.consumers)
         own = {find_tensor(copied, name): nn.Parameter(find_tensor(copied, name).clone(), False) for name in names}
         replace_tensors(copied, own)
         scale_consumers(copied, groups, closure)
-        fill_closed(copied, groups, closure)
-        skip_closed(copied, groups, closure)
-        route_around(copied, groups, closure)
+        for leave_out in (fill_closed, skip_closed, route_around):
+            leave_out(copied, groups, closure)
         return copied
 
     def redraw(self, draw: int) -> bool:

@@ -31,9 +31,7 @@ class Readings:
     def __init__(self, groups: Sequence[GateGroup], trace: Trace, model: nn.Module) -> None:
         self._model, self._told = model, told_numbers(groups, trace.uses, trace.classes, model)
         conflicts = self._told.conflicts
-        self.refusals = [
-            Refusal.of(g.name, g.size, g.members, conflicts[g.name]) for g in groups if g.name in conflicts
-        ]
+        self.refusals = [Refusal.of_group(g, conflicts[g.name]) for g in groups if g.name in conflicts]
         self.groups = self._guessed([group for group in groups if group.name not in conflicts])
 
     @property

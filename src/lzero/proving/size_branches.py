@@ -47,7 +47,7 @@ def split_by_guards(
             reason = Reason(f"the forward {guard.act} ({guard.place})", _ADVICE)
             why.update(dict.fromkeys(touched, reason))
     kept = [group for group in groups if group.name not in why]
-    return kept, [Refusal.of(g.name, g.size, g.members, why[g.name]) for g in groups if g.name in why]
+    return kept, [Refusal.of_group(g, why[g.name]) for g in groups if g.name in why]
 
 
 def _holds(guard: Guard, linear: Mapping[Symbol, Linear], sizes: Mapping[str, int]) -> bool:

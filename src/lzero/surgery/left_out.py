@@ -18,8 +18,8 @@ and one less for zeros."""
 class LeftOut(nn.Module):
     """A module without parameters in the place of a block or branch that purging has closed.
 
-    It returns the first tensor that it is called with, or zeros like it; beside it None for everything else that the
-    module before returned.
+    It returns the first tensor of floats that it is called with, or zeros like it; beside it None for everything
+    else that the module before returned.
 
     Args:
         zero: whether it gives zeros.

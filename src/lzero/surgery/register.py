@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -32,7 +31,7 @@ def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> No
 
     Whatever stops it, Ctrl-C included, ``model`` is as it was before, to the bit.
     """
-    places, norms = _every_alias(model, maps or _seat(gates)), filled_layers(model, gates.plan.groups)
+    places, norms = _every_alias(model, maps or _carried(gates)), filled_layers(model, gates.plan.groups)
     switched, routed = switched_modules(model, gates.plan.groups), routing_modules(model, gates.plan.groups)
     inside = [*(item[0] for item in places), *(item[0] for item in norms)]
     inside += [*(item[0] for item in switched), *(item[0] for item in routed)]
@@ -78,12 +77,12 @@ def _parametrize(places: Sequence[Place], gates: Gates) -> None:
                     module.register_forward_pre_hook(gate.read, with_kwargs=True)
 
 
-def _seat(gates: Gates) -> Maps:
-    """Where gates live that multiply no tensor, but switch blocks and experts: on the smallest tensor of these."""
-    sizes = {name: len(shape) and math.prod(shape) for name, shape in gates.plan.shapes.items()}
-    inside = [name for group in gates.plan.groups for name in group.tensors if sizes.get(name)]
-    name = min(inside, key=lambda name: sizes[name])
-    return {(name, 0): [torch.full((gates.plan.shapes[name][0],), len(gates))]}
+def _carried(gates: Gates) -> Maps:
+    """What holds the gates where they multiply no tensor, but whole blocks and experts: one of these, times one."""
+    shapes = gates.plan.shapes
+    names = [name for group in gates.plan.groups for name in group.tensors if shapes.get(name)]
+    name = max(names, key=lambda name: len(shapes[name]) > 1)
+    return {(name, 0): [torch.full((shapes[name][0],), len(gates))]}
 
 
 def _every_alias(model: nn.Module, maps: Maps) -> list[Place]:

@@ -9,41 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lzero._torch import EagerDispatchMode
-from lzero.host.first_tensor import first_tensor
 from lzero.host.inputs import ExampleInputs
 from lzero.host.quiet import isolated_random_state, unfused
 from lzero.host.stand_ins import exact_ops
 from lzero.plan.block import Block
 from lzero.plan.paths import covers, join
-from lzero.tracing.tensor_table import storage_pointer
+from lzero.plan.refusal import Reason, Refusal
+from lzero.tracing.block_watch import BlockWatch
 
-_SUMS = (torch.ops.aten.add, torch.ops.aten.add_, torch.ops.aten.sub, torch.ops.aten.sub_)
-
-
-@dataclass
-class _Call:
-    """One call of a module, as far as it has gone.
-
-    Attributes:
-        path: of the module.
-        given: the first tensor that it was called with.
-        sums: the memory of that, and of the sums on it so far.
-        before: the version of ``given`` when the call began.
-        branches: paths of the modules whose results were added.
-    """
-
-    path: str
-    given: Tensor
-    before: int
-    sums: set[int] = field(default_factory=set)
-    branches: list[str] = field(default_factory=list)
+_SHARED = Reason("all of its parameters stand elsewhere too, and none would leave with it")
 
 
 @dataclass(frozen=True)
@@ -61,28 +40,34 @@ class Found:
     branches: tuple[Block, ...]
 
 
-def blocks_of(model: nn.Module, example_inputs: object, wanted: Callable[[str], bool]) -> list[Found]:
-    """The blocks of ``model``, a private copy in eval mode, in the order in which they stand in it.
+def blocks_of(
+    model: nn.Module, example_inputs: object, wanted: Callable[[str], bool]
+) -> tuple[list[Found], list[Refusal]]:
+    """The blocks of ``model``, a private copy in eval mode, in the order in which they stand in it; and what only looks
+    like one, with the reason.
 
     Args:
         model: it is left as it is.
         example_inputs: of one forward, on which it runs.
         wanted: says of the path of a module whether it may be closed as a whole.
     """
-    watch = _Watch(model)
+    watch = BlockWatch(model)
     try:
         with unfused(), exact_ops(model), torch.no_grad(), isolated_random_state(model), watch:
             ExampleInputs.of(example_inputs).call(model)
     finally:
         watch.remove()
     own = _own_parameters(model)
-    entries = [
+    candidates = [
         (path, join(path, name), entry)
         for path, container in model.named_modules()
         if isinstance(container, nn.ModuleList) or type(container).forward is nn.Sequential.forward
         for name, entry in container._modules.items()
-        if entry is not None and watch.adds(place := join(path, name)) and wanted(place) and own(place)
+        if entry is not None and wanted(join(path, name)) and any(True for _ in entry.parameters())
     ]
+    entries = [item for item in candidates if watch.adds(item[1]) and own(item[1])]
+    reasons = {place: watch.why_not(place) or _SHARED for _, place, _ in candidates if watch.resembles(place)}
+    reasons = {place: reason for place, reason in reasons.items() if all(place != other for _, other, _ in entries)}
     siblings = Counter(path for path, _, _ in entries)
     around = [path for path, place, _ in entries for _, other, _ in entries if place != other and covers(place, other)]
     found: dict[str, tuple[str, list[Block]]] = {}  # path of a block -> its class and branches
@@ -97,10 +82,15 @@ def blocks_of(model: nn.Module, example_inputs: object, wanted: Callable[[str], 
         for branch in dict.fromkeys(watch.calls[place].branches):
             if wanted(branch) and own(branch):
                 found[place][1].append(Block(branch, "zero", own(branch), watch.returns[branch]))
-    return [
+    blocks = [
         Found(Block(path, "removed", own(path), watch.returns[path]), kind, _apart(branches))
         for path, (kind, branches) in found.items()
     ]
+    return blocks, [_refused(place, own(place), reason) for place, reason in reasons.items()]
+
+
+def _refused(path: str, tensors: tuple[str, ...], reason: Reason) -> Refusal:
+    return Refusal(path, 1, tensors, reason.text, reason.advice)
 
 
 def _apart(branches: list[Block]) -> tuple[Block, ...]:
@@ -122,122 +112,14 @@ def _own_parameters(model: nn.Module) -> Callable[[str], tuple[str, ...]]:
     return own
 
 
-class _Watch(EagerDispatchMode):
-    """A dispatch mode, with hooks, that follows what is added to what modules are called with."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.calls: dict[str, _Call] = {}
-        self.returns: dict[str, int] = {}
-        self._model, self._good, self._stack = model, dict[str, bool](), list[_Call | None]()
-        self._made: dict[int, list[str]] = {}  # memory -> the modules that returned it, the innermost first
-        self._held: list[Tensor] = []  # so that no memory is used twice
-        self._hooks = []
-        for path, module in model.named_modules():
-            if path:
-                self._hooks.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
-                self._hooks.append(module.register_forward_hook(self._leaving(path)))
-
-    def remove(self) -> None:
-        """Take the hooks off, and let go of the tensors."""
-        for hook in self._hooks:
-            hook.remove()
-        self._held.clear()
-
-    def adds(self, path: str) -> bool:
-        """Whether the module at ``path`` adds to what it is called with, once, and gives a tensor like it."""
-        return self._good.get(path, False)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """The op's own result; sums on what a running module was called with are written down."""
-        out = func(*args, **(kwargs or {}))
-        if func.overloadpacket in _SUMS and isinstance(out, Tensor):
-            terms = [value for value in args[:2] if isinstance(value, Tensor) and value.numel() == out.numel()]
-            if len(terms) == 2:
-                self._sum([storage_pointer(term) for term in terms], out)
-        return out
-
-    def _sum(self, places: list[int], out: Tensor) -> None:
-        for call in self._stack:
-            if call is None or out.numel() != call.given.numel():
-                continue
-            stream = [place in call.sums for place in places]
-            if any(stream):
-                call.sums.add(storage_pointer(out))
-                self._held.append(out)
-                for place, is_stream in zip(places, stream, strict=True):
-                    branch = None if is_stream else self._branch(call, place)
-                    if branch is not None:
-                        call.branches.append(branch)
-
-    def _branch(self, call: _Call, place: int) -> str | None:
-        """The module that made the memory ``place`` out of the stream of ``call``, but for scales and norms."""
-        path = self._maker(call, place)
-        while path is not None and self._only_scales(path):
-            path = self._maker(call, storage_pointer(self.calls[path].given)) if path in self.calls else None
-        read = path
-        while read is not None and read in self.calls:
-            from_ = storage_pointer(self.calls[read].given)
-            if from_ in call.sums:
-                return path
-            read = self._maker(call, from_)
-            if read is not None and not self._only_scales(read):
-                return None
-        return None
-
-    def _maker(self, call: _Call, place: int) -> str | None:
-        """The outermost module within ``call`` that returned the memory ``place``, and has parameters."""
-        within = [path for path in self._made.get(place, ()) if covers(call.path, path)]
-        within = [path for path in within if any(True for _ in self._model.get_submodule(path).parameters())]
-        return min(within, key=lambda path: path.count("."), default=None)
-
-    def _only_scales(self, path: str) -> bool:
-        return all(parameter.dim() < 2 for parameter in self._model.get_submodule(path).parameters())
-
-    def _entering(self, path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            given = first_tensor((args, kwargs))
-            usable = given is not None and given.is_floating_point() and path not in self._good
-            call = _Call(path, given, given._version) if usable and given is not None else None
-            if call is not None:
-                call.sums.add(storage_pointer(call.given))
-            self._good[path] = False
-            self._stack.append(call)
-
-        return hook
-
-    def _leaving(self, path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            call = self._stack.pop() if self._stack else None
-            made = _result(output)
-            if made is not None:
-                self.returns[path] = len(output) if isinstance(output, tuple) else 0
-                self._made.setdefault(storage_pointer(made), []).append(path)
-                self._held.append(made)
-            if call is None or call.path != path:
-                self.calls.pop(path, None)
-                return
-            like = made is not None and made.shape == call.given.shape and made.dtype == call.given.dtype
-            whole = call.given._version == call.before
-            self._good[path] = like and whole and len(call.sums) > 1
-            self.calls[path] = call
-
-        return hook
-
-
-def _result(output: Any) -> Tensor | None:
-    """The tensor that a module returns, alone or at the head of a tuple; None where it returns something else."""
-    if isinstance(output, tuple) and output:
-        output = output[0]
-    return output if isinstance(output, Tensor) and output.is_floating_point() else None
-
-
 def alike(found: list[Found]) -> list[tuple[str, list[Found]]]:
     """Blocks by what makes them one group, with its name: their container; single ones go with others of a class."""
     groups: dict[str, list[Found]] = {}
     for each in found:
         groups.setdefault(each.block.path.rpartition(".")[0], []).append(each)
     for name in [name for name, blocks in groups.items() if len(blocks) == 1]:
+        if len(groups[name]) > 1:  # another single one has joined it
+            continue
         (single,) = groups.pop(name)
         others = [blocks for blocks in groups.values() if blocks[0].kind == single.kind]
         if others:

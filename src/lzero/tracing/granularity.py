@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from lzero.checks import choice, shown
+from lzero.checks import shown
 from lzero.errors import StructureError
-from lzero.plan.granularity import granularities, spelled, words_of
+from lzero.plan.granularity import expected, granularities, spelled, words_of
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.paths import covers, owner
 from lzero.plan.refusal import Reason, Refusal
@@ -107,7 +107,8 @@ def request(model: nn.Module, granularity: str | Mapping[str, str], ignore: str 
     paths = {path for path, _ in model.named_modules()}
     for path, value in wanted.items():
         place = f"granularity of {path!r}" if path else "granularity"
-        choice(place, value, granularities(), error=StructureError)
+        if not isinstance(value, str) or value not in granularities():
+            raise StructureError(f"{place}: expected {expected()}, found {shown(value)}")
         if path not in paths:
             raise _unknown("granularity", path, paths)
     tensors = {name for name, _ in (*model.named_parameters(remove_duplicate=False), *model.named_buffers())}
@@ -137,8 +138,7 @@ def _mapping(granularity: object) -> dict[str, str]:
         wanted = None
     if wanted is None or not all(isinstance(path, str) for path in wanted):
         raise StructureError(
-            f"granularity: expected one of {', '.join(map(repr, granularities()))}, or a mapping from module paths to "
-            f"them, found {shown(granularity)}"
+            f"granularity: expected {expected()}, or a mapping from module paths to them, found {shown(granularity)}"
         )
     return {path: spelled(value) if isinstance(value, str) else value for path, value in wanted.items()}
 

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 from torch import nn
 
-from lzero.surgery.numbers.spots import Spot, items_of, read_number, spots_of, watched_numbers, write_numbers
+from lzero.surgery.numbers.spots import (
+    Spot,
+    items_at,
+    items_of,
+    keep_items,
+    lists_of,
+    read_number,
+    spots_of,
+    watched_numbers,
+    write_numbers,
+)
 
 
 class Config:
@@ -79,3 +89,18 @@ def test_watched_numbers_stand_in_copies() -> None:
 def test_a_number_that_is_not_there_is_an_error() -> None:
     with pytest.raises(AttributeError, match="holds no 'width'"):
         read_number(module(config=3), "config.width", -1)
+
+
+def test_lists_of_a_length_are_found_and_keep_some_items_in_copies() -> None:
+    inner = Config(kinds=("x", "y", "z"))
+    config = Config(strange=1, layers=["a", "b", "c"], sizes=[1, 2], vision_config=inner, _hidden=[1, 2, 3])
+    own = [4, 5, 6]
+    made = module(own=own, config=config)
+    assert sorted(lists_of(made, 3)) == ["config.layers", "config.vision_config.kinds", "own"]
+    assert lists_of(made, 7) == []
+    for name in lists_of(made, 3):
+        keep_items(made, name, [2, 0])
+    assert list(items_at(made, "own")) == [6, 4] and own == [4, 5, 6]
+    assert items_at(made, "config.layers") == ["c", "a"] and config.layers == ["a", "b", "c"]
+    assert items_at(made, "config.vision_config.kinds") == ("z", "x") and inner.kinds == ("x", "y", "z")
+    assert made.config is not config and made.config.sizes is config.sizes

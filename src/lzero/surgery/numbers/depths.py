@@ -101,13 +101,18 @@ def follow_entries(model: nn.Module, path: str, length: int, kept: Sequence[int]
 
     A number called like a count of layers that is the length becomes the new one; a list called after layers or blocks
     with an item for each entry keeps those of the entries that stay. Where decoders have names of their own, these
-    follow decoders alone. Configurations are changed in copies.
+    follow decoders alone. Where a list counts the blocks of every stage, the item of the stage follows, and nothing
+    else. Configurations are changed in copies.
     """
     parts = path.split(".") if path else []
+    stage = next((int(part) for part in reversed(parts[:-1]) if part.isdecimal()), -1)
     for module in _above(model, path):
-        counts = [
-            s.name for s in spots_of(module) if s.place < 0 and s.value == length and _COUNT.search(_leaf(s.name))
-        ]
+        staged = [s.name for s in spots_of(module) if (s.place, s.value) == (stage, length) and _is_count(s.name)]
+        if stage >= 0 and staged:
+            for name in staged:
+                write_numbers(module, name, {stage: len(kept)})
+            continue
+        counts = [s.name for s in spots_of(module) if s.place < 0 and s.value == length and _is_count(s.name)]
         for name in _of_its_own(counts, parts):
             write_numbers(module, name, {-1: len(kept)})
         lists = [name for name in lists_of(module, length) if _LIST.search(_leaf(name))]
@@ -121,6 +126,10 @@ def _of_its_own(names: Sequence[str], parts: Sequence[str]) -> list[str]:
     if any("decoder" in part for part in parts) and decoding:
         return decoding
     return [name for name in names if name not in decoding]
+
+
+def _is_count(name: str) -> bool:
+    return _COUNT.search(_leaf(name)) is not None
 
 
 def _leaf(name: str) -> str:
