@@ -25,6 +25,8 @@ from lzero.host.run import ForwardError, run
 from lzero.proving.compare import TOLERANCES, comparable, difference
 
 DRAWS = 3
+ALL = 99.9
+"""Percent of the parameters."""
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Row:
         parameters: of the small model.
         seconds, groups, units, reach, floor: of `discover`: CPU seconds, what it proves, the share that gates can
             remove, and the share that is left where every group has one unit.
-        width_...: the same with `granularity="width"`.
+        width_...: the same with `granularity="width"`; empty where units reach `ALL` already.
         worst: the largest relative difference on fresh inputs.
         dtype, fresh: what was compared in, and what was new in the inputs.
         state: exact, refused, wrong, crash, time, or not built.
@@ -95,7 +97,9 @@ def measured(row, model, form, tell=lambda row: None, of=None):
             plan = _discovered(row, model, example, granularity)
             tell(row)
             _compared(row, model, plan, fresh)
-        row.state, row.reason = ("exact", "") if row.width_groups else ("refused", _why(plan))
+            if granularity == "unit" and row.reach >= ALL:
+                break
+        row.state, row.reason = ("exact", "") if row.width_groups or row.groups else ("refused", _why(plan))
     except Wrong as error:
         row.state, row.reason = "wrong", f"{granularity}: {error}"[:300]
     except lzero.LzeroError as error:

@@ -12,6 +12,7 @@ import timm
 import torch
 import torchvision
 from source import NotBuilt, Source, line, parameters
+from torch import nn
 from torchvision.models.video import mvit
 
 CLASSES = 6
@@ -88,12 +89,17 @@ def timm_model(kind, runs):
 
 
 def _ready(model, form, runs):
-    """`model` in eval mode, its weights moved by noise, where it runs on inputs of this form."""
+    """`model` in eval mode, its weights moved by noise, where it runs on inputs of this form.
+
+    What detects draws all weights: by the initialisation of its library an image moves no score, rounding would order
+    them.
+    """
     model = model.float().eval()
-    if parameters(model) < MANY:
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter += 0.02 * torch.randn_like(parameter)
+    with torch.no_grad():
+        for parameter in model.parameters() if parameters(model) < MANY else ():
+            if form[0] == "list" and parameter.dim() > 1:
+                nn.init.kaiming_normal_(parameter)
+            parameter += 0.02 * torch.randn_like(parameter)
     runs(model, inputs_of(model, form, 2, 0, 0))
     return model
 
@@ -112,7 +118,7 @@ def inputs_of(model, form, batch, more, seed):
     return (torch.randn(batch, *size, generator=made),)
 
 
-_FRESH = ((3, 64, "batch and size"), (3, 32, "batch and size"), (3, 0, "batch"), (2, 0, "values"))
+_FRESH = ((3, 32, "batch and size"), (3, 64, "batch and size"), (3, 0, "batch"), (2, 0, "values"))
 
 TORCHVISION = Source("torchvision", torchvision_types, torchvision_model, inputs_of, (2, 0), _FRESH)
 TIMM = Source("timm", timm_types, timm_model, inputs_of, (2, 0), _FRESH)

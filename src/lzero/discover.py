@@ -17,6 +17,7 @@ from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
 from lzero.plan.refusal import Refusal
 from lzero.proving.blocks import ModelProof
+from lzero.proving.proof import INVISIBLE
 from lzero.proving.readings import Readings
 from lzero.proving.size_branches import split_by_guards
 from lzero.tracing.granularity import (
@@ -80,7 +81,8 @@ def discover(
     proof = ModelProof(spare, example_inputs, seen, cache=asks_for_cache(model), switched=switched)
     proved, unproved = proof.accept(units)
     unproved = [*readings.refusals, *unsteady, *unproved]
-    for again in readings.others(proved, [refusal.name for refusal in unproved]):
+    wrong = [refusal.name for refusal in unproved if refusal.reason != INVISIBLE.text]
+    for again in readings.others(proved, wrong):
         names = {group.name for group in proved}
         again = [group for group in again if group.name not in names]
         steady, _ = split_by_guards([*proved, *again], seen.guards, seen.classes, spare)

@@ -108,7 +108,7 @@ def test_a_type_whose_process_dies_has_a_row(work):
 def test_a_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     asked = []
 
-    def measured(kind, limit):
+    def measured(kind, limit, work):
         asked.append(kind)
         return Row(kind, state="not built" if kind == "gpt2" else "exact"), 0.0
 
