@@ -3,7 +3,7 @@
 What is compared: a float64 copy of the tiny model is gated by the plan, its gates are closed at random (about a third
 closed, one at least open in every group, the others fractional), and it is purged without settling. Gated and purged
 model then run in eval mode on inputs that discovery has not seen: another batch size and length, other values. All
-tensors of the output are compared but the cache of keys and values, `DRAWS` times a granularity, by
+tensors of the output are compared but the cache of keys and values, once or more a granularity, by
 `lzero.proving.compare`. Both forwards run within `lzero.host.promoted.Promoted`: their casts to float32 stay float64,
 so that what differs is no rounding of theirs. Models that do not run so are compared in float32, and `dtype` says it.
 """
@@ -24,7 +24,6 @@ from lzero.host.promoted import Promoted
 from lzero.host.run import ForwardError, run
 from lzero.proving.compare import TOLERANCES, comparable, difference
 
-DRAWS = 3
 ALL = 99.9
 """Percent of the parameters."""
 
@@ -120,10 +119,10 @@ def _why(plan):
 
 
 def _fresh(row, model, form, of):
-    """Inputs that discovery does not see, a list of `DRAWS`, in the dtype in which all is compared."""
+    """Inputs that discovery does not see, a list, in the dtype in which all is compared."""
     for dtype in (torch.float64, torch.float32):
         for batch, size, what in of.fresh:
-            drawn = [of.inputs(model, form, batch, size, seed) for seed in range(5, 5 + DRAWS)]
+            drawn = [of.inputs(model, form, batch, size, seed) for seed in range(5, 5 + of.draws)]
             drawn = [ExampleInputs.of(one).to(dtype=dtype).value for one in drawn]
             try:
                 with _precision(dtype):

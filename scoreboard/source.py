@@ -20,6 +20,7 @@ class Source:
         inputs: of a model, what it takes, a batch size, a second size and a seed: what to call it with.
         example: batch and second size of what discovery sees.
         fresh: the same of fresh inputs, and what is new in them: the first that the model itself runs on.
+        draws: closures of each plan.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Source:
     inputs: Callable
     example: tuple
     fresh: tuple
+    draws: int = 3
 
     @property
     def file(self):

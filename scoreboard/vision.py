@@ -120,5 +120,5 @@ def inputs_of(model, form, batch, more, seed):
 
 _FRESH = ((3, 32, "batch and size"), (3, 64, "batch and size"), (3, 0, "batch"), (2, 0, "values"))
 
-TORCHVISION = Source("torchvision", torchvision_types, torchvision_model, inputs_of, (2, 0), _FRESH)
-TIMM = Source("timm", timm_types, timm_model, inputs_of, (2, 0), _FRESH)
+TORCHVISION = Source("torchvision", torchvision_types, torchvision_model, inputs_of, (2, 0), _FRESH, 1)
+TIMM = Source("timm", timm_types, timm_model, inputs_of, (2, 0), _FRESH, 1)

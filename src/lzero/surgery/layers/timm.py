@@ -1,0 +1,39 @@
+"""Window attention of timm, by name: nothing is imported for models that never met it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from lzero.surgery.cosine_attention import CosineAttention
+from lzero.surgery.layers.registry import cached_sizes, saved_extents
+from lzero.surgery.layers.saved import Extent, Saved
+from lzero.surgery.replacements import replace_class
+
+_KINDS = (
+    "timm.models.swin_transformer_v2.WindowAttention",
+    "timm.models.swin_transformer_v2_cr.WindowMultiHeadAttention",
+    CosineAttention,
+)
+
+
+@cached_sizes(*_KINDS)
+def cosine_attention_sizes(module: Any) -> None:
+    """Heads, of one scale each; where they make less than the stream, another class."""
+    module.num_heads = module.logit_scale.shape[0]
+    made, read = module.qkv.weight.shape
+    if made != 3 * read:
+        replace_class(module)
+
+
+@saved_extents(*_KINDS)
+def cosine_attention_extents(module: Any, saved: Saved) -> Iterator[Iterator[Extent]]:
+    """One width of queries, keys and values, made of whole heads of one size."""
+    each = module.qkv.weight.shape[0] // 3 // module.num_heads
+    yield chain(
+        *(saved.extent(name, 0, over=3) for name in ("qkv.weight", "qkv.bias")),
+        saved.extents(q_bias=0, k_bias=0, v_bias=0),
+        saved.extent("proj.weight", 1),
+        *(saved.extent(name, 0, times=each) for name in ("logit_scale", "cpb_mlp.2.weight", "meta_mlp.fc2.weight")),
+    )

@@ -1,0 +1,67 @@
+"""Window attention of timm: its heads after a cut, and which saved tensors fit each other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from surgery.layers.cuts import agreements, cut
+from torch import nn
+
+from lzero.surgery.cosine_attention import CosineAttention
+from lzero.surgery.layer_sizes import refresh_sizes
+
+FITS = {
+    "qkv.weight": (12, 12), "q_bias": (4,), "v_bias": (4,), "proj.weight": (12, 4), "logit_scale": (1, 1, 1),
+    "cpb_mlp.2.weight": (1, 5),
+}  # fmt: skip
+
+
+class WindowAttention(nn.Module):
+    """The tensors of the class of that name in timm, of 3 heads of 4."""
+
+    __module__ = "timm.models.swin_transformer_v2"
+    __qualname__ = "WindowAttention"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_heads, self.qkv, self.proj = 3, nn.Linear(12, 36, bias=False), nn.Linear(12, 12)
+        self.attn_drop = self.proj_drop = nn.Identity()
+        self.q_bias, self.v_bias = nn.Parameter(torch.zeros(12)), nn.Parameter(torch.zeros(12))
+        self.register_buffer("k_bias", torch.zeros(12))
+        self.register_buffer("relative_coords_table", torch.zeros(1, 3, 3, 2))
+        self.register_buffer("relative_position_index", torch.zeros(4, 4, dtype=torch.long))
+        self.logit_scale = nn.Parameter(torch.zeros(3, 1, 1))
+        self.cpb_mlp = nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 3, bias=False))
+
+
+def test_fewer_heads_get_a_forward_of_their_own() -> None:
+    layer = WindowAttention()
+    cut(layer.qkv, weight=(24, 12))
+    cut(layer.proj, weight=(12, 8))
+    cut(layer, q_bias=(8,), k_bias=(8,), v_bias=(8,), logit_scale=(2, 1, 1))
+    cut(layer.cpb_mlp[2], weight=(2, 5))
+    refresh_sizes(layer)
+    assert type(layer) is CosineAttention and layer.num_heads == 2
+    assert layer(torch.randn(6, 4, 12), torch.zeros(3, 4, 4)).shape == (6, 4, 12)
+    refresh_sizes(layer)
+    assert type(layer) is CosineAttention
+
+
+def test_with_all_heads_it_stays_what_it_was() -> None:
+    layer = WindowAttention()
+    refresh_sizes(layer)
+    assert type(layer) is WindowAttention and layer.num_heads == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "fit"),
+    [
+        ({}, True),
+        ({"q_bias": (8,)}, False),
+        ({"proj.weight": (12, 8)}, False),
+        ({"logit_scale": (2, 1, 1)}, False),
+        ({"cpb_mlp.2.weight": (2, 5)}, False),
+    ],
+)
+def test_saved_tensors_that_fit_each_other(change: dict[str, tuple[int, ...]], fit: bool) -> None:
+    assert agreements(WindowAttention(), FITS | change) is fit
