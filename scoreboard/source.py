@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+VISION = {"torch": ("2.14.1", 0), "torchvision": ("0.29.1", 109), "timm": ("1.0.31", 98)}
+"""Versions that go together and were measured, and how many types each has; Makefile installs them."""
+
 
 class NotBuilt(Exception):
     """No small model of this type, with the reason of the first try."""
