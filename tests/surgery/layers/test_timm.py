@@ -9,6 +9,7 @@ from torch import nn
 
 from lzero.surgery.cosine_attention import CosineAttention
 from lzero.surgery.layer_sizes import refresh_sizes
+from lzero.surgery.qkv_attention import CovarianceAttention, QkvAttention
 
 FITS = {
     "qkv.weight": (12, 12), "q_bias": (4,), "v_bias": (4,), "proj.weight": (12, 4), "logit_scale": (1, 1, 1),
@@ -65,3 +66,47 @@ def test_with_all_heads_it_stays_what_it_was() -> None:
 )
 def test_saved_tensors_that_fit_each_other(change: dict[str, tuple[int, ...]], fit: bool) -> None:
     assert agreements(WindowAttention(), FITS | change) is fit
+
+
+class XCA(nn.Module):
+    """The tensors of the class of that name in timm's XCiT, of 3 heads of 4."""
+
+    __module__ = "timm.models.xcit"
+    __qualname__ = "XCA"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_heads, self.qkv, self.proj = 3, nn.Linear(12, 36), nn.Linear(12, 12)
+        self.temperature = nn.Parameter(torch.zeros(3, 1, 1))
+
+
+class Scaled(nn.Module):
+    """Those of its DaViT: the size of a head is that of its scale."""
+
+    __module__ = "timm.models.davit"
+    __qualname__ = "WindowAttention"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_heads, self.qkv, self.proj = 3, nn.Linear(12, 36), nn.Linear(12, 12)
+        self.scale = 4**-0.5
+
+
+@pytest.mark.parametrize(("layer", "kind"), [(XCA(), CovarianceAttention), (Scaled(), QkvAttention)])
+def test_heads_behind_one_projection(layer: nn.Module, kind: type[nn.Module]) -> None:
+    refresh_sizes(layer)
+    assert type(layer) in (XCA, Scaled) and layer.num_heads == 3
+    cut(layer.get_submodule("qkv"), weight=(24, 12), bias=(24,))
+    cut(layer.get_submodule("proj"), weight=(12, 8))
+    if isinstance(layer, XCA):
+        cut(layer, temperature=(2, 1, 1))
+    refresh_sizes(layer)
+    assert type(layer) is kind and layer.num_heads == 2
+    assert layer(torch.randn(2, 5, 12)).shape == (2, 5, 12)
+
+
+@pytest.mark.parametrize(("rows", "temperatures", "fit"), [(24, 2, True), (24, 3, False), (18, 2, False)])
+def test_saved_heads_are_whole(rows: int, temperatures: int, fit: bool) -> None:
+    shapes = {"qkv.weight": (rows, 12), "proj.weight": (12, rows // 3)}
+    assert agreements(XCA(), shapes | {"temperature": (temperatures, 1, 1)}) is fit
+    assert agreements(Scaled(), shapes) is (rows % 12 == 0)

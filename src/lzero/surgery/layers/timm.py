@@ -1,4 +1,4 @@
-"""Window attention of timm, by name: nothing is imported for models that never met it."""
+"""Attention of timm, by name: nothing is imported for models that never met it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ from typing import Any
 from lzero.surgery.cosine_attention import CosineAttention
 from lzero.surgery.layers.registry import cached_sizes, saved_extents
 from lzero.surgery.layers.saved import Extent, Saved
+from lzero.surgery.qkv_attention import QkvAttention
 from lzero.surgery.replacements import replace_class
 
 _KINDS = (
     "timm.models.swin_transformer_v2.WindowAttention",
     "timm.models.swin_transformer_v2_cr.WindowMultiHeadAttention",
     CosineAttention,
+)
+_PLAIN = (
+    "timm.models.beit.Attention",
+    "timm.models.davit.ChannelAttention",
+    "timm.models.davit.WindowAttention",
+    "timm.models.nest.Attention",
+    "timm.models.xcit.XCA",
+    QkvAttention,
 )
 
 
@@ -37,3 +46,37 @@ def cosine_attention_extents(module: Any, saved: Saved) -> Iterator[Iterator[Ext
         saved.extent("proj.weight", 1),
         *(saved.extent(name, 0, times=each) for name in ("logit_scale", "cpb_mlp.2.weight", "meta_mlp.fc2.weight")),
     )
+
+
+@cached_sizes(*_PLAIN)
+def qkv_attention_sizes(module: Any) -> None:
+    """Heads of the size that the scale tells, or one a temperature.
+
+    Heads that do not make what the stream has room for need a forward of their own.
+    """
+    made, read = module.qkv.weight.shape
+    warm = getattr(module, "temperature", None)
+    module.num_heads = made // (3 * _head_size(module)) if warm is None else warm.shape[0]
+    if made != 3 * read:
+        replace_class(module)
+
+
+@saved_extents(*_PLAIN)
+def qkv_attention_extents(module: Any, saved: Saved) -> Iterator[Iterator[Extent]]:
+    """One width of queries, keys and values, made of whole heads of one size."""
+    each = _head_size(module)
+    yield chain(
+        *(saved.extent(name, 0, over=3) for name in ("qkv.weight", "qkv.bias")),
+        saved.extents(q_bias=0, k_bias=0, v_bias=0),
+        saved.extent("proj.weight", 1),
+        saved.extent("relative_position_bias_table", 1, times=each),
+        saved.extent("temperature", 0, times=each),
+    )
+    yield saved.extent("proj.weight", 1, over=each)
+
+
+def _head_size(module: Any) -> int:
+    if hasattr(module, "scale"):
+        size: int = round(module.scale**-2)
+        return size
+    return int(module.qkv.weight.shape[0]) // 3 // int(module.temperature.shape[0])
