@@ -11,6 +11,7 @@ from lzero.surgery.qkv_attention import (
     BlockAttention,
     ChannelAttention,
     CovarianceAttention,
+    GroupedAttention,
     QkvAttention,
 )
 
@@ -129,3 +130,21 @@ def test_without_a_head_it_is_what_it_was_with_that_head_unread(case):
         refresh_sizes(model)
     assert type(model) is kind and model.num_heads == HEADS - 1
     torch.testing.assert_close(model(x), expected)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (3, 5)])
+def test_within_the_windows_of_an_image(size):
+    model = Parts(GroupedAttention).double().eval()
+    model.ws = 2
+    model.__class__ = GroupedAttention
+    x = torch.randn(2, size[0] * size[1], WIDTH).double()
+    grid = torch.zeros(2, 4, 6, WIDTH).double()
+    grid[:, : size[0], : size[1]] = x.view(2, *size, WIDTH)
+    expected = torch.empty_like(grid)
+    for row in range(0, 4, 2):
+        for column in range(0, 6, 2):
+            cell = (slice(None), slice(row, row + 2), slice(column, column + 2))
+            expected[cell] = definition(model, QkvAttention, plain, grid[cell].reshape(2, 4, WIDTH)).view(
+                2, 2, 2, WIDTH
+            )
+    torch.testing.assert_close(model(x, size), expected[:, : size[0], : size[1]].reshape(2, -1, WIDTH))

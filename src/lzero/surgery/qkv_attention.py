@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lzero.surgery.replacements import replaces
+from lzero.surgery.window_attention import image, windows
 
 
 @replaces("timm.models.davit.WindowAttention")
@@ -82,6 +85,22 @@ class BlockAttention(QkvAttention):
 
     def _joined(self, attended: Tensor) -> Tensor:
         return attended.movedim(-3, -1).flatten(-2)
+
+
+@replaces("timm.models.twins.LocallyGroupedAttn")
+class GroupedAttention(QkvAttention):
+    """The same within the windows of an image, as Twins has it."""
+
+    ws: int
+
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:  # type: ignore[override]
+        """Of an image ``x`` [B, H * W, C] of that ``size`` (H, W), the same."""
+        height, width = size
+        window = self.ws, self.ws
+        right, below = -width % self.ws, -height % self.ws
+        padded = F.pad(x.view(len(x), height, width, -1), (0, 0, 0, right, 0, below))
+        made = image(self._attended(windows(padded, window), None), (height + below, width + right), window)
+        return made[:, :height, :width].flatten(1, 2)
 
 
 @replaces("timm.models.xcit.XCA")

@@ -44,14 +44,14 @@ class WindowAttention(nn.Module):
         padding = [n - size for n, size in zip(reversed(whole), reversed(space), strict=True)]
         x = F.pad(x, (0, 0, *(side for n in padding for side in (0, n))))
         x = torch.roll(x, back, dims) if any(shift) else x
-        x = _windows(x, window)  # [B, windows, positions, C]
+        x = windows(x, window)  # [B, windows, positions, C]
         q, k, v = self._qkv(x)  # [B, windows, heads, positions, d]
         scores = self._scores(q, k) + self._bias(math.prod(window))
         if any(shift):
             scores = scores + _masks(whole, window, shift, x)[:, None]
         weights = F.dropout(scores.softmax(-1), self.attention_dropout, self.training)
         x = self.proj((weights @ v).transpose(2, 3).flatten(3))
-        x = _image(F.dropout(x, self.dropout, self.training), whole, window)
+        x = image(F.dropout(x, self.dropout, self.training), whole, window)
         x = torch.roll(x, list(shift), dims) if any(shift) else x
         for dim, size in zip(dims, space, strict=True):
             x = x.narrow(dim, 0, size)
@@ -116,7 +116,7 @@ class ClipWindowAttention(WindowAttention):
         return [min(pair) for pair in zip(space, self.window_size, strict=True)], shift
 
 
-def _windows(x: Tensor, window: Sequence[int]) -> Tensor:
+def windows(x: Tensor, window: Sequence[int]) -> Tensor:
     """``x`` [B, *space, C] cut into windows, [B, windows, positions, C]."""
     sizes = [n for size, side in zip(x.shape[1:-1], window, strict=True) for n in (size // side, side)]
     last = 2 * len(window) + 1
@@ -124,7 +124,7 @@ def _windows(x: Tensor, window: Sequence[int]) -> Tensor:
     return x.reshape(len(x), -1, math.prod(window), x.shape[-1])
 
 
-def _image(x: Tensor, space: Sequence[int], window: Sequence[int]) -> Tensor:
+def image(x: Tensor, space: Sequence[int], window: Sequence[int]) -> Tensor:
     """Windows [B, windows, positions, C] put together, [B, *space, C]."""
     dims, counts = len(window), [size // side for size, side in zip(space, window, strict=True)]
     order = [place for dim in range(dims) for place in (1 + dim, 1 + dims + dim)]
@@ -139,5 +139,5 @@ def _masks(space: Sequence[int], window: Sequence[int], shift: Sequence[int], li
         places = torch.arange(size, device=like.device)
         region = (places >= size - side).to(like.dtype) + (places >= size - step) if step else torch.zeros_like(places)
         regions = 3 * regions + region.to(like.dtype).view([-1 if d == dim else 1 for d in range(regions.dim())])
-    cut = _windows(regions, window)[0]  # [windows, n, 1]
+    cut = windows(regions, window)[0]  # [windows, n, 1]
     return (cut != cut.mT).to(like.dtype) * _APART

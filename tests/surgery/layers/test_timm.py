@@ -10,6 +10,7 @@ from torch import nn
 from lzero.surgery.cosine_attention import CosineAttention
 from lzero.surgery.layer_sizes import refresh_sizes
 from lzero.surgery.qkv_attention import CovarianceAttention, QkvAttention
+from lzero.surgery.query_attention import ClassAttention, ReducedAttention
 
 FITS = {
     "qkv.weight": (12, 12), "q_bias": (4,), "v_bias": (4,), "proj.weight": (12, 4), "logit_scale": (1, 1, 1),
@@ -110,3 +111,61 @@ def test_saved_heads_are_whole(rows: int, temperatures: int, fit: bool) -> None:
     shapes = {"qkv.weight": (rows, 12), "proj.weight": (12, rows // 3)}
     assert agreements(XCA(), shapes | {"temperature": (temperatures, 1, 1)}) is fit
     assert agreements(Scaled(), shapes) is (rows % 12 == 0)
+
+
+class ClassAttn(nn.Module):
+    """The tensors of the class of that name in timm's CaiT, of 3 heads of 4."""
+
+    __module__ = "timm.models.cait"
+    __qualname__ = "ClassAttn"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_heads, self.scale = 3, 4**-0.5
+        self.attn_drop = self.proj_drop = nn.Identity()
+        self.q, self.k, self.v, self.proj = (nn.Linear(12, 12) for _ in range(4))
+
+
+def test_heads_with_queries_of_their_own() -> None:
+    layer = ClassAttn()
+    refresh_sizes(layer)
+    assert type(layer) is ClassAttn and layer.num_heads == 3
+    for part in (layer.q, layer.k, layer.v):
+        cut(part, weight=(8, 12), bias=(8,))
+    cut(layer.proj, weight=(12, 8))
+    refresh_sizes(layer)
+    assert type(layer) is ClassAttention and layer.num_heads == 2
+    assert layer(torch.randn(2, 5, 12)).shape == (2, 1, 12)
+
+
+@pytest.mark.parametrize(("rows", "values", "fit"), [(8, 8, True), (8, 4, False), (6, 6, False)])
+def test_saved_queries_keys_and_values_are_alike(rows: int, values: int, fit: bool) -> None:
+    shapes = {"q.weight": (rows, 12), "k.bias": (rows,), "v.weight": (values, 12), "proj.weight": (12, rows)}
+    assert agreements(ClassAttn(), shapes) is fit
+
+
+class Attention(nn.Module):
+    """Those of its PVT v2: keys and values of a smaller image."""
+
+    __module__ = "timm.models.pvt_v2"
+    __qualname__ = "Attention"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_heads, self.scale, self.pool, self.act = 3, 4**-0.5, None, None
+        self.attn_drop = self.proj_drop = nn.Identity()
+        self.q, self.kv, self.proj = nn.Linear(12, 12), nn.Linear(12, 24), nn.Linear(12, 12)
+        self.sr, self.norm = nn.Conv2d(12, 12, 2, stride=2), nn.LayerNorm(12)
+
+
+def test_a_smaller_image_narrower_than_the_stream_is_enough() -> None:
+    layer = Attention()
+    refresh_sizes(layer)
+    assert type(layer) is Attention
+    cut(layer.sr, weight=(8, 12, 2, 2), bias=(8,))
+    cut(layer.norm, weight=(8,), bias=(8,))
+    cut(layer.kv, weight=(24, 8))
+    for part in (layer.norm, layer):
+        refresh_sizes(part)
+    assert type(layer) is ReducedAttention and layer.num_heads == 3
+    assert layer(torch.randn(2, 24, 12), (4, 6)).shape == (2, 24, 12)

@@ -10,6 +10,7 @@ from lzero.surgery.cosine_attention import CosineAttention
 from lzero.surgery.layers.registry import cached_sizes, saved_extents
 from lzero.surgery.layers.saved import Extent, Saved
 from lzero.surgery.qkv_attention import QkvAttention
+from lzero.surgery.query_attention import QueryAttention
 from lzero.surgery.replacements import replace_class
 
 _KINDS = (
@@ -22,8 +23,16 @@ _PLAIN = (
     "timm.models.davit.ChannelAttention",
     "timm.models.davit.WindowAttention",
     "timm.models.nest.Attention",
+    "timm.models.twins.LocallyGroupedAttn",
     "timm.models.xcit.XCA",
     QkvAttention,
+)
+_QUERY = (
+    "timm.models.cait.ClassAttn",
+    "timm.models.crossvit.CrossAttention",
+    "timm.models.pvt_v2.Attention",
+    "timm.models.twins.GlobalSubSampleAttn",
+    QueryAttention,
 )
 
 
@@ -73,6 +82,31 @@ def qkv_attention_extents(module: Any, saved: Saved) -> Iterator[Iterator[Extent
         saved.extent("temperature", 0, times=each),
     )
     yield saved.extent("proj.weight", 1, over=each)
+
+
+@cached_sizes(*_QUERY)
+def query_attention_sizes(module: Any) -> None:
+    """Heads of the size that the scale tells.
+
+    Heads, or a smaller image, that are not as wide as the stream need a forward of their own.
+    """
+    read, made = module.proj.weight.shape
+    module.num_heads = made // _head_size(module)
+    smaller = getattr(module, "sr", None)
+    if made != read or (smaller is not None and smaller.weight.shape[0] != read):
+        replace_class(module)
+
+
+@saved_extents(*_QUERY)
+def query_attention_extents(module: Any, saved: Saved) -> Iterator[Iterator[Extent]]:
+    """One width of queries, keys and values, made of whole heads of one size."""
+    leaves = [f"{name}.{leaf}" for name in ("q", "k", "v", "wq", "wk", "wv") for leaf in ("weight", "bias")]
+    yield chain(
+        saved.extents(**dict.fromkeys(leaves, 0)),
+        *(saved.extent(name, 0, over=2) for name in ("kv.weight", "kv.bias")),
+        saved.extent("proj.weight", 1),
+    )
+    yield saved.extent("proj.weight", 1, over=_head_size(module))
 
 
 def _head_size(module: Any) -> int:
