@@ -13,6 +13,7 @@ from lzero.surgery.qkv_attention import (
     CovarianceAttention,
     GroupedAttention,
     QkvAttention,
+    RelativeAttention,
 )
 
 WIDTH, HEADS, N = 12, 3, 5
@@ -148,3 +149,29 @@ def test_within_the_windows_of_an_image(size):
                 2, 2, 2, WIDTH
             )
     torch.testing.assert_close(model(x, size), expected[:, : size[0], : size[1]].reshape(2, -1, WIDTH))
+
+
+class Bias(nn.Module):
+    """A bias of every head, as a module that is called for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(1, HEADS, N, N))
+
+    def get_bias(self):
+        return self.table
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_queries_and_keys_are_normed_and_a_bias_is_asked_for(own):
+    model = Parts(RelativeAttention)
+    model.q_norm, model.k_norm, model.rel_pos = nn.LayerNorm(EACH), nn.LayerNorm(EACH), Bias() if own else None
+    model = model.double().eval()
+    model.__class__ = RelativeAttention
+    x, shared = torch.randn(2, N, WIDTH).double(), torch.randn(1, HEADS, N, N).double()
+    q, k, v = model.qkv(x).unflatten(-1, (3, HEADS, EACH)).movedim((-3, -2), (0, 1))
+    bias = model.rel_pos.table if own else shared
+    heads = [
+        (model.q_norm(q[i]) @ model.k_norm(k[i]).mT / EACH**0.5 + bias[:, i]).softmax(-1) @ v[i] for i in range(HEADS)
+    ]
+    torch.testing.assert_close(model(x, None if own else shared), model.proj(torch.cat(heads, -1)))

@@ -103,7 +103,23 @@ class GroupedAttention(QkvAttention):
         return made[:, :height, :width].flatten(1, 2)
 
 
-@replaces("timm.models.xcit.XCA")
+@replaces("timm.models.vision_transformer_relpos.RelPosAttention")
+class RelativeAttention(QkvAttention):
+    """The same with normed queries and keys, and with a bias that a module ``rel_pos`` makes, or one that is shared."""
+
+    q_norm: nn.Module
+    k_norm: nn.Module
+    rel_pos: nn.Module | None
+
+    def forward(self, x: Tensor, shared_rel_pos: Tensor | None = None) -> Tensor:
+        """Of ``x`` [B, n, C], the same."""
+        return self._attended(x, shared_rel_pos if self.rel_pos is None else self.rel_pos.get_bias())  # type: ignore[operator]
+
+    def _scores(self, q: Tensor, k: Tensor) -> Tensor:
+        return super()._scores(self.q_norm(q), self.k_norm(k))
+
+
+@replaces("timm.models.xcit.XCA", "timm.models.edgenext.CrossCovarianceAttn")
 class CovarianceAttention(QkvAttention):
     """Attention of the features of a head to each other, as XCiT has it, with a ``temperature`` [heads, 1, 1]."""
 

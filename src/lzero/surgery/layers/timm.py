@@ -22,8 +22,10 @@ _PLAIN = (
     "timm.models.beit.Attention",
     "timm.models.davit.ChannelAttention",
     "timm.models.davit.WindowAttention",
+    "timm.models.edgenext.CrossCovarianceAttn",
     "timm.models.nest.Attention",
     "timm.models.twins.LocallyGroupedAttn",
+    "timm.models.vision_transformer_relpos.RelPosAttention",
     "timm.models.xcit.XCA",
     QkvAttention,
 )
