@@ -43,11 +43,46 @@ class Other(Headed):
         return self.proj(((q @ k.mT).softmax(-1) @ v).transpose(1, 2).flatten(2))
 
 
+class Bias(nn.Module):
+    """A bias of every head for every pair of positions, asked for by name; it counts its heads by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.num_heads, self.table = HEADS, nn.Parameter(torch.randn(49, HEADS))
+
+    def of_all(self):
+        return self.table.view(-1, self.num_heads).T.reshape(-1, 7, 7)
+
+
+class Helped(Attention):
+    """The number of heads lies in a module that helps it, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.helper = Bias()
+
+    def forward(self, x):
+        b, n, c = x.shape
+        q, k, v = self.qkv(x).reshape(b, n, 3, self.num_heads, c // self.num_heads).permute(2, 0, 3, 1, 4)
+        scores = q @ k.mT * self.scale + self.helper.of_all()
+        return self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(b, n, c))
+
+
+class HelpedHeaded(nn.Module):
+    """The same with every size off its tensors, but for the helper."""
+
+    def forward(self, x):
+        b, n, _ = x.shape
+        q, k, v = self.qkv(x).reshape(b, n, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        scores = q @ k.mT * self.scale + self.helper.of_all()
+        return self.proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+
 class Mine(Attention):
     """A subclass, with a forward of its own for all anybody knows."""
 
 
-@cached_sizes(Attention, Headed)
+@cached_sizes(Attention, Headed, HelpedHeaded)
 def attention_sizes(module):
     module.num_heads = len(module.scale)
     if module.qkv.weight.shape[0] != 3 * module.qkv.weight.shape[1]:
@@ -80,6 +115,11 @@ def test_heads_of_a_replaced_class_leave():
 def test_another_class_than_the_registered_one_is_not_trusted():
     replaces(Attention)(Headed)
     assert heads(Mine) == []
+
+
+def test_numbers_that_its_children_keep_follow_all_the_same():
+    replaces(Helped)(HelpedHeaded)
+    assert heads(Helped) == [HEADS]
 
 
 def test_a_replacement_that_does_something_else_costs_the_heads():
