@@ -76,10 +76,10 @@ def _share_with_slope(slopes: Mapping[str, Tensor], group: GateGroup) -> float:
 def share_that_moves(model: RandomModel, group: GateGroup) -> float:
     """The share of a few parts of ``group`` that change the outputs when they are closed.
 
-    None does where all but one unit together do not.
+    None does where neither the first unit does, nor all others together.
     """
     parts, units = min(_PARTS, group.size), torch.arange(group.size)
-    if not _moves(model, group, units == 0):
+    if not (_moves(model, group, units == 0) or _moves(model, group, units != 0)):
         return 0.0
     return sum(_moves(model, group, units % parts != part) for part in range(parts)) / parts
 
