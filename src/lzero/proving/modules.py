@@ -18,6 +18,7 @@ _TRIED: dict[Closed, tuple[Closed, ...]] = {
     "identity": ("identity",),
     "zero": ("zero",),
 }
+_ROOT = "*"  # the children of a model, which has no name
 _SINGLE = Reason("it is one single block: closing it would close all of them")
 
 
@@ -42,12 +43,15 @@ def accept_modules(
             again += [_group(group.name, good)] if len(good) > 1 else []
             refusals += [_refusal(block.path, [block], _SINGLE) for block in good] if len(good) == 1 else []
     accepted, unproved = proof.accept(again, accepted)
+    names = {refusal.name for refusal in unproved}
+    staying = [_group(group.name, _in_place(group.blocks)) for group in again if group.name in names]
+    accepted, unproved = proof.accept(staying, accepted)
     return accepted, [*refusals, *unproved]
 
 
 def _proposed(found: list[Found]) -> Iterator[GateGroup]:
     """Blocks first, which own the branches in them."""
-    sets = alike(found)
+    sets = [(name or _ROOT, blocks) for name, blocks in alike(found)]
     for name, blocks in sets:
         yield _group(name, [found.block for found in blocks])
     for name, blocks in sets:
@@ -56,7 +60,7 @@ def _proposed(found: list[Found]) -> Iterator[GateGroup]:
             for branch in each.branches:
                 by_place.setdefault(branch.path.removeprefix(each.block.path), []).append(branch)
         for place, branches in by_place.items():
-            yield _group(f"{name}.*{place}", branches)
+            yield _group(f"{_ROOT if name == _ROOT else f'{name}.{_ROOT}'}{place}", branches)
 
 
 def _one_by_one(proof: ModelProof, group: GateGroup) -> tuple[list[Block], list[Refusal]]:
@@ -76,6 +80,11 @@ def _one_by_one(proof: ModelProof, group: GateGroup) -> tuple[list[Block], list[
         if reason is not None:
             refusals.append(_refusal(block.path, [block], reason))
     return good, refusals
+
+
+def _in_place(blocks: Sequence[Block]) -> list[Block]:
+    """``blocks`` that all keep their places: each alone may leave, where two of them change what is numbered."""
+    return [replace(block, closed="identity") if block.closed == "removed" else block for block in blocks]
 
 
 def _group(name: str, blocks: Sequence[Block]) -> GateGroup:

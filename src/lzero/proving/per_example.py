@@ -33,12 +33,17 @@ _WAY_OUT = "pass it to ignore=, or attach gates with per_example=False"
 def check_readers(model: nn.Module, groups: Sequence[GateGroup]) -> None:
     """Raise where a unit is read by anything else than the input dim of a Linear or an ungrouped convolution.
 
-    Norms are such readers: what they leave out is one set of units for all examples.
+    Norms are such readers: what they leave out is one set of units for all examples. So are whole blocks.
 
     Raises:
         StructureError: naming the tensor.
     """
     for group in groups:
+        if group.blocks:
+            raise StructureError(
+                f"per_example: {group.blocks[0].path} as a whole has one gate for all examples; ask for "
+                'granularity="unit" there, or attach gates with per_example=False'
+            )
         if group.norms:
             raise StructureError(
                 f"per_example: {group.norms[0].path} normalises over the units of {group.name}, and leaves out one set "

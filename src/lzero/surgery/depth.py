@@ -88,12 +88,14 @@ def cut_as_saved(model: nn.Module, kept: Mapping[str, Sequence[int]], closed: Ma
         StructureError: the model has no such modules.
     """
     way_out = "build the model that the gates were attached to"
-    places = Places(model, [join(path, "0") for path in kept] + list(closed))
+    places, done = Places(model, [join(path, "0") for path in kept] + list(closed)), set[nn.Module]()
     for path, places_ in sorted(kept.items(), key=lambda item: item[0].count(".")):
         module = _at(model, path)
         if module is None or any(place >= len(module._modules) for place in places_):
             raise StructureError(f"{join(path, KEPT)}: the saved model kept entries that this one lacks; {way_out}")
-        _keep(model, path, places_)
+        if module not in done:  # it may have several paths
+            done.add(module)
+            _keep(model, path, places_)
     for path, mark in closed.items():
         if not path or _at(model, path) is None:
             raise StructureError(f"{join(path, CLOSED)}: the saved model left out what this one lacks; {way_out}")

@@ -30,8 +30,8 @@ def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> No
 
     Whatever stops it, Ctrl-C included, ``model`` is as it was before, to the bit.
     """
-    places, norms = _every_alias(model, maps), filled_layers(model, gates.plan.groups)
-    switched = switched_modules(model, gates.plan.groups)
+    norms, switched = filled_layers(model, gates.plan.groups), switched_modules(model, gates.plan.groups)
+    places = _every_alias(model, maps or _home(model, gates))
     inside = [*(item[0] for item in places), *(item[0] for item in norms), *(item[0] for item in switched)]
     changed = [model, *inside, *sealed(model)]
     before = Snapshot(dict.fromkeys(changed))
@@ -72,6 +72,14 @@ def _parametrize(places: Sequence[Place], gates: Gates) -> None:
             for leaf in gated_leaves(module):
                 for gate in gates_on(module, leaf):
                     module.register_forward_pre_hook(gate.read, with_kwargs=True)
+
+
+def _home(model: nn.Module, gates: Gates) -> Maps:
+    """Where ``gates`` that multiply no tensor are kept: on a small one that leaves with a block, as a factor of one."""
+    names = [name for group in gates.plan.groups for name in group.tensors]
+    plain = [name for name in names if "parametrizations" not in name.split(".")]
+    name = min(plain or names, key=lambda name: find_tensor(model, name).numel())
+    return {(name, -1): [torch.full((find_tensor(model, name).numel(),), len(gates))]}
 
 
 def _every_alias(model: nn.Module, maps: Maps) -> list[Place]:

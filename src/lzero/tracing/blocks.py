@@ -237,8 +237,8 @@ def alike(found: list[Found]) -> list[tuple[str, list[Found]]]:
     groups: dict[str, list[Found]] = {}
     for each in found:
         groups.setdefault(each.block.path.rpartition(".")[0], []).append(each)
-    for name in [name for name, blocks in groups.items() if len(blocks) == 1]:
-        (single,) = groups.pop(name)
+    singles = [groups.pop(name)[0] for name in [name for name, blocks in groups.items() if len(blocks) == 1]]
+    for single in singles:
         others = [blocks for blocks in groups.values() if blocks[0].kind == single.kind]
         if others:
             max(others, key=len).append(single)
