@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
-from lzero.host.tensors import same_values
 from lzero.plan.paths import join, owner
 from lzero.surgery.config_numbers import MARK
 from lzero.surgery.gathered_linear import COLUMNS, INNER
@@ -56,7 +56,7 @@ def _once(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         home = first.setdefault(module, path)
         for name in notes.get(path, ()) if home != path else ():
             same = join(home, name.rpartition(".")[2])
-            if not same_values(renamed.setdefault(same, renamed.pop(name)), state[name]):
+            if not torch.equal(renamed.setdefault(same, renamed.pop(name)), state[name]):
                 raise StructureError(f"{same} and {name}: one module in the model, but saved with different values")
     return renamed
 
