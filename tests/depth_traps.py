@@ -48,6 +48,17 @@ class Pair(Block):
         return super().forward(x), self.up(x).mean()
 
 
+class Own(nn.Module):
+    """A block that holds its weights itself: units are called by its path."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Parameter(torch.randn(WIDTH, 8) / 3), nn.Parameter(torch.randn(8, WIDTH) / 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + F.silu(x @ self.up) @ self.down
+
+
 class Frozen(nn.Module):
     """A block without a weight that a unit gate could stand on: its weights are scaled in the forward."""
 
@@ -142,6 +153,12 @@ def alternating(net: Any, x: Tensor) -> Tensor:
     return net.head(x)
 
 
+def louder_in_the_middle(net: Any, x: Tensor) -> Tensor:
+    for place, layer in enumerate(net.layers):
+        x = layer(x) * (1.5 if place == len(net.layers) // 2 else 1.0)
+    return net.head(x)
+
+
 def first_again(net: Any, x: Tensor) -> Tensor:
     return net.head(net.layers[0](each(net, x)))
 
@@ -157,15 +174,15 @@ def shared_attention() -> nn.Module:
     return net
 
 
-def in_pairs() -> nn.Module:
+def in_pairs(block: Callable[[], nn.Module]) -> nn.Module:
     """Every list holds one block alone, beside something else."""
 
     def body(net: Any, x: Tensor) -> Tensor:
-        for scale, block in net.layers:
-            x = block(scale(x))
+        for scale, inner in net.layers:
+            x = inner(scale(x))
         return net.head(x)
 
-    return Net(body, lambda: lists(nn.Linear(WIDTH, WIDTH), Block()))
+    return Net(body, lambda: lists(nn.Linear(WIDTH, WIDTH), block()))
 
 
 def sequential() -> nn.Module:
@@ -231,10 +248,12 @@ EXACT: dict[str, tuple[Callable[[], nn.Module], dict[str, tuple[int, str]]]] = {
     "a second result that nobody reads": (lambda: Net(pairs, Pair), {"layers": (4, "removed")}),
     "no unit but whole blocks": (lambda: Net(plain, Frozen), {"layers": (4, "removed")}),
     "a norm of all blocks": (shared_attention, {"layers": (4, "removed")}),
-    "blocks that are alone in their lists": (in_pairs, {"layers.0.1": (4, "identity")}),
+    "blocks that are alone in their lists": (lambda: in_pairs(Block), {"layers.*.1": (4, "identity")}),
+    "alone, with units of their names": (lambda: in_pairs(Own), {"layers.*.1": (4, "identity")}),
     "children of the model": (sequential, {"*": (4, "removed")}),
     "hooks of the user": (hooked, {"layers": (4, "removed")}),
     "alternating": (lambda: Net(alternating), {"layers": (4, "identity")}),
+    "louder in the middle": (lambda: Net(louder_in_the_middle), {"layers": (4, "identity")}),
     "alternating, where any one alone may leave": (alternating_five, {"layers": (5, "identity")}),
     "the first one again": (lambda: Net(first_again), {"layers": (3, "removed")}),
 }  # fmt: skip

@@ -40,7 +40,8 @@ def accept_modules(
         if group.name in names:
             good, bad = _one_by_one(proof, group)
             refusals += bad
-            again += [_group(group.name, good)] if len(good) > 1 else []
+            stay = any(block.closed == "identity" for block in good)  # what numbers one of them numbers all of them
+            again += [_group(group.name, _in_place(good) if stay else good)] if len(good) > 1 else []
             refusals += [_refusal(block.path, [block], _SINGLE) for block in good] if len(good) == 1 else []
     accepted, unproved = proof.accept(again, accepted)
     names = {refusal.name for refusal in unproved}

@@ -76,10 +76,11 @@ def _parametrize(places: Sequence[Place], gates: Gates) -> None:
 
 def _home(model: nn.Module, gates: Gates) -> Maps:
     """Where ``gates`` that multiply no tensor are kept: on a small one that leaves with a block, as a factor of one."""
-    names = [name for group in gates.plan.groups for name in group.tensors]
-    plain = [name for name in names if "parametrizations" not in name.split(".")]
-    name = min(plain or names, key=lambda name: find_tensor(model, name).numel())
-    return {(name, -1): [torch.full((find_tensor(model, name).numel(),), len(gates))]}
+    tensors = {name: find_tensor(model, name) for group in gates.plan.groups for name in group.tensors}
+    floats = [name for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel()]
+    plain = [name for name in floats if "parametrizations" not in name.split(".")]
+    name = min(plain or floats or tensors, key=lambda name: tensors[name].numel())
+    return {(name, -1): [torch.full((tensors[name].numel(),), len(gates))]}
 
 
 def _every_alias(model: nn.Module, maps: Maps) -> list[Place]:
