@@ -198,6 +198,13 @@ def hooked() -> nn.Module:
     return net
 
 
+def tied_pair() -> nn.Module:
+    """Two of the blocks have one weight: it leaves with the last of them."""
+    net = Net(plain)
+    net.layers[2].down.weight = net.layers[0].down.weight
+    return net
+
+
 def alternating_five() -> nn.Module:
     net = Net(alternating)
     net.layers.append(Block())
@@ -251,6 +258,7 @@ EXACT: dict[str, tuple[Callable[[], nn.Module], dict[str, tuple[int, str]]]] = {
     "blocks that are alone in their lists": (lambda: in_pairs(Block), {"layers.*.1": (4, "identity")}),
     "alone, with units of their names": (lambda: in_pairs(Own), {"layers.*.1": (4, "identity")}),
     "children of the model": (sequential, {"*": (4, "removed")}),
+    "a weight of two blocks": (tied_pair, {"layers": (3, "removed")}),
     "hooks of the user": (hooked, {"layers": (4, "removed")}),
     "alternating": (lambda: Net(alternating), {"layers": (4, "identity")}),
     "louder in the middle": (lambda: Net(louder_in_the_middle), {"layers": (4, "identity")}),

@@ -97,6 +97,13 @@ class ModelProof:
         stay = [refuted[group.name] for group in groups if group.name in unseen]
         return [*given, *(group for group in groups if group.name in kept)], [*refusals, *stay]
 
+    def shared_parameters(self) -> list[list[str]]:
+        """The names of every parameter that has several."""
+        names: dict[int, list[str]] = {}
+        for name, parameter in self._model.named_parameters(remove_duplicate=False):
+            names.setdefault(id(parameter), []).append(name)
+        return [several for several in names.values() if len(several) > 1]
+
     def why_not_closed(self, group: GateGroup, closure: Tensor) -> Reason | None:
         """Why ``group`` is not exact on the whole model with its gates at ``closure`` [k]; None where it is."""
         whole = self._precise()

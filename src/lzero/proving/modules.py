@@ -9,6 +9,7 @@ import torch
 
 from lzero.plan.block import Block, Closed
 from lzero.plan.group import GateGroup
+from lzero.plan.paths import covers
 from lzero.plan.refusal import Reason, Refusal
 from lzero.proving.blocks import ModelProof
 from lzero.tracing.blocks import Found, alike
@@ -19,6 +20,7 @@ _TRIED: dict[Closed, tuple[Closed, ...]] = {
     "zero": ("zero",),
 }
 _ROOT = "*"  # the children of a model, which has no name
+_TIED = Reason("it shares a parameter with other blocks, which would leave with the last of them")
 _SINGLE = Reason("it is one single block: closing it would close all of them")
 
 
@@ -30,8 +32,9 @@ def accept_modules(
     A block that cannot leave its container, since a forward counts or numbers what is in it, is tried as one that
     stays as a module that passes on.
     """
-    proposed = list(_proposed(found))
-    refusals = [_refusal(group.name, group.blocks, _SINGLE) for group in proposed if group.size < 2]
+    proposed, tied = _without_tied(list(_proposed(found)), proof.shared_parameters())
+    refusals = [_refusal(block.path, [block], _TIED) for block in tied]
+    refusals += [_refusal(group.name, group.blocks, _SINGLE) for group in proposed if group.size < 2]
     several = [group for group in proposed if group.size > 1]
     accepted, unproved = proof.accept(several, given)
     names = {refusal.name for refusal in unproved}
@@ -62,6 +65,21 @@ def _proposed(found: list[Found]) -> Iterator[GateGroup]:
                 by_place.setdefault(branch.path.removeprefix(each.block.path), []).append(branch)
         for place, branches in by_place.items():
             yield _group(f"{_ROOT if name == _ROOT else f'{name}.{_ROOT}'}{place}", branches)
+
+
+def _without_tied(groups: list[GateGroup], shared: Sequence[Sequence[str]]) -> tuple[list[GateGroup], list[Block]]:
+    """``groups`` such that no parameter with several names leaves with the last module that has it, and the rest."""
+    stay = set[str]()
+    for names in shared:
+        inside = [{b.path for group in groups for b in group.blocks if covers(b.path, name)} for name in names]
+        if not all(inside) or set.intersection(*inside):  # one is outside; or it is counted with a module around all
+            continue
+        holders = set.union(*inside)
+        others = [{b.path for b in group.blocks} for group in groups]
+        if not all(paths <= holders for paths in others if paths & holders):  # of a whole group one stays
+            stay |= inside[0]
+    left = [_group(group.name, [b for b in group.blocks if b.path not in stay]) for group in groups]
+    return [group for group in left if group.size], [b for group in groups for b in group.blocks if b.path in stay]
 
 
 def _one_by_one(proof: ModelProof, group: GateGroup) -> tuple[list[Block], list[Refusal]]:
