@@ -251,6 +251,7 @@ EXACT: dict[str, Callable[[], nn.Module]] = {
         )
     ),
     "a length by a constant": ends_in(lambda m, x: m.weight * x / (length(x) * 0.3 + 1e-3)),
+    "a length by PyTorch": ends_in(lambda m, x: F.normalize(x, dim=-1) * 12**0.5 * m.weight),
     "batch norm beside": reads(
         lambda m, x: m.out(m.last(m.batch(m.stream(x).transpose(1, 2)).transpose(1, 2))),
         batch=lambda: nn.BatchNorm1d(12),

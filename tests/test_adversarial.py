@@ -204,6 +204,13 @@ REFUSED: dict[str, Callable[[], tuple[nn.Module, Any]]] = {
     "a number over the units that the next call reads": lambda: (
         Net(remembering_mean, {"last": 1.0}, a=nn.Linear(5, 12), b=nn.Linear(12, 2)), X
     ),
+    "a penalty that only train mode adds": lambda: (
+        Net(lambda net, x: net.b(h := net.a(x)) + (h.pow(2).mean() if net.training else 0), a=nn.Linear(5, 12),
+            b=nn.Linear(12, 2)), X
+    ),
+    "a number of its size in train mode": lambda: (
+        mlp(lambda net, h: h * (h.shape[1] ** 0.5 if net.training else 1.0)), X
+    ),
     "a head that only train mode runs": lambda: (
         Net(with_auxiliary, a=nn.Linear(5, 12), b=nn.Linear(12, 2), aux=nn.Linear(12, 3)), X
     ),

@@ -82,3 +82,15 @@ def test_isinstance_and_attributes_are_fine() -> None:
 def test_inputs_that_are_not_finite_are_no_reason() -> None:
     model = layers(lambda m, x: m(x).relu())
     assert len(lzero.attach_gates(model, torch.full((3, 5), torch.nan))) == 24
+
+
+def test_what_one_call_leaves_behind_for_the_next_is_no_difference() -> None:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        y = net.b(net.a(x).relu()) + net.before
+        net.before = y.detach()
+        return y
+
+    model = two(forward)
+    model.before = torch.zeros(3, 2)
+    gates = lzero.attach_gates(model, X)
+    assert len(gates) == 12 and not model.before.any()

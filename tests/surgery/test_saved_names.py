@@ -1,8 +1,10 @@
 """The names of saved tensors: gathered Linears and tied tensors brought to those of the fresh model."""
 
+import pytest
 import torch
 from torch import nn
 
+from lzero.errors import StructureError
 from lzero.surgery.gathered_linear import GatheredLinear
 from lzero.surgery.saved_names import aliases, fresh_names, gathered_linears
 
@@ -51,3 +53,15 @@ def test_any_name_of_a_tied_tensor_is_enough():
         assert named.keys() == state.keys() and named[name].data_ptr() == state[name].data_ptr()
     none = {key: value for key, value in state.items() if key not in ("0.weight", "2.weight")}
     assert fresh_names(model, none) == none
+
+
+def test_what_was_noted_on_a_module_with_two_paths_is_read_once_and_alike():
+    model = nn.Sequential(nn.LayerNorm(3), nn.Linear(3, 3))
+    model.append(model[0])
+    marks = {f"{path}.purged_eps": torch.tensor([4, 3]) for path in ("0", "2")}
+    state = {**model.state_dict(), **marks}
+    assert fresh_names(model, state).keys() == model.state_dict().keys() | {"0.purged_eps"}
+    alone = {name: value for name, value in state.items() if name != "0.purged_eps"}
+    assert fresh_names(model, alone).keys() == model.state_dict().keys() | {"0.purged_eps"}
+    with pytest.raises(StructureError, match=r"0\.purged_eps and 2\.purged_eps: one module in the model"):
+        fresh_names(model, {**state, "2.purged_eps": torch.tensor([4, 2])})

@@ -22,6 +22,7 @@ from lzero.proving.evidence import share_that_moves
 from lzero.proving.proof import Proof, sound_together
 from lzero.proving.random_model import RandomModel
 from lzero.proving.scopes import inputs_of, scopes_of
+from lzero.proving.switched import same_results
 from lzero.proving.trial import why_not_with
 from lzero.tracing.decisions import Way
 from lzero.tracing.tracer import Trace
@@ -107,6 +108,13 @@ class ModelProof:
         stay = [refuted[group.name] for group in groups if group.name in unseen]
         return [*given, *(group for group in groups if group.name in kept)], [*refusals, *stay]
 
+    def shared_parameters(self) -> list[list[str]]:
+        """The names of every parameter that has several."""
+        names: dict[int, list[str]] = {}
+        for name, parameter in self._model.named_parameters(remove_duplicate=False):
+            names.setdefault(id(parameter), []).append(name)
+        return [several for several in names.values() if len(several) > 1]
+
     def why_not_closed(self, group: GateGroup, closure: Tensor) -> Reason | None:
         """Why ``group`` is not exact on the whole model with its gates at ``closure`` [k]; None where it is."""
         whole = self._precise()
@@ -189,7 +197,7 @@ class ModelProof:
         whole = self._with_next_call(dtypes) or RandomModel(
             self._model, self._inputs, dtypes=dtypes, tick=self._progress.tick
         )
-        if self._switched and whole.obstacle is None and not whole.same_results(self._switched):
+        if self._switched and whole.obstacle is None and not same_results(whole, self._switched):
             whole.obstacle = _SWITCH
         self.untrainable = whole.untrainable
         unread = {name for name, _ in self._model.named_parameters()} - self._trace.users.keys()

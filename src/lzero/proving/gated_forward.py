@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
+from lzero.host.copies import linked_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.host.run import ForwardError, run
 from lzero.plan.plan import Plan
 from lzero.proving.compare import comparable, difference, tolerance_of
+from lzero.surgery.attached import require_gates
 from lzero.surgery.remove import strip
 from lzero.surgery.shrink import scale_consumers
 
@@ -31,11 +33,13 @@ def check_gated_forward(trial: nn.Module, gates: Gates, plan: Plan) -> None:
     z = torch.linspace(0.5, 1.0, len(gates), dtype=gates.log_alpha.dtype, device=gates.log_alpha.device)
     inputs = ExampleInputs.of(plan.example_inputs).to(z.device)
     found, failure = list[Tensor](), None
+    gated = linked_copy(trial, private=True)  # what one forward leaves behind for the next must not reach the other
     try:
-        with gates.fixed(z):
-            found = run(trial, inputs)
+        with require_gates(gated).fixed(z):
+            found = run(gated, inputs)
     except ForwardError as error:
         failure = error.error
+    del gated
     strip(trial, gates)
     scale_consumers(trial, plan.groups, gates.split(z))
     try:

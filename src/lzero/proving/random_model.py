@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
-from lzero.host.cache import Switched, cached_tensors, results_in, with_cache_again
+from lzero.host.cache import results_in
 from lzero.host.copies import linked_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.host.mode import freeze, set_mode
@@ -25,6 +25,7 @@ from lzero.plan.refusal import Reason
 from lzero.proving.compare import PRECISE, TOLERANCES, comparable, difference
 from lzero.proving.patterns import Closure
 from lzero.proving.random_weights import cast, randomise
+from lzero.proving.train_mode import Draws, train_by_hand
 from lzero.surgery.fills import fill_closed
 from lzero.surgery.routings import route_around
 from lzero.surgery.shrink import scale_consumers
@@ -54,7 +55,7 @@ class RandomModel:
         dtype, tolerance: what it runs in, and what rounding may do in it.
         calls: forwards that a comparison needs, one after the other: 2 where one leaves something behind for the next.
         coarse: what rounding may do where the forward casts to less than that.
-        trains_more: whether train mode enters modules (auxiliary heads) that eval mode does not.
+        trains_more, trains_otherwise: whether train mode enters more (auxiliary heads); gives other results, undrawn.
         next_call: how it takes back what it keeps for its next call; None where it keeps nothing, or does not read it.
         keeps: whether it keeps something that no next call reads: a result like any other.
         untrainable: why train mode does not run on the inputs; empty where it does, or was not asked for.
@@ -76,11 +77,11 @@ class RandomModel:
         freeze(model)
         self._where = ModulePath(model)
         self.inputs, self.dense, self.way = inputs, list[Tensor](), Way()
-        self.dtype, self.tolerance, self.calls, self.trains_more = torch.float64, 0.0, 1, False
+        self.dtype, self.tolerance, self.calls = torch.float64, 0.0, 1
+        self.trains_more = self.trains_otherwise = False
         self.next_call: NextCall | None = None
-        self.keeps = False
         self._drawn, self._looks_at_training, self._promotes, self._kept = True, train, False, False
-        self._asked, self.untrainable = set[torch.dtype](), ""
+        self.keeps, self._asked, self.untrainable = False, set[torch.dtype](), ""
         self.obstacle = self._prepare(dtypes, (True, False)[: 1 + given])
 
     def release(self) -> None:
@@ -133,19 +134,6 @@ class RandomModel:
         return found
 
     @torch.no_grad()
-    def same_results(self, switched: Sequence[Switched]) -> bool:
-        """Whether it gives what it gives with ``switched`` configurations too, keys and values aside."""
-        plain, asked = linked_copy(self.model, private=True), linked_copy(self.model, private=True)
-        with_cache_again(asked, switched)
-        try:
-            one, two = self.forward(plain), self.forward(asked)
-        except ForwardError:
-            return False
-        kept = cached_tensors(one) | cached_tensors(two)
-        results = [[t for t in results_in(made, plain) if id(t) not in kept] for made in (one, two)]
-        return difference(*results).relative < self.tolerance
-
-    @torch.no_grad()
     def rounded(self, model: nn.Module) -> list[Tensor]:
         """The same with the casts that the forward asks for; empty where it asks for none.
 
@@ -165,6 +153,12 @@ class RandomModel:
         """One forward of ``model`` in train mode; it raises ForwardError as above."""
         set_mode(model, training=True)
         self.forward(model, self.inputs.several(2))
+
+    @torch.no_grad()
+    def trained(self, model: nn.Module) -> list[Tensor]:
+        """The tensors that it returns in train mode, PyTorch's own layers in eval mode; ForwardError as above."""
+        train_by_hand(model)
+        return [tensor.clone() for tensor in results_in(self.forward(model), model)]
 
     def gated(self, groups: Sequence[GateGroup], closure: Closure) -> nn.Module:
         """A copy gated by ``closure``, its consumers multiplied; it shares all other parameters."""
@@ -209,7 +203,7 @@ class RandomModel:
                     if not problem:
                         self._promotes = bool(self._asked)
                         self._look_at_what_is_kept()
-                        self.trains_more = self._looks_at_training and self._enters_more_in_training()
+                        self._look_at_training()
                         return None
         return Reason(f"nothing can be proved: with random weights and inputs, {problem}", "")
 
@@ -227,10 +221,8 @@ class RandomModel:
                 self.rounded(linked_copy(self.model, private=True))
         except ForwardError as error:
             return str(error)
-        if comparable(self.dense):
-            return ""
         floats = any(tensor.is_floating_point() or tensor.is_complex() for tensor in self.dense)
-        return "its outputs are NaN" if floats else "it returns no float tensor"
+        return "" if comparable(self.dense) else "its outputs are NaN" if floats else "it returns no float tensor"
 
     @torch.no_grad()
     def _look_at_what_is_kept(self) -> None:
@@ -240,11 +232,18 @@ class RandomModel:
             self.keeps = self.next_call is None
             self.dense = self.outputs(linked_copy(self.model, private=True))
 
-    def _enters_more_in_training(self) -> bool:
+    def _look_at_training(self) -> None:
+        if not self._looks_at_training:
+            return
         evaluated = set(self._where.entered)
         try:
             self.train(linked_copy(self.model, private=True))
+            self.trains_more = not self._where.entered <= evaluated
         except (ForwardError, StructureError) as error:  # train mode wants other inputs, such as targets
             self.untrainable = str(error)
-            return False
-        return not self._where.entered <= evaluated
+            return
+        plain, trial = (linked_copy(self.model, private=True) for _ in range(2))
+        draws = Draws(trial)
+        with suppress(ForwardError):
+            gap = difference(self._outputs_of_one(plain), self.trained(trial))
+            self.trains_otherwise = not draws.any and not gap.relative < self.tolerance

@@ -22,10 +22,14 @@ from lzero.surgery.fills import norms_in
 from lzero.surgery.shrink import shrink
 
 _JOINT_PATTERNS, _JOINT_SHARE = 2, 0.4
-_TRAINING = "what only train mode runs reads these units; run it in eval mode too, or pass what makes them to ignore="
+_TRAINING = "what only train mode does reads or counts this; do it in eval mode too, or pass it to ignore="
 _LITERAL = (
     "make the sizes in the forward follow the tensors (x.shape, -1), register lzero.surgery.layers.cached_sizes for a "
     "class that keeps them, or ignore this module"
+)
+_BLOCKS = (
+    "something reads more of it than its stream: its number among the others (enumerate, len, zip), a second result, a "
+    "hook, a weight; let that go by what the modules themselves hold, or ignore it"
 )
 _VALUES = "look for what reads closed units all the same, or their number: a mean, a norm, a size, a constant"
 _COARSE = "it may lose precision on the way (an approximation, a large constant), or depend a little on their number"
@@ -92,6 +96,7 @@ def _failure(
     cut = linked_copy(gated, private=True)  # what one forward leaves behind for the next must not reach the other model
     try:
         expected, coarse = model.outputs(gated), model.rounded(gated) if rounded else []
+        trained = model.trained(gated) if model.trains_otherwise else []
     except ForwardError as error:
         return Failure(Reason(f"the gated model fails in {error}", ""))
     shapes = {name: parameter.shape for name, parameter in gated.named_parameters()}
@@ -101,11 +106,14 @@ def _failure(
     try:
         found, found_coarse = model.outputs(cut), model.rounded(cut) if rounded else []
     except ForwardError as error:
-        advice = _VIEW if error.is_of_a_view else _LITERAL
-        return Failure(Reason(f"the purged model fails in {error} (a hard-coded size?)", advice), True, error.path)
-    if model.trains_more:
+        return Failure(_failed(groups, error), True, error.path)
+    found_trained = list[Tensor]()
+    if model.trains_more or model.trains_otherwise:
         try:
-            model.train(cut)
+            if model.trains_more:
+                model.train(cut)
+            if model.trains_otherwise:
+                found_trained = model.trained(cut)
         except ForwardError as error:
             return Failure(Reason(f"in train mode the purged model fails in {error}", _TRAINING), False, error.path)
     left = sum(parameter.numel() for parameter in cut.parameters())
@@ -114,7 +122,11 @@ def _failure(
     for one, two, tolerance in ((expected, found, model.tolerance), (coarse, found_coarse, model.coarse)):
         gap = difference(one, two)
         if not gap.relative < tolerance:
-            return Failure(UNREAD_CACHE if model.keeps else _difference(one, two, gap))
+            return Failure(UNREAD_CACHE if model.keeps else _difference(groups, one, two, gap))
+    gap = difference(trained, found_trained)
+    if trained and not gap.relative < model.tolerance:
+        reason = _difference(groups, trained, found_trained, gap)
+        return Failure(Reason(f"in train mode {reason.text}", _TRAINING))
     return None
 
 
@@ -138,14 +150,28 @@ def _favour_closed(model: nn.Module, groups: Sequence[GateGroup], keep: Mapping[
     replace_tensors(model, own)
 
 
-def _difference(expected: Sequence[Tensor], found: Sequence[Tensor], gap: Difference) -> Reason:
+def _failed(groups: Sequence[GateGroup], error: ForwardError) -> Reason:
+    """What to say of a purged model that has raised ``error``."""
+    if all(group.blocks for group in groups):
+        return Reason(f"the purged model fails in {error}", _BLOCKS)
+    advice = _VIEW if error.is_of_a_view else _LITERAL
+    return Reason(f"the purged model fails in {error} (a hard-coded size?)", advice)
+
+
+def _difference(
+    groups: Sequence[GateGroup], expected: Sequence[Tensor], found: Sequence[Tensor], gap: Difference
+) -> Reason:
     """What to say of outputs that are not equal."""
+    whole = all(group.blocks for group in groups)
     shapes = [[tuple(tensor.shape) for tensor in outputs] for outputs in (found, expected)]
     if shapes[0] != shapes[1]:
-        return Reason(f"the purged model gives outputs of shapes {shapes[0]}, the gated one of {shapes[1]}", _LITERAL)
+        return Reason(
+            f"the purged model gives outputs of shapes {shapes[0]}, the gated one of {shapes[1]}",
+            _BLOCKS if whole else _LITERAL,
+        )
     if not comparable(found) or not comparable(expected):
         return Reason("with it closed the outputs are NaN, of which nothing can be proved", "")
     text = f"purged and gated outputs differ by {gap.relative:.0e}"
     if gap.relative < _ROUNDING:
         return Reason(f"{text}, which is more than rounding in its dtype", _COARSE)
-    return Reason(text, _VALUES)
+    return Reason(text, _BLOCKS if whole else _VALUES)

@@ -102,12 +102,15 @@ def cut_as_saved(model: nn.Module, kept: Mapping[str, Sequence[int]], closed: Ma
     way_out = "build the model that the gates were attached to"
     containers = {name: name.rpartition(".")[0] for name in kept}
     depths = [join(path, "0") for name, path in containers.items() if name.rpartition(".")[2] == KEPT]
-    places = Places(model, [*depths, *closed])
+    places, done = Places(model, [*depths, *closed]), set[tuple[nn.Module, str]]()
     for name, places_ in sorted(kept.items(), key=lambda item: item[0].count(".")):
         module = _at(model, containers[name])
         if module is None or any(place >= len(module._modules) for place in places_):
             raise StructureError(f"{name}: the saved model kept entries that this one lacks; {way_out}")
-        _keep(model, containers[name], places_, name.rpartition(".")[2])
+        leaf = name.rpartition(".")[2]
+        if (module, leaf) not in done:  # it may have several paths
+            done.add((module, leaf))
+            _keep(model, containers[name], places_, leaf)
     for path, mark in closed.items():
         if not path or _at(model, path) is None:
             raise StructureError(f"{join(path, CLOSED)}: the saved model left out what this one lacks; {way_out}")

@@ -31,7 +31,7 @@ def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> No
 
     Whatever stops it, Ctrl-C included, ``model`` is as it was before, to the bit.
     """
-    places, norms = _every_alias(model, maps or _carried(gates)), filled_layers(model, gates.plan.groups)
+    places, norms = _every_alias(model, maps or _home(model, gates)), filled_layers(model, gates.plan.groups)
     switched, routed = switched_modules(model, gates.plan.groups), routing_modules(model, gates.plan.groups)
     inside = [*(item[0] for item in places), *(item[0] for item in norms)]
     inside += [*(item[0] for item in switched), *(item[0] for item in routed)]
@@ -77,12 +77,13 @@ def _parametrize(places: Sequence[Place], gates: Gates) -> None:
                     module.register_forward_pre_hook(gate.read, with_kwargs=True)
 
 
-def _carried(gates: Gates) -> Maps:
-    """What holds the gates where they multiply no tensor, but whole blocks and experts: one of these, times one."""
-    shapes = gates.plan.shapes
-    names = [name for group in gates.plan.groups for name in group.tensors if shapes.get(name)]
-    name = max(names, key=lambda name: len(shapes[name]) > 1)
-    return {(name, 0): [torch.full((shapes[name][0],), len(gates))]}
+def _home(model: nn.Module, gates: Gates) -> Maps:
+    """Where ``gates`` that multiply no tensor are kept: on a small one that leaves with a block, as a factor of one."""
+    tensors = {name: find_tensor(model, name) for group in gates.plan.groups for name in group.tensors}
+    floats = [name for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel()]
+    plain = [name for name in floats if "parametrizations" not in name.split(".")]
+    name = min(plain or floats or tensors, key=lambda name: tensors[name].numel())
+    return {(name, -1): [torch.full((tensors[name].numel(),), len(gates))]}
 
 
 def _every_alias(model: nn.Module, maps: Maps) -> list[Place]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
-from lzero.plan.paths import join
+from lzero.errors import StructureError
+from lzero.plan.paths import join, owner
+from lzero.surgery.config_numbers import MARK
 from lzero.surgery.gathered_linear import COLUMNS, INNER
 
 
@@ -25,7 +28,7 @@ def fresh_names(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tens
 
     A file without shared memory has a tied tensor once; whichever of its names that is, the others are filled in.
     """
-    renamed = dict(state)
+    renamed = _once(model, state)
     for path in gathered_linears(model, state):
         for leaf in ("weight", "bias"):
             inner, name = join(join(path, INNER), leaf), join(path, leaf)
@@ -35,6 +38,26 @@ def fresh_names(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tens
         saved = [name for name in names if name in renamed]
         if saved:
             renamed.update({name: renamed[saved[0]] for name in names if name not in renamed})
+    return renamed
+
+
+def _once(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` with what purging noted on a module that has several paths under the first of them alone.
+
+    Raises:
+        StructureError: it was noted differently.
+    """
+    renamed, first = dict(state), dict[nn.Module, str]()
+    notes: dict[str, list[str]] = {}
+    for name in state:
+        if name.rpartition(".")[2].startswith(MARK):
+            notes.setdefault(owner(name), []).append(name)
+    for path, module in model.named_modules(remove_duplicate=False):
+        home = first.setdefault(module, path)
+        for name in notes.get(path, ()) if home != path else ():
+            same = join(home, name.rpartition(".")[2])
+            if not torch.equal(renamed.setdefault(same, renamed.pop(name)), state[name]):
+                raise StructureError(f"{same} and {name}: one module in the model, but saved with different values")
     return renamed
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 from torch import nn
@@ -95,8 +96,7 @@ def _refused(path: str, tensors: tuple[str, ...], reason: Reason) -> Refusal:
 
 def _apart(branches: list[Block]) -> tuple[Block, ...]:
     """The outermost of ``branches``, where there are several."""
-    paths = [branch.path for branch in branches]
-    outer = [b for b in branches if not any(covers(path, b.path) and path != b.path for path in paths)]
+    outer = [b for b in branches if not any(covers(other.path, b.path) and other is not b for other in branches)]
     return tuple(outer) if len(outer) > 1 else ()
 
 
@@ -117,14 +117,15 @@ def alike(found: list[Found]) -> list[tuple[str, list[Found]]]:
     groups: dict[str, list[Found]] = {}
     for each in found:
         groups.setdefault(each.block.path.rpartition(".")[0], []).append(each)
-    for name in [name for name, blocks in groups.items() if len(blocks) == 1]:
-        if len(groups[name]) > 1:  # another single one has joined it
-            continue
-        (single,) = groups.pop(name)
+    for single in [groups.pop(name)[0] for name, blocks in list(groups.items()) if len(blocks) == 1]:
         others = [blocks for blocks in groups.values() if blocks[0].kind == single.kind]
-        if others:
-            max(others, key=len).append(single)
-        else:
-            groups[single.block.path] = [single]
+        (max(others, key=len) if others else groups.setdefault(single.block.path, [])).append(single)
     order = {each.block.path: place for place, each in enumerate(found)}
-    return [(name, sorted(blocks, key=lambda each: order[each.block.path])) for name, blocks in groups.items()]
+    named = ((_pattern(each) if name == each[0].block.path else name, each) for name, each in groups.items())
+    return [(name, sorted(blocks, key=lambda each: order[each.block.path])) for name, blocks in named]
+
+
+def _pattern(found: list[Found]) -> str:
+    """The path of ``found`` with stars where theirs differ: that of one alone may be the name of units."""
+    parts = [each.block.path.split(".") for each in found]
+    return ".".join(each[0] if len(set(each)) == 1 else "*" for each in zip_longest(*parts))

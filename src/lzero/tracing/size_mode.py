@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
@@ -50,7 +51,7 @@ _LEAVES_TORCH = {
     Tensor.nbytes.__get__: "reads its size in bytes",  # type: ignore[attr-defined]
 }
 _MULTIPLY = (torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, scaled_dot_product_attention)
-_EXPANDS = (Tensor.expand_as, Tensor.__setitem__, torch.broadcast_tensors, *_MULTIPLY)
+_EXPANDS = (Tensor.expand_as, functional.normalize, Tensor.__setitem__, torch.broadcast_tensors, *_MULTIPLY)
 _COMPUTES = {"add", "sub", "mul", "div", "truediv", "floordiv", "pow", "mod", "multiply", "divide", "subtract", "fill"}
 _COMPUTES |= {"true_divide", "floor_divide", "remainder", "fmod", "eq", "ne", "lt", "le", "gt", "ge", "clamp", "where"}
 

@@ -57,6 +57,11 @@ def test_channels_that_the_groups_divide() -> None:
     four, three = ({"weight": (n,), "bias": (n,)} for n in (4, 3))
     assert agreements(nn.GroupNorm(2, 6), four) and not agreements(nn.GroupNorm(2, 6), three)
     assert agreements(nn.GroupNorm(6, 6), three)  # one channel a group
+    layer = nn.GroupNorm(4, 8)  # so it was left by one purge, and a second one took a channel
+    assert agreements(layer, three)
+    cut(layer, **AFFINE)
+    refresh_sizes(layer)
+    assert (layer.num_channels, layer.num_groups) == (3, 3)
     assert agreements(nn.LayerNorm(6), three) and not agreements(nn.LayerNorm(6), {**three, "bias": (4,)})
 
 

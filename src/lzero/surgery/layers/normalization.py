@@ -30,17 +30,18 @@ def norm_extents(module: nn.Module, saved: Saved) -> Iterator[Iterator[Extent]]:
 def group_norm_sizes(module: nn.GroupNorm) -> None:
     """Of weights [channels], where it has any."""
     if module.weight is not None:
-        if module.num_groups == module.num_channels:  # one channel a group
-            module.num_groups = module.weight.shape[0]
-        module.num_channels = module.weight.shape[0]
+        left = module.weight.shape[0]
+        if module.num_groups == module.num_channels or left < module.num_groups:  # one channel a group
+            module.num_groups = left
+        module.num_channels = left
 
 
 @saved_extents(nn.GroupNorm)
 def group_norm_extents(module: nn.GroupNorm, saved: Saved) -> Iterator[Iterator[Extent]]:
-    """One entry a channel, and channels that the groups divide."""
+    """One entry a channel, and channels that the groups divide; fewer where an earlier purge had left them one each."""
     yield saved.extents(weight=0, bias=0)
-    if module.num_groups != module.num_channels:
-        yield saved.extent("weight", 0, over=module.num_groups)
+    if module.num_groups != module.num_channels and module.weight is not None:
+        yield saved.extent("weight", 0, over=max(1, min(module.num_groups, saved.size("weight", 0))))
 
 
 @cached_sizes(nn.LayerNorm, nn.RMSNorm)
