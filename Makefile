@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := test
-.PHONY: venv test test-all lint demo bench gpu-check gpu-session scoreboard figures study clean
+.PHONY: venv test test-all lint demo bench gpu-check gpu-session scoreboard scoreboard-vision figures study clean
 
 venv: $(STAMP)
 
@@ -44,6 +44,16 @@ scoreboard: $(STAMP)
 	$(BIN)/python scoreboard/run.py
 	$(BIN)/python scoreboard/page.py
 
+# The same of torchvision and timm, which need a torch of their own (6 GB); hours, and it goes on where it was stopped.
+VISION := $(VENV)-vision
+VERSIONS := torch==2.14.1 torchvision==0.29.1 timm==1.0.31
+scoreboard-vision: $(STAMP)
+	test -d $(VISION) || $(PYTHON) -m venv $(VISION)
+	$(VISION)/bin/python -m pip install --quiet --disable-pip-version-check $(VERSIONS) -e .
+	$(VISION)/bin/python scoreboard/run.py --of torchvision --limit 200
+	$(VISION)/bin/python scoreboard/run.py --of timm --limit 200
+	$(BIN)/python scoreboard/page.py
+
 # All that needs a CUDA device, in a few minutes.
 gpu-check: $(STAMP)
 	$(BIN)/python benchmarks/gpu_check.py --out runs/gpu-check
@@ -68,5 +78,5 @@ study: $(STAMP)
 		"hard concrete, constrained, each example" "straight-through, constrained" "dense, full size"
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VISION) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""docs/scoreboard.md, made of scoreboard/transformers.csv: `python scoreboard/page.py`."""
+"""docs/scoreboard.md and docs/scoreboard-vision.md, made of the CSV files here: `python scoreboard/page.py`."""
 
 import csv
 from collections import Counter
@@ -6,10 +6,14 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
+import peers
 import tiny
+from row import ALL
 from run import FILE
+from source import VISION
 
 PAGE = Path(__file__).parents[1] / "docs" / "scoreboard.md"
+VISION_PAGE = PAGE.with_name("scoreboard-vision.md")
 STATES = ("exact", "refused", "wrong", "crash", "time", "not built")
 HEADER = [
     "type",
@@ -34,7 +38,8 @@ gated, closed at random and purged, once for its units and once for its units an
 another batch size and length where the model takes them; casts to float32 within a forward are left out of it. Written
 by `python scoreboard/page.py` from [scoreboard/transformers.csv](../scoreboard/transformers.csv), which
 `python scoreboard/run.py` makes: **{tried} of {all} types so far**, in an order drawn once, so that the rows are
-a sample of all; run it again and it goes on.
+a sample of all; run it again and it goes on. Models of torchvision and timm have [a page](scoreboard-vision.md) of
+their own.
 
 - *exact*: every closure gave the same outputs, but for rounding; *wrong*: one did not, or what was proved could not be
   purged.
@@ -49,6 +54,60 @@ their values; images keep their size, and have no length.
 """
 
 
+VISION_INTRO = """# The scoreboard of torchvision and timm
+
+Every model of torchvision without quantised weights, and the smallest one of every module of timm, a family each:
+built without weights, for few classes and images as small as it runs on, and measured as the types of transformers on
+[the other page](scoreboard.md) are, whose words have the same meaning here. One closure of every plan is compared, on
+inputs of another batch size, and of another image size where the model takes one. The width of streams is asked for
+where units do not reach {most} % already; elsewhere both columns are that of units.
+
+They need a PyTorch of their own: `make scoreboard-vision` makes an environment beside the usual one (torch {torch},
+torchvision {torchvision}, timm {timm}; 6 GB), measures what has no row in
+[scoreboard/torchvision.csv](../scoreboard/torchvision.csv) and [scoreboard/timm.csv](../scoreboard/timm.csv), which
+takes hours and goes on where it was stopped, and writes this page. It is part of no test.
+"""
+
+PEER = """### Beside Torch-Pruning's own list
+
+Torch-Pruning lists 85 models of torchvision 0.13.1 ("prunability" in its benchmarks): 77 that run once it has pruned
+them, and eight that do not: {fails}.
+It asks whether a forward runs, and not what comes out of it. Here, of those 85:
+
+| its list | models | measured | exact | with another state |
+|---|---:|---:|---:|---|
+"""
+
+
+def vision_page(rows):
+    """The page of the models of torchvision and timm, of the rows of each."""
+    made = VISION_INTRO.format(most=ALL, **{name: version for name, (version, _) in VISION.items()})
+    lines = [made]
+    for name in ("torchvision", "timm"):
+        known = [_with_units(row) for row in rows[name]]
+        lines += [f"## {name}", "", f"**{len(known)} of {VISION[name][1]}** so far.", ""]
+        lines += [*_beside(known), ""] if name == "torchvision" else []
+        lines += [f"#{line}" if line.startswith("## ") else line for line in _tables(known)] + [""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _with_units(row):
+    """`row` with what units alone give where no width was asked for."""
+    reached = row["state"] == "exact" and not row["width_groups"]
+    return row | {f"width_{name}": row[name] for name in ("groups", "reach", "floor", "seconds") if reached}
+
+
+def _beside(rows):
+    """What Torch-Pruning says of models, and what is measured here."""
+    states = {row["type"]: row["state"] for row in rows}
+    lines = [PEER.format(fails=",\n".join(", ".join(peers.FAILS[at : at + 4]) for at in (0, 4))).rstrip()]
+    for title, names in (("runs", peers.RUNS), ("does not run", peers.FAILS)):
+        found = [(name, states[name]) for name in names if name in states]
+        other = ", ".join(f"{name} ({state})" for name, state in found if state != "exact")
+        lines.append(_cells([title, len(names), len(found), sum(state == "exact" for _, state in found), other]))
+    return lines
+
+
 def read(path):
     """The rows of a CSV, as text."""
     with Path(path).open(newline="", encoding="utf-8") as file:
@@ -56,12 +115,16 @@ def read(path):
 
 
 def page(rows, types):
-    """The page, of rows out of so many types."""
+    """The page of transformers, of rows out of so many types."""
+    return "\n".join([INTRO.format(version=version("transformers"), tried=len(rows), all=types), *_tables(rows)]) + "\n"
+
+
+def _tables(rows):
+    """Lines of what rows say: counts, medians, what is not exact, what is, and what is not built."""
     counts = Counter(row["state"] for row in rows)
     built = [row for row in rows if row["model"]]
     found = [row for row in rows if int(row["groups"] or 0) or int(row["width_groups"] or 0)]
-    lines = [INTRO.format(version=version("transformers"), tried=len(rows), all=types)]
-    lines += ["| tried | built | discovered | " + " | ".join(STATES) + " |", "|---:" * (3 + len(STATES)) + "|"]
+    lines = ["| tried | built | discovered | " + " | ".join(STATES) + " |", "|---:" * (3 + len(STATES)) + "|"]
     lines += [_cells([len(rows), len(built), len(found), *(counts[state] for state in STATES)]), ""]
     lines += ["| median of what is built | units | units and width |", "|---|---:|---:|"]
     for name in ("reach", "floor", "seconds"):
@@ -81,7 +144,7 @@ def page(rows, types):
     lines += ["", "## Not built", "", "| type | reason |", "|---|---|"]
     rest = sorted((row for row in rows if not row["model"]), key=lambda row: row["type"])
     lines += [_cells([row["type"], _text(row["reason"])]) for row in rest]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _shown(row):
@@ -112,3 +175,4 @@ def _text(reason):
 
 if __name__ == "__main__":
     PAGE.write_text(page(read(FILE), len(tiny.types())), encoding="utf-8")
+    VISION_PAGE.write_text(vision_page({name: read(FILE.with_stem(name)) for name in ("torchvision", "timm")}), "utf-8")

@@ -1,9 +1,9 @@
-"""One type of model, measured: `python scoreboard/row.py bert` prints its row as JSON.
+"""One type of model, measured: `python scoreboard/row.py transformers bert` prints its row as JSON.
 
 What is compared: a float64 copy of the tiny model is gated by the plan, its gates are closed at random (about a third
 closed, one at least open in every group, the others fractional), and it is purged without settling. Gated and purged
 model then run in eval mode on inputs that discovery has not seen: another batch size and length, other values. All
-tensors of the output are compared but the cache of keys and values, `DRAWS` times a granularity, by
+tensors of the output are compared but the cache of keys and values, once or more a granularity, by
 `lzero.proving.compare`. Both forwards run within `lzero.host.promoted.Promoted`: their casts to float32 stay float64,
 so that what differs is no rounding of theirs. Models that do not run so are compared in float32, and `dtype` says it.
 """
@@ -15,17 +15,17 @@ import time
 import warnings
 from dataclasses import asdict, dataclass
 
-import tiny
 import torch
+from source import NotBuilt, line, parameters, source
 
 import lzero
+from lzero.host.inputs import ExampleInputs
 from lzero.host.promoted import Promoted
 from lzero.host.run import ForwardError, run
 from lzero.proving.compare import TOLERANCES, comparable, difference
 
-DRAWS = 3
-FRESH = ((3, 11, "batch and length"), (3, 7, "batch"), (2, 7, "values"))
-"""Batch and length of fresh inputs, and what is new in them: the first that the model itself runs on."""
+ALL = 99.9
+"""Percent of the parameters."""
 
 
 @dataclass
@@ -33,11 +33,11 @@ class Row:
     """A type of model; percentages are of its parameters.
 
     Attributes:
-        type, model: the type, and the class that was measured.
-        parameters: of the tiny model.
+        type, model: the type, and the class or name of what was measured.
+        parameters: of the small model.
         seconds, groups, units, reach, floor: of `discover`: CPU seconds, what it proves, the share that gates can
             remove, and the share that is left where every group has one unit.
-        width_...: the same with `granularity="width"`.
+        width_...: the same with `granularity="width"`; empty where units reach `ALL` already.
         worst: the largest relative difference on fresh inputs.
         dtype, fresh: what was compared in, and what was new in the inputs.
         state: exact, refused, wrong, crash, time, or not built.
@@ -68,33 +68,37 @@ class Wrong(Exception):
     """A plan was proved and does not hold."""
 
 
-def measure(kind, tell=lambda row: None):
-    """The row of a type. `tell` gets it as far as it is known, whenever more is: for a driver that may stop this."""
+def measure(kind, tell=lambda row: None, of="transformers"):
+    """The row of a type `of` a source. `tell` gets it as far as it is known, whenever more is, lest this is stopped."""
     row = Row(kind, state="not built", reason="building")
     tell(row)
     try:
-        model, names = tiny.build(kind, _runs)
-    except tiny.NotBuilt as error:
-        row.reason = str(error)
+        found = source(of)
+        model, form, row.model = found.build(kind, _runs)
+    except Exception as error:
+        row.reason = line(error)
         return row
-    row.model, row.parameters = type(model).__name__, tiny.parameters(model)
+    row.parameters = parameters(model)
     row.state, row.reason = "time", "unit"
     tell(row)
-    return measured(row, model, names, tell)
+    return measured(row, model, form, tell, found)
 
 
-def measured(row, model, names, tell=lambda row: None):
-    """The row of a model that runs on inputs of these names."""
-    example = tiny.inputs_of(model, names, 2, 7, 0)
+def measured(row, model, form, tell=lambda row: None, of=None):
+    """The row of a model that runs on inputs of this form; `of` is its source."""
+    of = source("transformers") if of is None else of
+    example = of.inputs(model, form, *of.example, 0)
     try:
-        fresh = _fresh(row, model, names)
+        fresh = _fresh(row, model, form, of)
         for granularity in ("unit", "width"):
             row.state, row.reason = "time", granularity
             tell(row)
             plan = _discovered(row, model, example, granularity)
             tell(row)
             _compared(row, model, plan, fresh)
-        row.state, row.reason = ("exact", "") if row.width_groups else ("refused", _why(plan))
+            if granularity == "unit" and row.reach >= ALL:
+                break
+        row.state, row.reason = ("exact", "") if row.width_groups or row.groups else ("refused", _why(plan))
     except Wrong as error:
         row.state, row.reason = "wrong", f"{granularity}: {error}"[:300]
     except lzero.LzeroError as error:
@@ -107,19 +111,19 @@ def measured(row, model, names, tell=lambda row: None):
 def _runs(model, inputs):
     """Raise where the model does not run on these inputs."""
     if not comparable(run(model, inputs)):
-        raise tiny.NotBuilt("its outputs are NaN, or no floats")
+        raise NotBuilt("its outputs are NaN, or no floats")
 
 
 def _why(plan):
     return next(iter(str(plan).splitlines()[1:]), "").strip()[:300]
 
 
-def _fresh(row, model, names):
-    """Inputs that discovery does not see, a list of `DRAWS`, in the dtype in which all is compared."""
+def _fresh(row, model, form, of):
+    """Inputs that discovery does not see, a list, in the dtype in which all is compared."""
     for dtype in (torch.float64, torch.float32):
-        for batch, length, what in FRESH:
-            drawn = [tiny.inputs_of(model, names, batch, length, seed) for seed in range(5, 5 + DRAWS)]
-            drawn = [{k: v.to(dtype) if v.is_floating_point() else v for k, v in one.items()} for one in drawn]
+        for batch, size, what in of.fresh:
+            drawn = [of.inputs(model, form, batch, size, seed) for seed in range(5, 5 + of.draws)]
+            drawn = [ExampleInputs.of(one).to(dtype=dtype).value for one in drawn]
             try:
                 with _precision(dtype):
                     for one in drawn:
@@ -183,5 +187,5 @@ def close(gates, seed):
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    for kind in sys.argv[1:]:
-        print(json.dumps(asdict(measure(kind))), flush=True)
+    for kind in sys.argv[2:]:
+        print(json.dumps(asdict(measure(kind, of=sys.argv[1]))), flush=True)

@@ -1,10 +1,10 @@
-"""The scoreboard: every type of the installed transformers that can be built tiny, a row each.
+"""The scoreboard: every type of the installed transformers (torchvision, timm) that can be built small, a row each.
 
-    python scoreboard/run.py [--only NAME ...] [--limit SECONDS] [--jobs 1] [--first N] [--again STATE]
+    python scoreboard/run.py [--of LIBRARY] [--only NAME ...] [--limit SECONDS] [--jobs 1] [--first N] [--again STATE]
 
-Rows are appended to `scoreboard/transformers.csv` as they are made. Types that have one are skipped, so that a run that
-was stopped goes on where it was; `--again "not built"` drops the rows of a state first. The order is one drawn once for
-all, so that a part of the rows is a sample of all.
+Rows are appended to `scoreboard/transformers.csv` (`torchvision.csv`, `timm.csv`) as they are made. Types that have one
+are skipped, so that a run that was stopped goes on where it was; `--again "not built"` drops the rows of a state first.
+The order is one drawn once for all, so that a part of the rows is a sample of all.
 `python scoreboard/page.py` makes docs/scoreboard.md of them.
 """
 
@@ -19,11 +19,12 @@ import sys
 import time
 import warnings
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 
-import tiny
 import torch
 from row import Row, measure
+from source import source
 
 FILE = Path(__file__).parent / "transformers.csv"
 GIBIBYTES = 12
@@ -111,33 +112,36 @@ def _child(pipe, kind, work, limit):
     pipe.send((work(kind, lambda row: pipe.send((row, False))), True))
 
 
-def _several(kinds, limit, jobs):
+def _several(kinds, limit, jobs, work):
     if jobs == 1:
-        yield from (apart(kind, limit) for kind in kinds)
+        yield from (apart(kind, limit, work) for kind in kinds)
         return
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(lambda kind: apart(kind, limit), kinds)
+        yield from pool.map(lambda kind: apart(kind, limit, work), kinds)
 
 
 def main(arguments=None):
     """Measure what has no row yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--of", choices=["transformers", "torchvision", "timm"], default="transformers")
     parser.add_argument("--only", nargs="+", help="types; all where there are none")
     parser.add_argument("--limit", type=float, default=60, help="seconds of the CPU for a type")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--first", type=int, help="stop after so many rows")
-    parser.add_argument("--csv", type=Path, default=FILE)
+    parser.add_argument("--csv", type=Path)
     parser.add_argument("--again", metavar="STATE", help="measure types of this state again")
     asked = parser.parse_args(arguments)
+    found = source(asked.of)
+    file = asked.csv or found.file
     if asked.again:
-        forget(asked.again, asked.csv)
+        forget(asked.again, file)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the process of a type ends with this one
-    has = done(asked.csv)
-    kinds = [kind for kind in asked.only or order(tiny.types()) if kind not in has][: asked.first]
-    for place, (row, seconds) in enumerate(_several(kinds, asked.limit, asked.jobs), start=1):
-        append(row, asked.csv)
+    has, work = done(file), partial(measure, of=asked.of)
+    kinds = [kind for kind in asked.only or order(found.types()) if kind not in has][: asked.first]
+    for place, (row, seconds) in enumerate(_several(kinds, asked.limit, asked.jobs, work), start=1):
+        append(row, file)
         print(f"{place}/{len(kinds)} {row.type} {row.state} {seconds:.0f} s {row.reason[:100]}", flush=True)
 
 

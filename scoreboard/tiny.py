@@ -9,7 +9,7 @@ import re
 import time
 
 import torch
-from torch import nn
+from source import NotBuilt, Source, line
 from transformers import AutoConfig
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -78,10 +78,6 @@ MOST_SECONDS = 1
 
 HEADS = ("SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM", "CAUSAL_LM")
 """The classes with a head that are tried first; the model without one comes after them, and then all other classes."""
-
-
-class NotBuilt(Exception):
-    """No tiny model of this type, with the reason of the first try."""
 
 
 def types():
@@ -270,7 +266,7 @@ def _choices(model):
 
 
 def build(kind, runs):
-    """A tiny model of a type and the names of inputs that it runs on: the first class that has one.
+    """A tiny model of a type, the names of inputs that it runs on, and its class: the first that has one.
 
     Args:
         kind: the model type.
@@ -285,27 +281,27 @@ def build(kind, runs):
             try:
                 model = model_of(kind, name, level)
             except Exception as error:
-                reasons.append(f"{name}: {_line(error)}")
+                reasons.append(f"{name}: {line(error)}")
                 continue
             for names in _choices(model):
                 start = time.process_time()
                 try:
                     runs(model, inputs_of(model, names, 2, 7, 0))
                 except Exception as error:
-                    reasons.append(f"{name}({', '.join(names)}): {_line(error)}")
+                    reasons.append(f"{name}({', '.join(names)}): {line(error)}")
                 else:
                     if time.process_time() - start < MOST_SECONDS:
-                        return model, names
+                        return model, names, type(model).__name__
                     reasons.append(f"{name}: one forward takes more than {MOST_SECONDS} s")
                     break
     raise NotBuilt(next(iter(reasons), "no model class of its own"))
 
 
-def _line(error):
-    text = str(error).strip().splitlines() or [""]
-    return text[0][:200] if isinstance(error, NotBuilt) else f"{type(error).__name__}: {text[0]}"[:200]
-
-
-def parameters(model: nn.Module):
-    """How many parameters a model has."""
-    return sum(parameter.numel() for parameter in model.parameters())
+TRANSFORMERS = Source(
+    "transformers",
+    types,
+    build,
+    inputs_of,
+    (2, 7),
+    ((3, 11, "batch and length"), (3, 7, "batch"), (2, 7, "values")),
+)

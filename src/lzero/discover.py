@@ -23,6 +23,7 @@ from lzero.proving.dim_sizes import DimSizes
 from lzero.proving.draws import draws
 from lzero.proving.experts import about_others, accept_experts
 from lzero.proving.modules import accept_modules
+from lzero.proving.proof import INVISIBLE
 from lzero.proving.readings import Readings
 from lzero.proving.size_branches import split_by_guards
 from lzero.proving.unreached import split_by_unreached, unreached_weights
@@ -100,7 +101,8 @@ def discover(
     with bar:
         proved, unproved = proof.accept(units)
         unproved = [*readings.refusals, *unsteady, *unproved]
-        for again in readings.others(proved, [refusal.name for refusal in unproved]):
+        wrong = [refusal.name for refusal in unproved if refusal.reason != INVISIBLE.text]
+        for again in readings.others(proved, wrong):
             names = {group.name for group in proved}
             again = [group for group in again if group.name not in names]
             steady, _ = split_by_guards([*proved, *again], seen.guards, seen.classes, spare)

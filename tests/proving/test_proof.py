@@ -55,6 +55,14 @@ class TestAccept:
             nn.init.zeros_(tensor)
         assert proof_of(model, X).accept([A, B])[0] == [B]
 
+    def test_what_no_draw_shows_is_given_up_after_a_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        trial = proof_of(Model(second=lambda h: torch.relu(h) * 0), X)
+        draws = list[int]()
+        monkeypatch.setattr(trial._model, "redraw", lambda draw: draws.append(draw) or True)  # type: ignore[func-returns-value]
+        _, refusals = trial.accept([B])
+        assert draws == [1, 2, 3]
+        assert [r.name for r in refusals] == ["b"] and "closing it changes no output" in refusals[0].reason
+
     def test_output_that_does_not_depend_on_a_group_proves_nothing(self) -> None:
         model = Model(second=lambda h: torch.relu(h) * 0)
         groups, refusals = proof_of(model, X).accept([A, B])

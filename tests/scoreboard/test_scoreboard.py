@@ -7,6 +7,7 @@ import page
 import pytest
 import row as rows
 import run
+import source
 import torch
 from row import Row
 from torch import nn
@@ -108,7 +109,7 @@ def test_a_type_whose_process_dies_has_a_row(work):
 def test_a_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     asked = []
 
-    def measured(kind, limit):
+    def measured(kind, limit, work):
         asked.append(kind)
         return Row(kind, state="not built" if kind == "gpt2" else "exact"), 0.0
 
@@ -145,9 +146,31 @@ def test_the_page_counts_and_lists(tmp_path):
     assert "| none | no luck |" in text
 
 
+def test_the_page_of_torchvision_stands_beside_what_a_peer_says_of_itself():
+    rows = {"torchvision": [], "timm": []}
+    for name, state in (("swin_t", "exact"), ("vgg11", "exact"), ("alexnet", "time"), ("maxvit_t", "refused")):
+        rows["torchvision"].append(run.asdict(Row(name, "Net", 9, 1.0, 2, 3, 100.0, 0.1, state=state)))
+    made = [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows["torchvision"]]
+    text = page.vision_page({"torchvision": made, "timm": []})
+    assert "| runs | 77 | 2 | 1 | alexnet (time) |" in text
+    assert "| does not run | 8 | 1 | 1 |  |" in text
+    assert "**4 of 109** so far." in text and "**0 of 98** so far." in text
+    assert "| vgg11 | Net | 9 | 1.0 | 2 | 100.0 | 0.1 | 2 | 100.0 | 0.1 |  |  |" in text
+
+
+def test_the_versions_of_the_vision_board_are_those_that_make_installs():
+    makefile = page.PAGE.parents[1] / "Makefile"
+    if not makefile.exists():
+        pytest.skip("a wheel without its Makefile")
+    text = makefile.read_text(encoding="utf-8")
+    assert all(f"{name}=={version}" in text for name, (version, _) in source.VISION.items())
+
+
 def test_the_committed_page_is_that_of_the_committed_rows():
     if not page.PAGE.exists():
         pytest.skip("a checkout without docs")
-    found = page.PAGE.read_text(encoding="utf-8")
-    lines = [line for line in page.page(page.read(run.FILE), 0).splitlines() if line.startswith("| ")]
-    assert [line for line in found.splitlines() if line.startswith("| ")] == lines
+    vision = page.vision_page({name: page.read(run.FILE.with_stem(name)) for name in ("torchvision", "timm")})
+    for path, made in ((page.PAGE, page.page(page.read(run.FILE), 0)), (page.VISION_PAGE, vision)):
+        found = path.read_text(encoding="utf-8")
+        lines = [line for line in made.splitlines() if line.startswith("| ")]
+        assert [line for line in found.splitlines() if line.startswith("| ")] == lines

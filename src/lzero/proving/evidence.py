@@ -74,14 +74,19 @@ def _share_with_slope(slopes: Mapping[str, Tensor], group: GateGroup) -> float:
 
 
 def share_that_moves(model: RandomModel, group: GateGroup) -> float:
-    """The share of a few parts of ``group`` that change the outputs when they are closed."""
-    parts = min(_PARTS, group.size)
-    moved = 0
-    for part in range(parts):
-        opened = (torch.arange(group.size) % parts != part).double()
-        try:
-            found = model.outputs(model.gated([group], {group.name: opened}))
-            moved += difference(model.dense, found).relative > model.tolerance
-        except ForwardError:  # a branch on the values: the comparison that follows will say so
-            moved += 1
-    return moved / parts
+    """The share of a few parts of ``group`` that change the outputs when they are closed.
+
+    None does where neither the first unit does, nor all others together.
+    """
+    parts, units = min(_PARTS, group.size), torch.arange(group.size)
+    if not (_moves(model, group, units == 0) or _moves(model, group, units != 0)):
+        return 0.0
+    return sum(_moves(model, group, units % parts != part) for part in range(parts)) / parts
+
+
+def _moves(model: RandomModel, group: GateGroup, opened: Tensor) -> bool:
+    try:
+        found = model.outputs(model.gated([group], {group.name: opened.double()}))
+    except ForwardError:  # a branch on the values: the comparison that follows will say so
+        return True
+    return difference(model.dense, found).relative > model.tolerance

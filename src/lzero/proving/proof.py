@@ -11,12 +11,13 @@ from lzero.proving.evidence import visible_shares
 from lzero.proving.random_model import RandomModel
 from lzero.proving.trial import Failure, raises_alone, why_not_exact
 
-_INVISIBLE = Reason(
+INVISIBLE = Reason(
     "closing it changes no output, so that nothing can be proved",
     "what it makes may be unused, or multiplied by zero; if not, pass example inputs on which it matters",
 )
 _DRAWS = 8  # of weights and inputs, at most
 _SEVERAL = 2  # culprits that make more of them likely
+_NOTHING = 4  # draws by which no unit of a group has mattered: no other will do
 _ENOUGH = 0.9  # of the units of a group have to matter, over all draws together
 
 
@@ -54,9 +55,12 @@ class Proof:
             done = [group for group in pending if evidence[group.name] >= _ENOUGH and group.name not in failed]
             accepted += done
             gone = failed | {group.name for group in done}
+            unseen = [group for group in pending if draw + 1 >= _NOTHING and not evidence[group.name]]
+            refusals += [Refusal.of_group(g, INVISIBLE) for g in unseen]
+            gone |= {group.name for group in unseen}
             pending = [group for group in pending if group.name not in gone]
         ordered = [group for group in groups if group in accepted]
-        return [*given, *ordered], [*refusals, *(Refusal.of_group(g, _INVISIBLE) for g in pending)]
+        return [*given, *ordered], [*refusals, *(Refusal.of_group(g, INVISIBLE) for g in pending)]
 
 
 def sound_together(

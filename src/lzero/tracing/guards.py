@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -87,16 +87,17 @@ class SizeUse:
 
 @dataclass
 class GuardLog:
-    """The guards of one forward, and the module path that it is at."""
+    """The guards of one forward, and the module path that it is at; what the modules at ``ignored`` learn is none."""
 
     module: Callable[[], str]
     guards: list[Guard] = field(default_factory=list)
     uses: list[SizeUse] = field(default_factory=list)
+    ignored: Container[str] = ()
 
     def ask(self, expr: SizeExpr, act: str, answer: Callable[[Numbers], Numbers] = lambda number: number) -> None:
         """Note a guard, unless it is asked by a library that only checks its arguments."""
         frame = user_frame()
-        if expr.symbols and not in_library(frame):
+        if expr.symbols and not in_library(frame) and not self._ignores(expr):
             self.guards.append(Guard(expr, answer, act, self._place(frame)))
 
     def used(self, expr: SizeExpr, labels: IntArray) -> None:
@@ -104,12 +105,17 @@ class GuardLog:
         asks = frame = user_frame()
         while frame.f_back is not None and in_library(frame):  # the line of whoever calls it
             frame = frame.f_back
-        if expr.symbols and not _is_ours(asks):
+        if expr.symbols and not _is_ours(asks) and not self._ignores(expr):
             self.uses.append(SizeUse(expr, labels, self._place(asks if _is_ours(frame) else frame)))
 
     def exactly(self, expr: SizeExpr, act: str) -> Guard:
         """The guard that the number stays what it is, for somebody to note later."""
         return Guard(expr, lambda number: number, act, self._place(user_frame()))
+
+    def _ignores(self, expr: SizeExpr) -> bool:
+        """Whether it is asked at one of the ``ignored`` paths, and not of a number that another module keeps."""
+        numbers = [symbol for symbol in expr.symbols if isinstance(symbol, ModuleNumber)]
+        return self.module() in self.ignored and all(number.path in self.ignored for number in numbers)
 
     def _place(self, frame: FrameType) -> str:
         path = self.module()

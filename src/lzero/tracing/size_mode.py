@@ -17,6 +17,7 @@ from lzero.host.tensors import tensors_in
 from lzero.plan.refusal import Reason
 from lzero.surgery.layer_sizes import has_rule
 from lzero.surgery.numbers.spots import watched_numbers
+from lzero.surgery.replacements import is_replaced
 from lzero.tracing.guards import (
     DimSize,
     Guard,
@@ -196,6 +197,7 @@ class SizeMode(TorchFunctionMode):
     def numbers_of(self, model: nn.Module) -> Iterator[None]:
         """A context in which the whole numbers that the modules of ``model`` keep are watched."""
         self._ruled = {path for path, module in model.named_modules() if has_rule(module)}
+        self._log.ignored = {path for path, module in model.named_modules() if is_replaced(module)}
         replaced: list[tuple[nn.Module, str, Any, Any]] = []
         for path, module in model.named_modules():
             for name, value in list(vars(module).items()):

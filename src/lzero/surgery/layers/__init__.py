@@ -4,7 +4,16 @@ A rule for a layer of one's own is registered like those here: :func:`cached_siz
 tensors, :func:`saved_extents` for widths that have to agree when it is loaded.
 """
 
-from lzero.surgery.layers import attention, convolution, linear, normalization, recurrent, transformers
+from lzero.surgery.layers import (
+    attention,
+    convolution,
+    linear,
+    normalization,
+    recurrent,
+    timm,
+    torchvision,
+    transformers,
+)
 from lzero.surgery.layers.registry import cached_sizes, saved_extents
 from lzero.surgery.layers.saved import Extent, Saved
 
@@ -18,5 +27,7 @@ __all__ = [
     "normalization",
     "recurrent",
     "saved_extents",
+    "timm",
+    "torchvision",
     "transformers",
 ]
