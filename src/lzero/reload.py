@@ -18,7 +18,7 @@ from lzero.plan.paths import join
 from lzero.shipped.folder import read_saved
 from lzero.surgery.attached import gated_leaves
 from lzero.surgery.config_numbers import Number, saved_numbers, set_numbers
-from lzero.surgery.depth import cut_as_saved, saved_cuts
+from lzero.surgery.depth import cut_as_saved, cut_entries_as_saved, saved_cuts, saved_entries
 from lzero.surgery.gathered_linear import COLUMNS, gather
 from lzero.surgery.layer_sizes import correct_sizes
 from lzero.surgery.ratios import saved_ratios, set_ratios
@@ -60,9 +60,10 @@ def load_purged(model: nn.Module, saved: str | os.PathLike[str] | Mapping[str, T
         description.origin.check(model, os.fspath(saved))
     else:
         state = check_entries(saved)
-    places, closed = saved_cuts(state)
+    (places, closed), entries = saved_cuts(state), saved_entries(state)
     with _undone_by_errors(model):
         cut_as_saved(model, places, closed)
+        cut_entries_as_saved(model, entries)
         _check_and_load(model, state)
     return model
 

@@ -8,8 +8,9 @@ from lzero.plan.granularity import COARSE, FINE, WORDS, granularities, spelled, 
 
 
 def test_all_of_them_are_written_out():
+    coarse = ["width", "depth", "experts", "width+depth", "width+experts", "depth+experts", "width+depth+experts"]
     assert sorted(granularities()) == sorted(
-        ["unit", "input", "weight", "width", "depth", "width+depth", "input+width", "input+depth", "input+width+depth"]
+        ["unit", "input", "weight", *coarse, *(f"input+{name}" for name in coarse)]
     )
 
 

@@ -19,6 +19,7 @@ KEPT = "purged_blocks"
 """The buffer of a Sequential or ModuleList that modules have left: the places, before, of those that stayed, [k]."""
 EXPERTS = "purged_experts"
 """The same of one that experts have left, which no count of blocks follows."""
+_WAY_OUT = "build the model that the gates were attached to"
 
 
 def cut_blocks(model: nn.Module, blocks: Sequence[Block]) -> None:
@@ -78,15 +79,14 @@ def saved_cuts(state: Mapping[str, Tensor]) -> tuple[dict[str, list[int]], dict[
     """What the state dict of a purged model says of the modules that have left it.
 
     Returns:
-        By the name of the buffer of a container in the purged model, the places that stayed; and by the path of a
-        module, what tells its stand-in.
+        By the path of a container in the purged model, the places that stayed; and by the path of a module, what tells
+        its stand-in.
 
     Raises:
         StructureError: an entry that is no such list of places.
     """
-    kept = {name: tensor for name, tensor in state.items() if name.rpartition(".")[2] in (KEPT, EXPERTS)}
     closed = {name.rpartition(".")[0]: tensor for name, tensor in state.items() if name.rpartition(".")[2] == CLOSED}
-    places = {name: _places(name, tensor) for name, tensor in kept.items()}
+    places = _saved_places(state, KEPT)
     for path, tensor in closed.items():
         if tensor.dim() or tensor.dtype != torch.long or not -64 <= int(tensor) <= 64:
             raise StructureError(f"{join(path, CLOSED)}: expected one whole number in int64, found {shown(tensor)}")
@@ -99,23 +99,47 @@ def cut_as_saved(model: nn.Module, kept: Mapping[str, Sequence[int]], closed: Ma
     Raises:
         StructureError: the model has no such modules.
     """
-    way_out = "build the model that the gates were attached to"
-    containers = {name: name.rpartition(".")[0] for name in kept}
-    depths = [join(path, "0") for name, path in containers.items() if name.rpartition(".")[2] == KEPT]
-    places, done = Places(model, [*depths, *closed]), set[tuple[nn.Module, str]]()
-    for name, places_ in sorted(kept.items(), key=lambda item: item[0].count(".")):
-        module = _at(model, containers[name])
-        if module is None or any(place >= len(module._modules) for place in places_):
-            raise StructureError(f"{name}: the saved model kept entries that this one lacks; {way_out}")
-        leaf = name.rpartition(".")[2]
-        if (module, leaf) not in done:  # it may have several paths
-            done.add((module, leaf))
-            _keep(model, containers[name], places_, leaf)
+    places = Places(model, [join(path, "0") for path in kept] + list(closed))
+    _keep_as_saved(model, kept, KEPT)
     for path, mark in closed.items():
         if not path or _at(model, path) is None:
-            raise StructureError(f"{join(path, CLOSED)}: the saved model left out what this one lacks; {way_out}")
+            raise StructureError(f"{join(path, CLOSED)}: the saved model left out what this one lacks; {_WAY_OUT}")
         _replace(model, path, restored(mark))
     places.follow()
+
+
+def saved_entries(state: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    """By the path of a list in the purged model whose state dict this is, the places of the experts that stayed.
+
+    Raises:
+        StructureError: an entry that is no such list of places.
+    """
+    return _saved_places(state, EXPERTS)
+
+
+def cut_entries_as_saved(model: nn.Module, kept: Mapping[str, Sequence[int]]) -> None:
+    """A fresh ``model``, its blocks cut already, without the experts that had left the one that was saved, in place.
+
+    Raises:
+        StructureError: the model has no such experts.
+    """
+    _keep_as_saved(model, kept, EXPERTS)
+
+
+def _keep_as_saved(model: nn.Module, kept: Mapping[str, Sequence[int]], mark: str) -> None:
+    done = set[nn.Module]()
+    for path, places in sorted(kept.items(), key=lambda item: item[0].count(".")):
+        module = _at(model, path)
+        if module is None or any(place >= len(module._modules) for place in places):
+            raise StructureError(f"{join(path, mark)}: the saved model kept entries that this one lacks; {_WAY_OUT}")
+        if module not in done:  # it may have several paths
+            done.add(module)
+            _keep(model, path, places, mark)
+
+
+def _saved_places(state: Mapping[str, Tensor], mark: str) -> dict[str, list[int]]:
+    named = {name: tensor for name, tensor in state.items() if name.rpartition(".")[2] == mark}
+    return {name.rpartition(".")[0]: _places(name, tensor) for name, tensor in named.items()}
 
 
 def _places(name: str, tensor: Tensor) -> list[int]:
