@@ -38,7 +38,7 @@ _OPTIONS = (
     (("vit",), _SQUARE),
 )
 _MVIT = mvit._mvit
-_SIDE = {"inception_v3": 80, "maxvit_t": 224, "raft_large": 128, "raft_small": 128, "vit_h_14": 56}
+_SIDE = {"inception_v3": 80, "maxvit_t": 224, "raft_large": 128, "raft_small": 128, "vit_h_14": 56, "s3d": 224}
 
 
 def torchvision_types():
@@ -114,7 +114,8 @@ def inputs_of(model, form, batch, more, seed):
     if what == "pairs":
         return tuple(torch.randn(batch, *size, generator=made) for _ in range(2))
     if what == "clips":
-        return (torch.randn(batch, 3, 8, *size[1:], generator=made),)
+        frames = 8 if side == SIDE else 16
+        return (torch.randn(batch, 3, frames, *size[1:], generator=made),)
     return (torch.randn(batch, *size, generator=made),)
 
 
