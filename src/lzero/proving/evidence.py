@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -75,13 +75,21 @@ def _share_with_slope(slopes: Mapping[str, Tensor], group: GateGroup) -> float:
 
 def share_that_moves(model: RandomModel, group: GateGroup) -> float:
     """The share of a few parts of ``group`` that change the outputs when they are closed."""
+    moved = list(_moves(model, group))
+    return sum(moved) / len(moved)
+
+
+def moves(model: RandomModel, group: GateGroup) -> bool:
+    """Whether closing one of a few parts of ``group`` changes the outputs; the first that does ends the search."""
+    return any(_moves(model, group))
+
+
+def _moves(model: RandomModel, group: GateGroup) -> Iterator[bool]:
     parts = min(_PARTS, group.size)
-    moved = 0
     for part in range(parts):
         opened = (torch.arange(group.size) % parts != part).double()
         try:
             found = model.outputs(model.gated([group], {group.name: opened}))
-            moved += difference(model.dense, found).relative > model.tolerance
+            yield difference(model.dense, found).relative > model.tolerance
         except ForwardError:  # a branch on the values: the comparison that follows will say so
-            moved += 1
-    return moved / parts
+            yield True
