@@ -5,6 +5,7 @@ long a patch is by the layer that embeds it.
 """
 
 import inspect
+import math
 
 import torch
 from small import parts_of
@@ -12,7 +13,7 @@ from small import parts_of
 KNOWN = ("input_ids", "bbox", "pixel_values", "pixel_values_videos", "input_features", "input_values", "past_values")
 """What a forward may be given, beside what goes with it."""
 
-GRIDS = {"grid_thw": "hidden_states", "image_grid_thw": "pixel_values"}
+GRIDS = ("grid_thw", "image_grid_thw", "image_grid_hw")
 OTHER = {
     "input_features": "input_features, time first",
     "pixel_values": "pixel_values, frames",
@@ -23,7 +24,16 @@ OTHER = {
 WITH = {
     "pixel_values": ("image_sizes", "pixel_attention_mask", "spatial_shapes", "merge_sizes", "image_position_ids"),
     "input_features": ("input_features_mask", "feature_attention_mask"),
-    "input_ids": ("mm_token_type_ids", "moe_mm_token_type_ids", "entity_ids", "xpath_tags_seq", "xpath_subs_seq"),
+    "past_values": ("future_values", "future_time_features"),
+    "query_embeds": ("encoder_hidden_states",),
+    "input_ids": (
+        "image_embeds_position_mask",
+        "mm_token_type_ids",
+        "moe_mm_token_type_ids",
+        "entity_ids",
+        "xpath_tags_seq",
+        "xpath_subs_seq",
+    ),
 }
 """What goes with an input where the forward takes it, though it need not be given."""
 
@@ -45,12 +55,18 @@ def choices(cls):
     main = [cls.main_input_name] if getattr(cls, "main_input_name", None) in known else []
     text = [name for name in known if name in ("input_ids", "bbox")]
     images = [name for name in known if name not in ("pixel_values_videos",)]
-    grids = [grid for grid, taken in GRIDS.items() if grid in signature and taken in signature]
-    seen = [[f"{GRIDS[grid]}, patches", grid] for grid in grids[:1]]
-    tries = [[*text, *seen[0]], *seen] if seen else []
+    patched = [name for name in ("pixel_values", "hidden_states") if name in signature][:1]
+    seen = [[f"{name}, patches", grid] for name in patched for grid in GRIDS if grid in signature][:1]
+    seen += [
+        [f"{name}, patches as images", *grids]
+        for name, *grids in [(one.partition(",")[0], *more) for one, *more in seen]
+    ]
+    seen += [[f"{name}, patches of each"] for name in patched if "spatial_shapes" in signature]
+    tries = [more for names in seen for more in ([*text, *names], names)]
     tries += [images, known, text, main, ["input_ids"] if text else [], *([name] for name in known)]
     tries = [[*names, *more] for names in tries if names for more in ([rest, []] if rest else [[]])]
     tries += [[OTHER.get(name, name) for name in names] for names in tries]
+    tries += [[OTHER[name] if name == one else name for name in names] for one in OTHER for names in (images, known)]
     tries = [[*names, *_required(signature, names)] for names in tries] or [_required(signature, [])]
     tries = [more for names in tries for more in (_accompanied(signature, names), names)]
     return [list(names) for names in dict.fromkeys(map(tuple, tries)) if names]
@@ -58,7 +74,7 @@ def choices(cls):
 
 def kinds_in(names):
     """How many kinds of things are given: a text, an image, a sound."""
-    return len({name.removesuffix("_videos") for name in _given(names)} & {*KNOWN, *GRIDS.values()})
+    return len({name.removesuffix("_videos") for name in _given(names)} & {*KNOWN, "hidden_states"})
 
 
 def _required(signature, names):
@@ -157,6 +173,11 @@ def _kinds_of_tokens(model, name, shape, made, given):
     return kinds
 
 
+def _places_of_image(model, name, shape, made, given):
+    places = torch.arange(given["input_ids"].shape[1])
+    return ((places > 0) & (places <= find(model.config, "latent_query_num", 4))).repeat(shape[0], 1)
+
+
 def _decoder_text(model, name, shape, made, given):
     return torch.randint(4, 40, (shape[0], max(2, shape[1] - 2)), generator=made)
 
@@ -167,24 +188,39 @@ def _boxes(model, name, shape, made, given):
 
 
 def _grid(model, name, shape, made, given):
-    return torch.tensor([[1, 4, 4]]).repeat(shape[0], 1)
+    return torch.tensor([[4, 4] if name.endswith("_hw") else [1, 4, 4]]).repeat(shape[0], 1)
 
 
-def _patches(model, shape, made):
+def _patches(model, name, shape, made):
     """As many patches as `_grid` says, as long as the layer that embeds them wants them."""
-    for path, module in model.named_modules():
-        weight = getattr(module, "weight", None)
-        if "patch" in path and isinstance(weight, torch.Tensor) and weight.dim() >= 2:
-            return torch.randn(shape[0] * 16, weight[0].numel(), generator=made)
+    weights = [getattr(module, "weight", None) for path, module in model.named_modules() if "patch" in path]
+    sizes = [weight[0].shape for weight in weights if isinstance(weight, torch.Tensor) and weight.dim() >= 2]
     side, frames = find(model.config, "patch_size", 14), find(model.config, "temporal_patch_size", 1)
-    channels = find(model.config, "in_channels") or find(model.config, "num_channels", 3)
-    return torch.randn(shape[0] * 16, channels * frames * side**2, generator=made)
+    size = next(iter(sizes), None) or ((find(model.config, "in_channels") or 3) * frames, side, side)
+    size = size if name.endswith("images") else (math.prod(size),)
+    return torch.randn(*((shape[0], 16) if name.endswith("each") else (shape[0] * 16,)), *size, generator=made)
 
 
 def _hidden_states(model, name, shape, made, given):
-    if name.endswith("patches"):
-        return _patches(model, shape, made)
+    if ", patches" in name:
+        return _patches(model, name, shape, made)
     return torch.randn(*shape, find(model.config, "hidden_size", 32), generator=made)
+
+
+def _queries(model, name, shape, made, given):
+    return torch.randn(shape[0], 4, find(model.config, "hidden_size", 32), generator=made)
+
+
+def _states_of_encoder(model, name, shape, made, given):
+    return torch.randn(*shape, find(model.config, "encoder_hidden_size", 32), generator=made)
+
+
+def _latents(model, name, shape, made, given):
+    return torch.randn(shape[0], find(model.config, "hidden_size", 32), shape[1], generator=made)
+
+
+def _mel(model, name, shape, made, given):
+    return torch.randn(shape[0], 8 * (shape[1] + 1), find(model.config, "input_feat_size", 80), generator=made)
 
 
 def _sides(config):
@@ -195,8 +231,8 @@ def _sides(config):
 
 
 def _pixels(model, name, shape, made, given):
-    if name.endswith("patches"):
-        return _patches(model, shape, made)
+    if ", patches" in name:
+        return _patches(model, name, shape, made)
     config = model.config
     channels = find(config, "num_channels") or find(config, "in_channels") or 3
     frames = [find(config, "num_frames", 2)] if name.endswith(("videos", "frames")) else []
@@ -232,8 +268,14 @@ def _series(model, name, shape, made, given):
 
 
 def _time_features(model, name, shape, made, given):
-    values = given["past_values"]
-    return torch.randn(*values.shape[:2], find(model.config, "num_time_features", 0) or 1, generator=made)
+    values = given["past_values" if name.startswith("past") else "future_values"]
+    return torch.randn(*values.shape[:2], find(model.config, "num_time_features", 0), generator=made)
+
+
+def _future(model, name, shape, made, given):
+    return torch.randn(
+        shape[0], find(model.config, "prediction_length", 4), *given["past_values"].shape[2:], generator=made
+    )
 
 
 def _image_sizes(model, name, shape, made, given):
@@ -259,15 +301,24 @@ _MAKERS = {
     **dict.fromkeys(("decoder_input_ids", "qformer_input_ids", "entity_ids", "classes_input_ids"), _decoder_text),
     **dict.fromkeys(("tasks_input_ids", "task_inputs"), _decoder_text),
     "bbox": _boxes,
-    **dict.fromkeys(("grid_thw", "image_grid_thw"), _grid),
+    **dict.fromkeys(GRIDS, _grid),
     **dict.fromkeys(("pixel_values", "pixel_values_videos"), _pixels),
     "hidden_states": _hidden_states,
     **dict.fromkeys(("mm_token_type_ids", "moe_mm_token_type_ids"), _kinds_of_tokens),
     "input_features": _features,
     **dict.fromkeys(("input_features_mask", "feature_attention_mask"), _mask_of_features),
     "input_values": _sound,
+    "query_embeds": _queries,
+    "latents": _latents,
+    "encoder_hidden_states": _states_of_encoder,
+    "image_embeds_position_mask": _places_of_image,
+    "audio_mel": _mel,
+    "audio_mel_mask": lambda model, name, shape, made, given: torch.zeros(
+        given["audio_mel"].shape[:2], dtype=torch.bool
+    ),
     "past_values": _series,
-    "past_time_features": _time_features,
+    "future_values": _future,
+    **dict.fromkeys(("past_time_features", "future_time_features"), _time_features),
     "past_observed_mask": lambda model, name, shape, made, given: torch.ones_like(given["past_values"]),
     "image_sizes": _image_sizes,
     "pixel_attention_mask": _mask_of_pixels,

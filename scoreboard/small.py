@@ -37,18 +37,24 @@ TINY = {
     **dict.fromkeys(["n_group", "topk_group", "first_k_dense_replace", "n_groups", "mamba_n_groups"], 1),
     **dict.fromkeys(["n_shared_experts", "decoder_sparse_step", "attn_layer_offset", "expert_layer_offset"], 1),
     **dict.fromkeys(["q_lora_rank", "kv_lora_rank", "chunk_size", "mamba_chunk_size", "sliding_window"], 16),
+    "context_size": 16,
     "v_head_dim": 12,
     "max_source_positions": 32,
     "max_target_positions": 64,
     "attention_window": 16,
     "mamba_d_ssm": 64,
     "max_text_length": 8,
+    "mm_tokens_per_image": 4,
+    "latent_query_num": 4,
     "mlp_only_layers": [],
 }
 """What a number of a configuration becomes, by its name."""
 
 RULES = [
     (r"(num|n)_.*layers?$|_layers$|depth$", 2),
+    (r"^image_embedding_size$", 4),
+    (r"^num_pos_feats$", 16),
+    (r"upsample_groups$", 32),
     (r"vocab", 60),
     (r"(intermediate|ffn|mlp|feedforward)_?(size|dim)", 48),
     (r"head_dim$", 8),
@@ -60,13 +66,25 @@ RULES = [
 ]
 """The same by what a name looks like, for numbers larger than these."""
 
+_EACH_LAYER = {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}
 OF_TYPE = {
-    "falcon": {"num_kv_heads": 2, "new_decoder_architecture": True, "multi_query": False},
-    "gpt_neo": {"num_layers": 2, "attention_types": [[["global", "local"], 1]]},
-    "jamba": {"use_mamba_kernels": False},
+    "autoformer": {"prediction_length": 4, "num_time_features": 1},
+    "bamba": {"attn_layer_indices": [1]},
+    "cohere_compass": {"text_config": {"rope_parameters": _EACH_LAYER}},
+    "cohere_compass_text": {"rope_parameters": _EACH_LAYER},
+    "dbrx": {"attn_config": {"rope_theta": 1e4, "clip_qkv": 8.0}},
+    "deepseek_ocr2": {"text_config": {"mlp_layer_types": ["dense", "sparse"]}},
     "eomt": {"num_blocks": 1},
     "eomt_dinov3": {"num_blocks": 1},
+    "falcon": {"num_kv_heads": 2, "new_decoder_architecture": True, "multi_query": False},
+    "gpt_neo": {"num_layers": 2, "attention_types": [[["global", "local"], 1]]},
+    "informer": {"prediction_length": 4, "num_time_features": 1},
+    "jamba": {"use_mamba_kernels": False},
+    "nemotron_h_omni": {"vision_config": {"video_temporal_patch_size": 2}},
     "qwen3_next": {"layer_types": ["linear_attention", "full_attention"]},
+    "t5gemma2_encoder": {"text_config": {"dropout_rate": 0.0}},
+    "time_series_transformer": {"prediction_length": 4, "num_time_features": 1},
+    "tvp": {"max_img_size": 64, "visual_prompt_size": 8, "num_frames": 2},
 }
 """What a type needs of its own."""
 
@@ -142,14 +160,26 @@ def _options(config, level, tokens):
     if "qk_rope_head_dim" in made and "head_dim" in made:
         made["head_dim"] = made["qk_rope_head_dim"]
     _shrink_sections(made, fields)
+    _cut_outputs(made, fields)
     for name, part in parts_of(config).items():
         if part.model_type in ("timm_backbone", "timm_wrapper") and name == "backbone_config":
             made[name] = _residual_net(part)
         else:
-            made[name] = _options(part, level, tokens) | ({"model_type": part.model_type} if part.model_type else {})
+            own = {"model_type": part.model_type} if part.model_type else {}
+            made[name] = own | _told(part) | _options(part, level, tokens)
     if isinstance(fields.get("depths"), list | tuple):
         made = {name: value for name, value in made.items() if not name.endswith("layers")}
     return made
+
+
+def _told(part):
+    """What the whole configuration has told its part, beside the defaults of its class."""
+    try:
+        usual = type(part)().to_dict()
+    except Exception:
+        return {}
+    told = {name: value for name, value in part.to_dict().items() if name in usual and usual[name] != value}
+    return {name: value for name, value in told.items() if not isinstance(value, dict)}
 
 
 def _kept_layers(config, fields):
@@ -184,6 +214,15 @@ def _shrink_sections(made, fields):
             made[name] = table | {"mrope_section": [size // 2 - sum(rest), *rest]}
 
 
+def _cut_outputs(made, fields):
+    """A backbone that gives the states of several layers keeps as many layers, and gives those of all."""
+    outputs = fields.get("out_features")
+    if outputs and "num_hidden_layers" in made:
+        made["num_hidden_layers"] = layers = max(made["num_hidden_layers"], len(outputs))
+        made["out_indices"] = list(range(layers - len(outputs) + 1, layers + 1))
+        made["out_features"] = [f"stage{place}" for place in made["out_indices"]]
+
+
 def _residual_net(part):
     """A small backbone of transformers in the place of one of timm."""
     places = getattr(part, "out_indices", None) or [4]
@@ -208,10 +247,12 @@ def _smaller(name, value, level):
     if isinstance(value, int):
         return next((small for rule, small in RULES if re.search(rule, name) and value > small), None)
     if isinstance(value, list | tuple) and value and all(type(entry) is int for entry in value):
-        if re.search(r"depths?$|layers$", name):
+        if re.search(r"depths?$|^layers$|num_\w*layers$|num_blocks$", name):
             return [1] * len(value)
         if name.endswith("heads") and min(value) > 1:
             return [max(1, entry // min(value)) for entry in value]
+        if len({*value}) == 1 and re.search(r"channels$", name) and value[0] > 32:
+            return [32] * len(value)
         if re.search(r"(sizes|dims|channels|widths?)$", name) and max(value) >= 32:
             return [entry // 4 if entry >= 16 else entry for entry in value]
     return None

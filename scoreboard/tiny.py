@@ -120,6 +120,8 @@ def build(kind, runs):
                     return model, names
                 reasons.append(f"{name}: one forward takes more than {MOST_SECONDS} s")
                 models[level] = None
+        if not tries:
+            reasons.append(f"{name}: nothing that its forward takes is known")
     raise NotBuilt(next(iter(sorted(reasons, key=lambda reason: "million" in reason)), "no model class of its own"))
 
 
