@@ -10,7 +10,17 @@ import math
 import torch
 from small import parts_of
 
-KNOWN = ("input_ids", "bbox", "pixel_values", "pixel_values_videos", "input_features", "input_values", "past_values")
+KNOWN = (
+    "input_ids",
+    "bbox",
+    "pixel_values",
+    "pixel_values_videos",
+    "flattened_patches",
+    "input_features",
+    "input_values",
+    "past_values",
+    "states",
+)
 """What a forward may be given, beside what goes with it."""
 
 GRIDS = ("grid_thw", "image_grid_thw", "image_grid_hw")
@@ -24,6 +34,7 @@ OTHER = {
 WITH = {
     "pixel_values": ("image_sizes", "pixel_attention_mask", "spatial_shapes", "merge_sizes", "image_position_ids"),
     "input_features": ("input_features_mask", "feature_attention_mask"),
+    "states": ("actions", "returns_to_go", "timesteps"),
     "past_values": ("future_values", "future_time_features"),
     "query_embeds": ("encoder_hidden_states",),
     "input_ids": (
@@ -253,6 +264,19 @@ def _mask_of_features(model, name, shape, made, given):
     return torch.ones(shape[0], held.shape[1] if held.shape[2] == bins else held.shape[2], dtype=torch.long)
 
 
+def _flattened(model, name, shape, made, given):
+    """Patches behind their row and column, from 1."""
+    places = torch.cartesian_prod(torch.arange(1.0, 5), torch.arange(1.0, 5)).expand(shape[0], -1, -1)
+    return torch.cat([places, _patches(model, f"{name}, of each", shape, made)], -1)
+
+
+def _states(model, name, shape, made, given):
+    sizes = {"states": find(model.config, "state_dim", 17), "actions": find(model.config, "act_dim", 4)}
+    if name == "timesteps":
+        return torch.arange(shape[1]).repeat(shape[0], 1)
+    return torch.randn(*shape, sizes.get(name, 1), generator=made)
+
+
 def _sound(model, name, shape, made, given):
     bins = find(model.config, "num_mel_bins")
     if bins and find(model.config, "max_length"):
@@ -308,6 +332,8 @@ _MAKERS = {
     "input_features": _features,
     **dict.fromkeys(("input_features_mask", "feature_attention_mask"), _mask_of_features),
     "input_values": _sound,
+    "flattened_patches": _flattened,
+    **dict.fromkeys(("states", "actions", "returns_to_go", "timesteps"), _states),
     "query_embeds": _queries,
     "latents": _latents,
     "encoder_hidden_states": _states_of_encoder,

@@ -66,14 +66,20 @@ RULES = [
 ]
 """The same by what a name looks like, for numbers larger than these."""
 
+PLACES = ("image_token_id", "image_token_index", "video_token_index")
+"""Tokens that stand for what is no text, to be told where a configuration has none."""
+
+_SMALL_NET = {"width_coefficient": 0.125, "depth_coefficient": 0.1, "hidden_dim": 160}
 _EACH_LAYER = {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}
 OF_TYPE = {
+    "align": {"vision_config": _SMALL_NET, "projection_dim": 16},
     "autoformer": {"prediction_length": 4, "num_time_features": 1},
     "bamba": {"attn_layer_indices": [1]},
     "cohere_compass": {"text_config": {"rope_parameters": _EACH_LAYER}},
     "cohere_compass_text": {"rope_parameters": _EACH_LAYER},
     "dbrx": {"attn_config": {"rope_theta": 1e4, "clip_qkv": 8.0}},
     "deepseek_ocr2": {"text_config": {"mlp_layer_types": ["dense", "sparse"]}},
+    "efficientnet": _SMALL_NET,
     "eomt": {"num_blocks": 1},
     "eomt_dinov3": {"num_blocks": 1},
     "falcon": {"num_kv_heads": 2, "new_decoder_architecture": True, "multi_query": False},
@@ -82,9 +88,12 @@ OF_TYPE = {
     "jamba": {"use_mamba_kernels": False},
     "nemotron_h_omni": {"vision_config": {"video_temporal_patch_size": 2}},
     "qwen3_next": {"layer_types": ["linear_attention", "full_attention"]},
+    "sam3_tracker": {"vision_config": {"backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]}},
     "t5gemma2_encoder": {"text_config": {"dropout_rate": 0.0}},
     "time_series_transformer": {"prediction_length": 4, "num_time_features": 1},
     "tvp": {"max_img_size": 64, "visual_prompt_size": 8, "num_frames": 2},
+    "xmod": {"default_language": "en_XX"},
+    "zaya": {"num_experts_per_tok": 1},
 }
 """What a type needs of its own."""
 
@@ -147,7 +156,7 @@ def _options(config, level, tokens):
         value = fields.get(name)
         if isinstance(value, bool | dict):
             continue
-        if tokens.get(name) and name not in alias and isinstance(value, int) and value >= 40:
+        if name in tokens and name not in alias and (name in PLACES if value is None else value >= 40):
             made[name] = tokens[name]
         elif kept and isinstance(value, list | tuple) and len(value) == len(kept[0]) and not _is_computed(config, name):
             made[name] = [value[place] for place in kept[1]]
