@@ -108,9 +108,11 @@ MODELS = {
     "T5-small, its logits": t5,
     "Whisper-tiny, its logits": whisper,
     "ViT-B/16, 1,000 classes": vit,
-    "Mixtral-8x7B": mixtral,
+    "Mixtral-8x7B, counted by a narrow twin": mixtral,
 }
-WHOLE = {"Mixtral-8x7B": lambda: transformers.MixtralForCausalLM(transformers.MixtralConfig())}
+WHOLE = {
+    "Mixtral-8x7B, counted by a narrow twin": lambda: transformers.MixtralForCausalLM(transformers.MixtralConfig())
+}
 """The models that those of `MODELS` are twins of."""
 
 

@@ -39,6 +39,8 @@ WITH = {
     "query_embeds": ("encoder_hidden_states",),
     "input_ids": (
         "image_embeds_position_mask",
+        "visual_feats",
+        "visual_pos",
         "mm_token_type_ids",
         "moe_mm_token_type_ids",
         "entity_ids",
@@ -270,6 +272,12 @@ def _flattened(model, name, shape, made, given):
     return torch.cat([places, _patches(model, f"{name}, of each", shape, made)], -1)
 
 
+def _regions(model, name, shape, made, given):
+    """Five regions of an image: what is seen there, and where."""
+    size = find(model.config, "visual_feat_dim" if name == "visual_feats" else "visual_pos_dim", 4)
+    return torch.rand(shape[0], 5, size, generator=made)
+
+
 def _states(model, name, shape, made, given):
     sizes = {"states": find(model.config, "state_dim", 17), "actions": find(model.config, "act_dim", 4)}
     if name == "timesteps":
@@ -333,6 +341,7 @@ _MAKERS = {
     **dict.fromkeys(("input_features_mask", "feature_attention_mask"), _mask_of_features),
     "input_values": _sound,
     "flattened_patches": _flattened,
+    **dict.fromkeys(("visual_feats", "visual_pos"), _regions),
     **dict.fromkeys(("states", "actions", "returns_to_go", "timesteps"), _states),
     "query_embeds": _queries,
     "latents": _latents,

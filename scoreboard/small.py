@@ -84,8 +84,10 @@ OF_TYPE = {
     "eomt_dinov3": {"num_blocks": 1},
     "falcon": {"num_kv_heads": 2, "new_decoder_architecture": True, "multi_query": False},
     "gpt_neo": {"num_layers": 2, "attention_types": [[["global", "local"], 1]]},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
     "informer": {"prediction_length": 4, "num_time_features": 1},
     "jamba": {"use_mamba_kernels": False},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "nemotron_h_omni": {"vision_config": {"video_temporal_patch_size": 2}},
     "qwen3_next": {"layer_types": ["linear_attention", "full_attention"]},
     "sam3_tracker": {"vision_config": {"backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]}},
@@ -260,6 +262,8 @@ def _smaller(name, value, level):
             return [1] * len(value)
         if name.endswith("heads") and min(value) > 1:
             return [max(1, entry // min(value)) for entry in value]
+        if name == "embed_dim_per_stage":
+            return [32 * entry // value[0] for entry in value]
         if len({*value}) == 1 and re.search(r"channels$", name) and value[0] > 32:
             return [32] * len(value)
         if re.search(r"(sizes|dims|channels|widths?)$", name) and max(value) >= 32:

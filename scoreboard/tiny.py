@@ -74,6 +74,8 @@ def model_of(cls, config, level):
             raise NotBuilt(f"{size / 1e6:.0f} million parameters at its smallest")
     torch.manual_seed(0)
     model = cls(config).float().eval()
+    if parameters(model) > MOST_PARAMETERS:
+        raise NotBuilt(f"{parameters(model) / 1e6:.0f} million parameters")
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
