@@ -32,8 +32,9 @@ HEADER = [
 
 INTRO = """# The scoreboard
 
-Every type of model of transformers {version} that has a class of its own, built tiny with random weights: discovered,
-gated, closed at random and purged, once for its units and once for its units and the width of its residual stream
+Every type of model of transformers {version} that has a class of its own, built tiny with random weights, with a head
+where it has one, on all kinds of inputs that it takes (images have their places in texts): discovered, gated, closed at
+random and purged, once for its units and once for its units and the width of its residual stream
 (`granularity="width"`). Gated and purged model are compared in float64 on inputs that discovery has not seen, of
 another batch size and length where the model takes them; casts to float32 within a forward are left out of it. Written
 by `python scoreboard/page.py` from [scoreboard/transformers.csv](../scoreboard/transformers.csv), which

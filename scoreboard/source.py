@@ -58,5 +58,6 @@ def parameters(model):
 
 def line(error):
     """What an error says, in short."""
-    text = str(error).strip().splitlines() or [""]
-    return text[0][:200] if isinstance(error, NotBuilt) else f"{type(error).__name__}: {text[0]}"[:200]
+    lines = str(error).strip().splitlines() or [""]
+    text = lines[-1].strip() if "validation error" in lines[0] else lines[0]
+    return text[:200] if isinstance(error, NotBuilt) else f"{type(error).__name__}: {text}"[:200]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -185,3 +186,45 @@ def test_what_cannot_be_copied_is_an_error_with_the_way_out() -> None:
 def test_a_private_copy_is_in_eval_mode_and_the_model_stays_in_its_own() -> None:
     model = nn.Dropout().train()
     assert not private_copy(model).training and model.training
+
+
+class Told(nn.Linear):
+    """Says itself how it is copied: with what its part, which is copied before it, has learnt."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3)
+        self.part = nn.Linear(3, 3)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Told:
+        made = memo[id(self)] = Told()
+        made.load_state_dict(self.state_dict())
+        made.part = copy.deepcopy(self.part, memo)
+        made.width = made.part.weight.shape[0]  # type: ignore[assignment]
+        return made
+
+
+def test_modules_are_copied_as_deepcopy_does() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3), nn.LSTM(3, 2), nn.MultiheadAttention(4, 2), Told())
+    net[0].table, net[1].table = shared = [{}, {}]  # type: ignore[assignment]
+    net[1].other, net[2].names = net[0].table, {"a": [1, {2}]}  # type: ignore[assignment]
+    net[3].__dict__["parent"] = net
+    net[0].register_forward_hook(lambda *_: None)
+    copied, expected = deep_copy(net), copy.deepcopy(net)
+    for made in (copied, expected):
+        assert made[1].other is made[0].table is not shared[0]  # type: ignore[union-attr]
+        assert made[3].parent is made
+        assert made[4].width == 3
+    for (path, one), two in zip(copied.named_modules(), expected.modules(), strict=True):
+        assert type(one) is type(two) and list(vars(one)) == list(vars(two)), path
+        held = [(vars(one)[name], vars(two)[name], vars(net.get_submodule(path)).get(name)) for name in vars(one)]
+        for a, b, original in held:
+            assert type(a) is type(b)
+            assert (a is original) == (b is original)
+    assert [name for name, _ in copied.named_parameters()] == [name for name, _ in expected.named_parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(copied.parameters(), expected.parameters(), strict=True))
+
+
+def test_a_module_with_a_copy_of_its_own_on_the_instance_keeps_it() -> None:
+    net = nn.Sequential(nn.Linear(2, 2))
+    net[0].__dict__["__deepcopy__"] = lambda memo: nn.Identity()
+    assert isinstance(deep_copy(net)[0], nn.Identity)  # type: ignore[index]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.plan.group import GateGroup, Member
-from lzero.proving.evidence import output_slopes, share_that_moves, visible_shares
+from lzero.proving.evidence import moves, output_slopes, share_that_moves, visible_shares
 from lzero.proving.random_model import RandomModel
 
 X = torch.randn(64, 4)  # enough that a ReLU is rarely dead on all
@@ -48,6 +48,7 @@ def test_what_no_gradient_reaches_is_compared_in_four_parts(count: int) -> None:
     """The parts are units 0 and 4, 1 and 5, 2 and 6, 3 and 7: those with a unit that counts move the outputs."""
     model = random_model(Model(first=first(count), second=lambda h: h.detach()))
     assert visible_shares(model, [A])["a"] == share_that_moves(model, A) == min(count, 4) / 4
+    assert moves(model, A) == (count > 0)
 
 
 def test_what_moves_less_than_rounding_may_does_not_count() -> None:
@@ -113,3 +114,11 @@ def test_a_backward_that_fails_gives_no_slopes() -> None:
     model = random_model(Model(second=Fails.apply))
     assert output_slopes(model, ["b.weight"]) == {}
     assert visible_shares(model, [A])["a"] == 1.0  # by value
+
+
+def test_whether_it_moves_is_known_after_the_first_part_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = random_model(Model()), list[nn.Module]()
+    outputs = model.outputs
+    monkeypatch.setattr(model, "outputs", lambda gated: calls.append(gated) or outputs(gated))
+    assert moves(model, A)
+    assert len(calls) == 1

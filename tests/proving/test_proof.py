@@ -11,8 +11,10 @@ from proving.chains import A, B, Model, X, hidden, proof_of
 from torch import Tensor, nn
 
 from lzero.plan.group import GateGroup
+from lzero.plan.refusal import Reason
 from lzero.proving import proof
 from lzero.proving.proof import _parts
+from lzero.proving.trial import Failure
 
 
 class TestAccept:
@@ -150,5 +152,31 @@ def test_many_culprits_are_found_in_few_trials(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_raises_in_a_module_is_looked_for_beside_it() -> None:
-    made = _parts([hidden(f"a.up.{i}", f"a.down.{i}", 6) for i in range(2)] + [hidden("b.a", "b.b", 8)] * 2, "b.b")
+    made = _parts(
+        [hidden(f"a.up.{i}", f"a.down.{i}", 6) for i in range(2)] + [hidden("b.a", "b.b", 8)] * 2,
+        Failure(Reason("", ""), path="b.b"),
+    )
     assert [[group.name for group in part] for part in made] == [["a.up.0", "a.up.1"], ["b.a", "b.a"]]
+
+
+def test_what_the_outputs_tell_of_is_tried_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight layers, four of which are returned: their lengths say so."""
+
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(4 if not i else 9 + i, 10 + i) for i in range(9))
+
+        def forward(self, x: Tensor) -> list[Tensor]:
+            states = [x]
+            for layer in self.layers:
+                states.append(layer(states[-1]).tanh())
+            return [states[2], states[4], states[5], states[7], states[-1]]
+
+    groups = [hidden(f"layers.{i}", f"layers.{i + 1}", 10 + i) for i in range(8)]
+    trials, tried = proof.why_not_exact, list[int]()
+    monkeypatch.setattr(proof, "why_not_exact", lambda *args, **more: tried.append(1) or trials(*args, **more))
+    held, refusals = proof_of(Deep(), X).accept(groups)
+    assert [group.name for group in held] == [f"layers.{i}" for i in (0, 2, 5, 7)]
+    assert all("gives outputs of shapes" in refusal.reason for refusal in refusals)
+    assert len(tried) == 6  # all, the four one by one, and the others

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial, update_wrapper
@@ -20,6 +21,9 @@ from lzero.host.sharing import check_apart
 from lzero.host.tensors import tensors_in
 
 _REGISTERED = ("_parameters", "_buffers", "_modules")
+_ATOMS = (type(None), bool, int, float, str)
+_TABLES = (OrderedDict, dict, list, set)
+_COPYING = ("__new__", "__reduce__", "__reduce_ex__", "__getstate__")
 
 
 def private_copy(model: nn.Module) -> nn.Module:
@@ -84,7 +88,7 @@ def deep_copy(model: nn.Module, memo: dict[int, Any] | None = None, *, check: bo
         _uncompile(attributes, memo)
         _rebind(attributes, memo)
         for name, value in attributes.items():
-            if name.endswith("_hooks") or (isinstance(value, dict | list) and name not in _REGISTERED):
+            if isinstance(value, dict | list) and value and name not in _REGISTERED:
                 _uncompile(value, memo)
                 _rebind(value, memo)
     return made
@@ -95,10 +99,12 @@ def _copied(model: nn.Module, given: dict[int, Any]) -> tuple[Any, dict[int, Any
     try:
         memo = dict(given)
         _copy_delegating(model, memo)
+        _copy_plain(model, memo)
         return copy.deepcopy(model, memo), memo
     except RuntimeError:  # deepcopy refuses tensors with a history
         memo = given | _without_history(model)
         _copy_delegating(model, memo)
+        _copy_plain(model, memo)
         return copy.deepcopy(model, memo), memo
 
 
@@ -115,6 +121,38 @@ def _copy_delegating(model: nn.Module, memo: dict[int, Any]) -> None:
         if getattr(module, "__deepcopy__", None) is not None:
             made = memo[id(module)] = kind.__new__(kind)
             made.__setstate__(copy.deepcopy(module.__getstate__(), memo))  # type: ignore[no-untyped-call]
+
+
+def _copy_plain(model: nn.Module, memo: dict[int, Any]) -> None:
+    """Copy into ``memo`` the modules that are copied attribute by attribute, as deepcopy would, in a fifth of its time.
+
+    Most attributes are numbers, and a dozen tables of hooks a module, mostly empty. What a module holds comes before
+    it, for a ``__deepcopy__`` that looks at the copies of its parts.
+    """
+    plain = [module for module in model.modules() if id(module) not in memo and _is_plain(module)]
+    for module in plain:
+        memo[id(module)] = type(module).__new__(type(module))
+    for module in reversed(plain):
+        state = module.__getstate__()  # type: ignore[no-untyped-call]
+        memo[id(module)].__setstate__({name: _copied_value(value, memo) for name, value in state.items()})
+
+
+def _copied_value(value: Any, memo: dict[int, Any]) -> Any:
+    if type(value) in _ATOMS:
+        return value
+    if type(value) in _TABLES and not value and id(value) not in memo:
+        memo[id(value)] = type(value)()
+    return copy.deepcopy(value, memo) if id(value) not in memo else memo[id(value)]
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether neither ``module`` nor its class has anything to say on how it is copied."""
+    kind = type(module)
+    return (
+        getattr(module, "__deepcopy__", None) is None
+        and all(getattr(kind, name) is getattr(nn.Module, name) for name in _COPYING)
+        and not any("__slots__" in vars(base) or "__getnewargs__" in vars(base) for base in kind.__mro__)
+    )
 
 
 def _without_history(model: nn.Module) -> dict[int, Any]:

@@ -18,7 +18,7 @@ from lzero.host.progress import Progress
 from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason, Refusal
 from lzero.proving.compare import PRECISE
-from lzero.proving.evidence import share_that_moves
+from lzero.proving.evidence import moves
 from lzero.proving.proof import Proof, sound_together
 from lzero.proving.random_model import RandomModel
 from lzero.proving.scopes import inputs_of, scopes_of
@@ -98,9 +98,7 @@ class ModelProof:
             return [*given, *proved], [refuted[group.name] for group in groups if group.name in raised]
         whole = self._precise()
         unseen = raised | {
-            group.name
-            for group in left
-            if group.name in refuted and whole.obstacle is None and not share_that_moves(whole, group)
+            group.name for group in left if group.name in refuted and whole.obstacle is None and not moves(whole, group)
         }
         left = [group for group in left if group.name not in unseen]
         accepted, refusals = Proof(whole).accept(left, [*given, *proved])

@@ -79,9 +79,15 @@ def share_that_moves(model: RandomModel, group: GateGroup) -> float:
     None does where neither the first unit does, nor all others together.
     """
     parts, units = min(_PARTS, group.size), torch.arange(group.size)
-    if not (_moves(model, group, units == 0) or _moves(model, group, units != 0)):
+    if not moves(model, group):
         return 0.0
     return sum(_moves(model, group, units % parts != part) for part in range(parts)) / parts
+
+
+def moves(model: RandomModel, group: GateGroup) -> bool:
+    """Whether the outputs change when all units of ``group`` but the first are closed, or the first alone."""
+    units = torch.arange(group.size)
+    return _moves(model, group, units == 0) or _moves(model, group, units != 0)
 
 
 def _moves(model: RandomModel, group: GateGroup, opened: Tensor) -> bool:

@@ -68,7 +68,8 @@ def sound_together(
 ) -> tuple[list[GateGroup], list[tuple[GateGroup, Failure]]]:
     """``given`` and those of ``groups`` that are exact together with them, and the others with what fails.
 
-    All at once; where that fails, the groups near the module that raises on their own, or halves, down to the culprits.
+    All at once; where that fails, those that the outputs tell of one by one, the groups near the module that raises on
+    their own, or halves, down to the culprits.
     Once there are several, those that raise at a single closure go first, each tried alone. ``joint`` as in
     :func:`why_not_exact`.
     """
@@ -86,7 +87,7 @@ def sound_together(
             rest = [group for group in part if all(group is not culprit for culprit, _ in found)]
             waiting += [rest] if rest else []
         else:
-            waiting += _parts(part, failure.path)
+            waiting += _parts(part, failure)
     return accepted, failures
 
 
@@ -95,9 +96,13 @@ def _raising(model: RandomModel, part: Sequence[GateGroup]) -> list[tuple[GateGr
     return [(group, failure) for group, failure in found if failure is not None]
 
 
-def _parts(part: Sequence[GateGroup], path: str) -> list[list[GateGroup]]:
-    """``part`` in two, what is to be tried first last: what lies at or beside the module ``path``, or a half."""
-    home = path.rpartition(".")[0] if path else None
+def _parts(part: Sequence[GateGroup], failure: Failure) -> list[list[GateGroup]]:
+    """``part`` in several, what is to be tried first last: each suspect, what lies at or beside the module, a half."""
+    suspects = [[group] for group in part if group.name in failure.suspects]
+    if suspects:
+        rest = [group for group in part if group.name not in failure.suspects]
+        return [*([rest] if rest else []), *suspects]
+    home = failure.path.rpartition(".")[0] if failure.path else None
     near = [g for g in part if home is not None and any(covers(home, name) for name in g.tensors)]
     if 0 < len(near) <= len(part) // 2:
         return [[group for group in part if group not in near], near]

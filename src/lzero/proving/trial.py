@@ -45,11 +45,16 @@ _VIEW = (
 
 @dataclass(frozen=True)
 class Failure:
-    """What has failed: why, whether a forward has raised, and the path of the module that did."""
+    """What has failed: why, whether a forward has raised, and the path of the module that did.
+
+    ``suspects`` are the groups that the shapes of the outputs tell of: a dim of one was as long as the group is large,
+    and is as long as the group has open units.
+    """
 
     reason: Reason
     raised: bool = False
     path: str = ""
+    suspects: tuple[str, ...] = ()
 
 
 def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: bool = False) -> Failure | None:
@@ -122,12 +127,22 @@ def _failure(
     for one, two, tolerance in ((expected, found, model.tolerance), (coarse, found_coarse, model.coarse)):
         gap = difference(one, two)
         if not gap.relative < tolerance:
-            return Failure(UNREAD_CACHE if model.keeps else _difference(groups, one, two, gap))
+            reason = UNREAD_CACHE if model.keeps else _difference(groups, one, two, gap)
+            return Failure(reason, suspects=_told_by_shapes(groups, keep, one, two))
     gap = difference(trained, found_trained)
     if trained and not gap.relative < model.tolerance:
         reason = _difference(groups, trained, found_trained, gap)
         return Failure(Reason(f"in train mode {reason.text}", _TRAINING))
     return None
+
+
+def _told_by_shapes(
+    groups: Sequence[GateGroup], keep: Mapping[str, Tensor], expected: Sequence[Tensor], found: Sequence[Tensor]
+) -> tuple[str, ...]:
+    pairs = [pair for pair in zip(expected, found, strict=False) if pair[0].dim() == pair[1].dim()]
+    sizes = {(before, after) for one, two in pairs for before, after in zip(one.shape, two.shape, strict=True)}
+    left = {group.name: (group.size, int(keep[group.name].sum())) for group in groups}
+    return tuple(name for name, (size, kept) in left.items() if kept != size and (size, kept) in sizes)
 
 
 def _set_eps(model: nn.Module, groups: Sequence[GateGroup], eps: float) -> None:
