@@ -15,32 +15,17 @@ from source import VISION
 PAGE = Path(__file__).parents[1] / "docs" / "scoreboard.md"
 VISION_PAGE = PAGE.with_name("scoreboard-vision.md")
 STATES = ("exact", "refused", "wrong", "crash", "time", "not built")
-HEADER = [
-    "type",
-    "class",
-    "parameters",
-    "seconds",
-    "groups",
-    "reach",
-    "floor",
-    "width-groups",
-    "reach",
-    "floor",
-    "worst",
-    "new",
-]
-
 INTRO = """# The scoreboard
 
 Every type of model of transformers {version} that has a class of its own, built tiny with random weights, with a head
 where it has one, on all kinds of inputs that it takes (images have their places in texts): discovered, gated, closed at
-random and purged, once for its units and once for its units and the width of its residual stream
-(`granularity="width"`). Gated and purged model are compared in float64 on inputs that discovery has not seen, of
-another batch size and length where the model takes them; casts to float32 within a forward are left out of it. Written
-by `python scoreboard/page.py` from [scoreboard/transformers.csv](../scoreboard/transformers.csv), which
-`python scoreboard/run.py` makes: **{tried} of {all} types so far**, in an order drawn once, so that the rows are
-a sample of all; run it again and it goes on. Models of torchvision and timm have [a page](scoreboard-vision.md) of
-their own.
+random and purged, once for its units and once for more, all that there is: the width of its residual stream, whole
+blocks and branches, and whole experts (`granularity="width+depth+experts"`). Gated and purged model are compared in
+float64 on inputs that discovery has not seen, of another batch size and length where the model takes them; casts to
+float32 within a forward are left out of it. Written by `python scoreboard/page.py` from
+[scoreboard/transformers.csv](../scoreboard/transformers.csv), which `python scoreboard/run.py` makes: **{tried} of
+{all} types so far**, in an order drawn once, so that the rows are a sample of all; run it again and it goes on. Models
+of torchvision and timm have [a page](scoreboard-vision.md) of their own.
 
 - *exact*: every closure gave the same outputs, but for rounding; *wrong*: one did not, or what was proved could not be
   purged.
@@ -60,8 +45,8 @@ VISION_INTRO = """# The scoreboard of torchvision and timm
 Every model of torchvision without quantised weights, and the smallest one of every module of timm, a family each:
 built without weights, for few classes and images as small as it runs on, and measured as the types of transformers on
 [the other page](scoreboard.md) are, whose words have the same meaning here. One closure of every plan is compared, on
-inputs of another batch size, and of another image size where the model takes one. The width of streams is asked for
-where units do not reach {most} % already; elsewhere both columns are that of units.
+inputs of another batch size, and of another image size where the model takes one. More, here the width of streams, is
+asked for where units do not reach {most} % already; elsewhere both columns are that of units.
 
 They need a PyTorch of their own: `make scoreboard-vision` makes an environment beside the usual one (torch {torch},
 torchvision {torchvision}, timm {timm}; 6 GB), measures what has no row in
@@ -127,7 +112,7 @@ def _tables(rows):
     found = [row for row in rows if int(row["groups"] or 0) or int(row["width_groups"] or 0)]
     lines = ["| tried | built | discovered | " + " | ".join(STATES) + " |", "|---:" * (3 + len(STATES)) + "|"]
     lines += [_cells([len(rows), len(built), len(found), *(counts[state] for state in STATES)]), ""]
-    lines += ["| median of what is built | units | units and width |", "|---|---:|---:|"]
+    lines += ["| median of what is built | units | more |", "|---|---:|---:|"]
     for name in ("reach", "floor", "seconds"):
         unit = "" if name == "seconds" else " %"
         lines.append(_cells([name, *(f"{_median(built, key)}{unit}" for key in (name, f"width_{name}"))]))
@@ -138,7 +123,7 @@ def _tables(rows):
     lines += [_cells([row["type"], row["state"], _text(row["reason"])]) for row in sorted(odd, key=_key)]
     lines += ["", "## Every type that is built", ""]
     lines += [
-        "| type | class | parameters | seconds | groups | reach | floor | with width | reach | floor | worst | new |"
+        "| type | class | parameters | seconds | groups | reach | floor | more: groups | reach | floor | worst | new |"
     ]
     lines += ["|---|---|" + "---:|" * 9 + "---|"]
     lines += [_cells(_shown(row)) for row in sorted(built, key=lambda row: row["type"])]

@@ -37,7 +37,8 @@ class Row:
         parameters: of the small model.
         seconds, groups, units, reach, floor: of `discover`: CPU seconds, what it proves, the share that gates can
             remove, and the share that is left where every group has one unit.
-        width_...: the same with `granularity="width"`; empty where units reach `ALL` already.
+        width_...: the same with the second granularity of the source, which has the width of streams; empty where that
+            is all that it has, and units reach `ALL` already.
         worst: the largest relative difference on fresh inputs.
         dtype, fresh: what was compared in, and what was new in the inputs.
         state: exact, refused, wrong, crash, time, or not built.
@@ -90,13 +91,13 @@ def measured(row, model, form, tell=lambda row: None, of=None):
     example = of.inputs(model, form, *of.example, 0)
     try:
         fresh = _fresh(row, model, form, of)
-        for granularity in ("unit", "width"):
+        for granularity in ("unit", of.more):
             row.state, row.reason = "time", granularity
             tell(row)
             plan = _discovered(row, model, example, granularity)
             tell(row)
             _compared(row, model, plan, fresh)
-            if granularity == "unit" and row.reach >= ALL:
+            if granularity == "unit" and of.more == "width" and row.reach >= ALL:
                 break
         row.state, row.reason = ("exact", "") if row.width_groups or row.groups else ("refused", _why(plan))
     except Wrong as error:

@@ -24,6 +24,7 @@ class Source:
         example: batch and second size of what discovery sees.
         fresh: the same of fresh inputs, and what is new in them: the first that the model itself runs on.
         draws: closures of each plan.
+        more: the granularity of the second plan.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Source:
     example: tuple
     fresh: tuple
     draws: int = 3
+    more: str = "width"
 
     @property
     def file(self):

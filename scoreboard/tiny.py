@@ -142,4 +142,5 @@ TRANSFORMERS = Source(
     inputs_of,
     (2, 7),
     ((3, 11, "batch and length"), (3, 7, "batch"), (2, 7, "values")),
+    more="width+depth+experts",
 )
