@@ -116,7 +116,9 @@ def _runs(model, inputs):
 
 
 def _why(plan):
-    return next(iter(str(plan).splitlines()[1:]), "").strip()[:300]
+    """Of all that is refused the largest, and why."""
+    found = max(plan.refusals, key=lambda refusal: refusal.size, default=None)
+    return f"{found.name}: {found.reason}"[:300] if found else "it has nothing that can be gated"
 
 
 def _fresh(row, model, form, of):

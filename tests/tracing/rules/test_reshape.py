@@ -25,6 +25,12 @@ CASES = {
     "unflatten and back": Case(lambda x: x.unflatten(1, (2, 2)).flatten(1, 2).cumsum(1), [{}], UNITS),
     "unflatten, then pick": Case(lambda x: x.unflatten(1, (2, 2)).amax(1), [{}], ties=[{A, C}, {B, D}]),
     "unflatten, then mix": Case(lambda x: x.unflatten(1, (2, 2)).amax((1, 2)), [{}], UNITS),
+    "a view of nothing": Case(
+        lambda x: x[:, :0].reshape(2, 0, 2, 2), [{}], shape=(2, 3, 4), dim=2, ties=[{A, B}, {C, D}]
+    ),
+    "nothing, joined by its units": Case(
+        lambda x: torch.cat([x, x[:, :0].reshape(2, 0, 4)], 1), [{2: UNITS}], shape=(2, 3, 4), dim=2
+    ),
     "view of size one": Case(lambda x: x.view(1, 8, 1, 6, 6), [{1: UNITS * 2}]),
     "ones dropped": Case(lambda x: x.reshape(2, 4, 6, 6), SAME, shape=(2, 1, 4, 6, 6), dim=2),
     "reshape of what is not contiguous": Case(lambda x: x.transpose(1, 2).reshape(2, 24, 6), [{1: UNITS * 6}]),

@@ -25,7 +25,10 @@ def reshape(call: OpCall) -> None:
         raise NotImplementedError("a view of other elements than those of the tensor")
     new = list(fixed(shape))
     pure = True
-    for old_dims, new_dims in blocks(old, shape):
+    held, wanted = ([n or 1 for n in sizes] for sizes in (old, shape))  # an empty dim is one that stays alone
+    if math.prod(held) != math.prod(wanted):
+        raise NotImplementedError("a view of a tensor without elements")
+    for old_dims, new_dims in blocks(held, wanted):
         block = [axes[dim] for dim in old_dims]
         if any(labels.any() for labels in block):
             made, whole = _regroup(call, block, [shape[dim] for dim in new_dims])
