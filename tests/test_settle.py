@@ -301,3 +301,18 @@ def test_gates_in_a_block_that_leaves_are_not_counted_as_moved():
     assert settled.open.tolist() == [False, True, True, True, True, True]
     assert settled.trained.tolist() == [False, True, True, False, False, False]
     assert settled.moved == 0 and settled.threshold == 0.5
+
+
+def test_of_blocks_of_unequal_size_a_small_one_is_left_where_the_likeliest_is_too_large():
+    blocks = [Block(path, "removed", (f"{path}.w",)) for path in ("net.0", "net.1")]
+    shapes = {"net.0.w": (10,), "net.1.w": (4,), "head.w": (6, 2)}
+    head = GateGroup("head", 6, "unit", (Member("head.w", 0, torch.arange(6)[:, None], "consumer"),))
+    plan = Plan((head, GateGroup("net", 2, "depth", (), blocks=tuple(blocks))), (), shapes, {})
+    gates = Gates(plan)
+    gates.log_alpha.data[gates.slices["net"]] = torch.tensor([3.0, -3.0])
+    budgets = Budgets([Constraint(10 / 26)], gates)
+    open_ = settle(gates, budgets).open
+    assert gates.split(open_)["net"].tolist() == [False, True]
+    assert float(budgets.cost.value(open_)) == 4 + 2 * 3
+    with pytest.raises(BudgetError, match=r"ask for at least 0\.230770"):
+        Budgets([Constraint(5 / 26)], gates)

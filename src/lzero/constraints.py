@@ -15,6 +15,7 @@ from lzero.checks import choice, flag, real, shown
 from lzero.cost import MEASURES, Cost, Measure, check_paths, layers
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
+from lzero.gates.masks import Masks
 from lzero.plan.alike import families
 
 KIND = "seam"
@@ -76,6 +77,9 @@ class Constraint:
         return dict.fromkeys(found, self.target)
 
 
+_TINY, _TIE = 1e-300, 1e-9
+
+
 class Budgets:
     """Constraints bound to attached gates: the K parts that they hold for, their costs and their targets.
 
@@ -110,7 +114,9 @@ class Budgets:
         self.targets = torch.tensor([target for *_, target in parts], dtype=torch.float64, device=device)
         self.cost = Cost(gates, [measure for measure, *_ in parts], [(path,) for _, path, _ in parts])
         self.families = _families(who, self.constraints, gates)
-        smallest = self.cost.fraction(gates.floor()).tolist()
+        score = gates.probability().detach().double()
+        floors = torch.stack([self.cost.fraction(gates.floor()), self.cost.fraction(self.cheapest(gates.masks, score))])
+        smallest = floors.amin(0).tolist()
         for name, total, target, least in zip(
             self.names, self.cost.total.tolist(), self.targets.tolist(), smallest, strict=True
         ):
@@ -126,6 +132,22 @@ class Budgets:
         """Move to ``device``, in place."""
         self.targets = self.targets.to(device)
         self.cost.to(device)
+
+    @torch.no_grad()
+    def cheapest(self, masks: Masks, score: Tensor) -> Tensor:
+        """The smallest deployable set, bool [G], of the gates that cost least: of whole blocks the small one.
+
+        Args:
+            masks: which sets can be deployed.
+            score: [G], in [0, 1]; of gates that cost the same the one with the highest stays.
+        """
+        nothing = torch.zeros_like(score, dtype=torch.bool)
+        floor = masks.with_floor(nothing, score.double())
+        prices = [self.cost.gradient(floor, part) / total for part, total in enumerate(self.cost.total)]
+        price = torch.stack(prices).sum(0).double()
+        return masks.with_floor(
+            nothing, (1 - price / price.max().clamp_min(_TINY)) * (1 - _TIE) + _TIE * score.double()
+        )
 
     def named(self, values: Tensor) -> dict[str, float]:
         """``values`` [K] as name -> float."""

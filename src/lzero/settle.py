@@ -93,6 +93,8 @@ def fill(priority: Tensor, budgets: Budgets, masks: Masks, targets: Tensor | Non
     """
     targets = budgets.targets if targets is None else targets
     floor = masks.with_floor(torch.zeros_like(priority, dtype=torch.bool), priority.double())
+    if not budgets.met(floor, targets):  # the likeliest block may be larger than another
+        floor = budgets.cheapest(masks, priority)
     bundles = Bundles(priority, floor, budgets.families)
     open_ = bundles.floor.clone()
     if not budgets.met(open_, targets):
