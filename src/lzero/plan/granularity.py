@@ -11,8 +11,7 @@ WORDS = (*FINE, *COARSE)
 
 def expected() -> str:
     """What may be written, for messages: no list of every combination."""
-    joined = " and ".join(map(repr, ("input", *COARSE)))
-    return f"one of {', '.join(map(repr, WORDS))} ({joined} also joined by a plus)"
+    return f"one of {', '.join(map(repr, WORDS))} (but for 'unit' and 'weight' also joined by a plus)"
 
 
 def words_of(granularity: str) -> frozenset[str]:

@@ -14,7 +14,7 @@ import torch
 
 from lzero.checks import shown
 from lzero.cost import MEASURES
-from lzero.plan.granularity import granularities
+from lzero.plan.granularity import expected, granularities, spelled
 from lzero_lab import datasets, models
 from lzero_lab.datasets import Dataset
 from lzero_lab.errors import DataError
@@ -46,9 +46,11 @@ def add_granularity(parser: argparse._ActionsContainer) -> None:
     """The option for what a gate switches."""
     parser.add_argument(
         "--granularity",
-        choices=granularities(),
+        type=granularity,
+        metavar="WORDS",
         default="unit",
-        help="gate units, also the inputs of linear layers, or single weights (default: %(default)s)",
+        help="what gates switch: unit, input (also what linear layers read), weight, width, depth, experts, or some "
+        "joined, width+depth (default: %(default)s)",
     )
 
 
@@ -192,6 +194,14 @@ def scope(text: str) -> Scope:
         if not equals or not path.strip():
             raise argparse.ArgumentTypeError(f'expected model, layer or "name=0.3,name=0.5", found {text!r}')
     return targets
+
+
+def granularity(text: str) -> str:
+    """What gates switch, its words in one order."""
+    words = spelled(text)
+    if words not in granularities():
+        raise argparse.ArgumentTypeError(f"expected {expected()}, found {text!r}")
+    return words
 
 
 def model(text: str) -> str:
