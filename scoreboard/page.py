@@ -23,9 +23,9 @@ random and purged, once for its units and once for more, all that there is: the 
 blocks and branches, and whole experts (`granularity="width+depth+experts"`). Gated and purged model are compared in
 float64 on inputs that discovery has not seen, of another batch size and length where the model takes them; casts to
 float32 within a forward are left out of it. Written by `python scoreboard/page.py` from
-[scoreboard/transformers.csv](../scoreboard/transformers.csv), which `python scoreboard/run.py` makes: **{tried} of
-{all} types so far**, in an order drawn once, so that the rows are a sample of all; run it again and it goes on. Models
-of torchvision and timm have [a page](scoreboard-vision.md) of their own.
+[scoreboard/transformers.csv](../scoreboard/transformers.csv), which `python scoreboard/run.py` makes:
+**{tried} of {all} types so far**, in an order drawn once, so that the rows are a sample of all; run it again and it
+goes on. Models of torchvision and timm have [a page](scoreboard-vision.md) of their own.
 
 - *exact*: every closure gave the same outputs, but for rounding; *wrong*: one did not, or what was proved could not be
   purged.
@@ -118,8 +118,8 @@ def _tables(rows):
         lines.append(_cells([name, *(f"{_median(built, key)}{unit}" for key in (name, f"width_{name}"))]))
     worst = max((float(row["worst"]) for row in rows if row["worst"] and row["state"] == "exact"), default=0.0)
     lines += ["", f"The largest difference of an exact row is {worst:.0e}.", "", "## What is not exact", ""]
-    lines += ["| type | state | reason |", "|---|---|---|"]
     odd = [row for row in rows if row["state"] in STATES[1:-1]]
+    lines += ["| type | state | reason |", "|---|---|---|"] if odd else ["Nothing."]
     lines += [_cells([row["type"], row["state"], _text(row["reason"])]) for row in sorted(odd, key=_key)]
     lines += ["", "## Every type that is built", ""]
     lines += [

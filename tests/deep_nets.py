@@ -546,7 +546,7 @@ EXACT = {  # name -> (build, how blocks are closed in turn)
     "U-Net in two lists": (lambda: stack(u_net_in_two, extra=up), "identity " * 8),
     "all states": (lambda: stack(all_states), "identity " * 4),
     "sum of states": (lambda: stack(sum_of_states), "identity " * 4),
-    "last two states": (lambda: stack(last_of_states), "removed removed removed identity"),
+    "last two states": (lambda: stack(last_of_states), "identity " * 4),
     "first special": (lambda: stack(first_is_special), "identity removed removed removed"),
     "heads between": (lambda: stack(heads, extra=own_heads), "identity " * 4),
     "pairs": (lambda: stack(first_of_pairs, Pair), "removed " * 4),

@@ -76,11 +76,14 @@ def test_gates_of_blocks_alone_are_found_copied_saved_and_taken_off():
     lzero.attach_gates(other, gates.plan)
     other.load_state_dict(model.state_dict())
     assert torch.equal(other(x), model(x)) and not torch.equal(model(x), before)
+    with pytest.raises(StructureError, match="whole blocks of it are closed"):
+        lzero.detach_gates(model)
+    gates.log_alpha.data.fill_(9.0)
     lzero.detach_gates(model)
     assert set(model.state_dict()) == names and torch.equal(model(x), before)
 
 
 def test_gates_of_blocks_for_each_example_are_refused():
     model = built(lambda: Net(plain))
-    with pytest.raises(StructureError, match=r"layers\.0 as a whole has one gate for all examples"):
+    with pytest.raises(StructureError, match=r"layers\.0 has one gate as a whole, which switches it for all examples"):
         lzero.attach_gates(model, given(2, 6), granularity="depth", per_example=True)

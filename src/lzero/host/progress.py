@@ -30,7 +30,7 @@ class Progress:
     def __init__(self, what: str, show: bool | None) -> None:
         if show is not None and not isinstance(show, bool):
             raise StructureError(f"progress: expected True, False or None (a bar on a terminal), found {shown(show)}")
-        self._what, self._show, self._began = what, show or (show is None and _somebody_looks()), time.time()
+        self._what, self._show, self._began = what, show or (show is None and _somebody_looks()), time.monotonic()
         self._bar: Any = None
         self._total = self._done = 0
         self._kind: Any = None
@@ -62,13 +62,14 @@ class Progress:
 
     def tick(self) -> None:
         """Something goes on: the bar, and the time on it, are brought up to date."""
-        if self._kind is None or time.time() - self._began < _DELAY:
+        past = time.monotonic() - self._began
+        if self._kind is None or past < _DELAY:
             return
         if self._bar is None:
             # Made now and no earlier: tqdm starts a thread with its first bar.
             done = min(self._done, self._total)
             self._bar = self._kind(desc=self._what, total=self._total, initial=done, unit=" groups", leave=False)
-            self._bar.start_t = self._began
+            self._bar.start_t -= past
         self._bar.total = self._total
         self._bar.update(min(self._done, self._total) - self._bar.n)
 

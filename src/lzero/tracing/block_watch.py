@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lzero._torch import EagerDispatchMode
+from lzero._torch import EagerDispatchMode, version
 from lzero.host.first_tensor import first_tensor
 from lzero.plan.paths import covers
 from lzero.plan.refusal import Reason
@@ -135,7 +135,7 @@ class BlockWatch(EagerDispatchMode):
             given = first_tensor((args, kwargs))
             if self._good.get(path, False):
                 self._reasons[path] = _TWICE
-            call = None if given is None or path in self._good else _Call(path, given, given._version)
+            call = None if given is None or path in self._good else _Call(path, given, version(given))
             if call is not None:
                 call.sums.add(storage_pointer(call.given))
             self._good[path] = False
@@ -155,7 +155,7 @@ class BlockWatch(EagerDispatchMode):
                 self.calls.pop(path, None)
                 return
             like = made is not None and made.shape == call.given.shape and made.dtype == call.given.dtype
-            whole = call.given._version == call.before
+            whole = version(call.given) == call.before
             self._good[path] = like and whole and call.added
             if call.added and not self._good[path]:
                 self._reasons[path] = _IN_PLACE if not whole else _NO_TENSOR if made is None else _UNLIKE

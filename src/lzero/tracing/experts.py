@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
+from lzero._torch import CONVOLUTIONS
 from lzero.plan.block import Block
 from lzero.plan.follower import Follower
 from lzero.plan.group import GateGroup, Member
@@ -100,7 +100,7 @@ def _stacks(model: nn.Module) -> Iterator[_Stack]:
                     for at, entry in names
                 ]
                 yield _Stack(path, len(blocks), tuple(blocks))
-        elif not isinstance(module, _ConvNd):
+        elif not isinstance(module, CONVOLUTIONS):
             own = {join(path, name): p for name, p in module._parameters.items() if p is not None}
             sizes = {p.shape[0] for p in own.values() if p.dim() > 2}
             if len(sizes) == 1 and (size := sizes.pop()) > 1:
