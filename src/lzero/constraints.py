@@ -114,9 +114,9 @@ class Budgets:
         self.targets = torch.tensor([target for *_, target in parts], dtype=torch.float64, device=device)
         self.cost = Cost(gates, [measure for measure, *_ in parts], [(path,) for _, path, _ in parts])
         self.families = _families(who, self.constraints, gates)
-        score = gates.probability().detach().double()
-        floors = torch.stack([self.cost.fraction(gates.floor()), self.cost.fraction(self.cheapest(gates.masks, score))])
-        smallest = floors.amin(0).tolist()
+        floors = [gates.floor(), self.cheapest(gates.masks, gates.probability().detach().double())]
+        floor = next((floor for floor in floors if self.met(floor)), floors[-1])
+        smallest = self.cost.fraction(floor).tolist()
         for name, total, target, least in zip(
             self.names, self.cost.total.tolist(), self.targets.tolist(), smallest, strict=True
         ):

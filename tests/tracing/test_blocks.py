@@ -1,5 +1,7 @@
 """Which entries of containers are blocks, what is theirs alone, and which belong to one group."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -103,4 +105,15 @@ def test_single_blocks_of_other_classes_stay_alone():
     assert [(name, [each.block.path for each in blocks]) for name, blocks in made] == [
         ("c", ["a.0", "c.0", "c.1"]),
         ("b.0", ["b.0"]),
+    ]
+
+
+def test_of_blocks_that_are_made_otherwise_one_of_each_stays():
+    found = [at("net.0"), at("net.1"), at("net.2"), at("net.3")]
+    for place in (1, 3):
+        found[place] = replace(found[place], made=("state",))
+    made = alike(found)
+    assert [(name, [each.block.path for each in blocks]) for name, blocks in made] == [
+        ("net", ["net.0", "net.2"]),
+        ("net, as net.1", ["net.1", "net.3"]),
     ]

@@ -62,14 +62,17 @@ def _proposed(found: list[Found]) -> Iterator[GateGroup]:
     sets = [(name or _ROOT, blocks) for name, blocks in alike(found)]
     for name, blocks in sets:
         yield _group(name, [found.block for found in blocks])
+    by_place: dict[tuple[str, str], list[Block]] = {}  # list of blocks, and place in one of them
     for name, blocks in sets:
-        by_place: dict[str, list[Block]] = {}
+        lists = {each.block.path.rpartition(".")[0] for each in blocks}
+        home = name if len(lists) > 1 else lists.pop() or _ROOT
         for each in blocks:
             for branch in each.branches:
-                by_place.setdefault(branch.path.removeprefix(each.block.path), []).append(branch)
-        for place, branches in by_place.items():
-            starred = _ROOT if name == _ROOT else f"{name}.{_ROOT}"
-            yield _group(f"{starred}{place}" if len(branches) > 1 else branches[0].path, branches)
+                place = branch.path.removeprefix(each.block.path)
+                by_place.setdefault((home, place), []).append(branch)
+    for (name, place), branches in by_place.items():
+        starred = _ROOT if name == _ROOT else f"{name}.{_ROOT}"
+        yield _group(f"{starred}{place}" if len(branches) > 1 else branches[0].path, branches)
 
 
 def _without_tied(groups: list[GateGroup], shared: Sequence[Sequence[str]]) -> tuple[list[GateGroup], list[Block]]:

@@ -34,11 +34,13 @@ class Found:
         block: as it can be closed.
         kind: name of its class, by which single blocks are alike.
         branches: in it, in the order in which they are added; none where there is one alone, which is the block.
+        made: the names that parameters have in it, by which blocks of one list are alike.
     """
 
     block: Block
     kind: str
     branches: tuple[Block, ...]
+    made: tuple[str, ...] = ()
 
 
 def blocks_of(
@@ -84,7 +86,7 @@ def blocks_of(
             if wanted(branch) and own(branch):
                 found[place][1].append(Block(branch, "zero", own(branch), watch.returns[branch]))
     blocks = [
-        Found(Block(path, "removed", own(path), watch.returns[path]), kind, _apart(branches))
+        Found(Block(path, "removed", own(path), watch.returns[path]), kind, _apart(branches), _made_of(model, path))
         for path, (kind, branches) in found.items()
     ]
     return blocks, [_refused(place, own(place), reason) for place, reason in reasons.items()]
@@ -92,6 +94,10 @@ def blocks_of(
 
 def _refused(path: str, tensors: tuple[str, ...], reason: Reason) -> Refusal:
     return Refusal(path, 1, tensors, reason.text, reason.advice)
+
+
+def _made_of(model: nn.Module, path: str) -> tuple[str, ...]:
+    return tuple(name for name, _ in model.get_submodule(path).named_parameters(remove_duplicate=False))
 
 
 def _apart(branches: list[Block]) -> tuple[Block, ...]:
@@ -113,16 +119,24 @@ def _own_parameters(model: nn.Module) -> Callable[[str], tuple[str, ...]]:
 
 
 def alike(found: list[Found]) -> list[tuple[str, list[Found]]]:
-    """Blocks by what makes them one group, with its name: their container; single ones go with others of a class."""
-    groups: dict[str, list[Found]] = {}
+    """Blocks by what makes them one group, with its name: their container and what they are made of.
+
+    Of blocks that are made otherwise, attention and recurrence in turns, one of each stays: a cache may need it. Single
+    ones go with others of their class.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], list[Found]] = {}
     for each in found:
-        groups.setdefault(each.block.path.rpartition(".")[0], []).append(each)
-    for single in [groups.pop(name)[0] for name, blocks in list(groups.items()) if len(blocks) == 1]:
-        others = [blocks for blocks in groups.values() if blocks[0].kind == single.kind]
-        (max(others, key=len) if others else groups.setdefault(single.block.path, [])).append(single)
+        groups.setdefault((each.block.path.rpartition(".")[0], each.made), []).append(each)
+    for single in [groups.pop(key)[0] for key, blocks in list(groups.items()) if len(blocks) == 1]:
+        made = (single.kind, single.made)
+        others = [blocks for blocks in groups.values() if (blocks[0].kind, blocks[0].made) == made]
+        (max(others, key=len) if others else groups.setdefault((single.block.path, made[1]), [])).append(single)
     order = {each.block.path: place for place, each in enumerate(found)}
-    named = ((_pattern(each) if name == each[0].block.path else name, each) for name, each in groups.items())
-    return [(name, sorted(blocks, key=lambda each: order[each.block.path])) for name, blocks in named]
+    named = dict[str, list[Found]]()
+    for (name, _), blocks in groups.items():
+        name = _pattern(blocks) if name == blocks[0].block.path else name
+        named[f"{name}, as {blocks[0].block.path}" if name in named else name] = blocks
+    return [(name, sorted(blocks, key=lambda each: order[each.block.path])) for name, blocks in named.items()]
 
 
 def _pattern(found: list[Found]) -> str:
