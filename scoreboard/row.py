@@ -100,6 +100,8 @@ def measured(row, model, form, tell=lambda row: None, of=None):
             if granularity == "unit" and of.more == "width" and row.reach >= ALL:
                 break
         row.state, row.reason = ("exact", "") if row.width_groups or row.groups else ("refused", _why(plan))
+    except NotBuilt as error:
+        row.state, row.reason, row.model = "not built", str(error), ""
     except Wrong as error:
         row.state, row.reason = "wrong", f"{granularity}: {error}"[:300]
     except lzero.LzeroError as error:
@@ -135,7 +137,7 @@ def _fresh(row, model, form, of):
                 continue
             row.dtype, row.fresh = str(dtype).removeprefix("torch."), what
             return drawn
-    raise Wrong("the model itself runs on no fresh inputs")
+    raise NotBuilt("the model itself runs on no fresh inputs")
 
 
 def _precision(dtype):
