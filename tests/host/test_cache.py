@@ -192,8 +192,9 @@ STATE = "encoder_last_hidden_state"
     ("model", "state", "results"),
     [
         (Encoder("logits", STATE), [1.0], [0.0]),
-        (Encoder(STATE, "logits", "encoder_hidden_states"), [0.0], [1.0, 2.0]),
+        (Encoder("logits", STATE, "encoder_hidden_states"), [1.0], [0.0, 2.0]),
         (Encoder(STATE), [], [0.0]),  # nothing else is returned: somebody wants it
+        (Encoder(STATE, "loc", "scale"), [], [0.0, 1.0, 2.0]),  # no decoder has run: Autoformer without a future
         (Encoder("logits", "last_hidden_state"), [], [0.0, 1.0]),
         (Plain("logits", STATE), [], [0.0, 1.0]),  # no call takes it back
     ],

@@ -205,3 +205,12 @@ def test_nothing_is_accepted_that_the_whole_model_refutes(program: list[tuple[st
     suspects = names & differing(model, x, groups)  # together with others that may be at fault
     for group in groups:
         assert group.name not in suspects or not differing(model, x, [group])
+
+
+def test_what_rounding_decides_on_another_way_is_compared_in_double() -> None:
+    def forward(net: Any, x: Tensor) -> Any:
+        y = net.block(x)
+        return (y, (y * 1e7).long()) if x.abs().max() > 50 else y
+
+    model = Net(forward, block=nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 30)))
+    assert sizes(lzero.discover(model, X)) == {"block.0": 64}

@@ -45,6 +45,13 @@ def test_only_the_dtypes_that_are_asked_for_are_tried() -> None:
     assert model.obstacle is not None and "with random weights and inputs" in model.obstacle.text
 
 
+def test_layers_that_a_forward_casts_stay_in_double() -> None:
+    model = random_model(net(lambda net, x: net.b.float()(net.a(x).float()).to(x.dtype)))
+    assert model.obstacle is None and model.dtype is torch.float64
+    assert all(parameter.dtype is torch.float64 for parameter in model.model.parameters())
+    assert torch.equal(model.outputs(linked_copy(model.model))[0], model.dense[0])
+
+
 def test_given_inputs_take_the_place_of_random_ones_that_fail() -> None:
     def picky(net: Any, x: Tensor) -> Tensor:
         if bool((x < 0).any()):

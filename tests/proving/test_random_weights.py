@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lzero.proving.random_weights import cast, randomise
+from lzero.proving.random_weights import cast, dtypes_kept, randomise
 
 
 def test_randomise_leaves_no_value_and_keeps_variances_positive() -> None:
@@ -98,3 +98,12 @@ def test_casting_gives_every_float_the_dtype_and_vectors_their_values(dtype: tor
     for name, tensor in model.state_dict().items():
         assert tensor.dtype == (dtype if before[name].is_floating_point() else torch.int64)
         assert name == "0.weight" or torch.equal(tensor, before[name].to(tensor.dtype))
+
+
+def test_what_a_forward_casts_is_as_it_was_for_those_who_share_it() -> None:
+    model = nn.Linear(3, 4).double()
+    before = model.weight.clone()
+    with pytest.raises(ZeroDivisionError), dtypes_kept(model):
+        assert model.float().weight.dtype is torch.float32
+        raise ZeroDivisionError
+    assert torch.equal(model.weight, before) and model.weight.dtype is torch.float64

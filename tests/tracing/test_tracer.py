@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -109,6 +111,23 @@ def test_a_fault_of_the_bookkeeping_reads_as_itself_whatever_the_forward_does_wi
     monkeypatch.setattr(OpMode, "_record", broken)
     with pytest.raises(LookupError, match="a label is lost"):
         trace(Model(between), torch.randn(3, 4))
+
+
+@pytest.mark.parametrize("caught", [False, True])
+def test_a_way_that_makes_too_much_is_given_up_and_stays_open(monkeypatch: pytest.MonkeyPatch, caught: bool) -> None:
+    def between(h: Tensor) -> Tensor:
+        if h.sum() > 1e9:
+            with suppress(Exception if caught else LookupError):
+                for _ in itertools.count():
+                    h = h * 1
+        return torch.relu(h)
+
+    monkeypatch.setattr("lzero.tracing.tracer._SMALL", 2**17)
+    model = Model(between)
+    model.unused = nn.Linear(6, 6)
+    seen = trace(model, torch.randn(3, 4))
+    assert not seen.explored.ways and len(seen.explored.open) == 1
+    assert reason(seen, "a.weight", 0) == "the op mixes all units of the dim (aten.sum)"  # that of the first forward
 
 
 class Picks(nn.Module):

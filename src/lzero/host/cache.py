@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 from torch import Tensor, nn
@@ -119,14 +120,15 @@ def results_in(outputs: Any, model: nn.Module, *, kept: bool = False) -> Iterato
 def states_in(outputs: Any, model: nn.Module) -> dict[str, Tensor]:
     """What an encoder has made for the decoder of the same forward, by the name that it is returned under.
 
-    Transformers return it beside the logits, whatever they are asked for, for calls that take it back as
-    ``encoder_outputs``. Where nothing else is returned, or no call takes it back, it is a result.
+    Transformers return it after the logits, whatever they are asked for, for calls that take it back as
+    ``encoder_outputs``. Where nothing comes before it, no decoder has run; then it is a result, and so it is where no
+    call takes it back.
     """
     parameters = _parameters(model)
     known = [name for name, argument in _STATES.items() if argument in parameters]
     entries = [(name, held) for name, held in _entries(outputs) if not _is_kept(name, held, parameters)]
-    others = (tensor for name, held in entries if name not in known for tensor in tensors_in(held))
-    if not any(tensor.is_floating_point() for tensor in others):
+    before = takewhile(lambda entry: entry[0] not in known, entries)
+    if not any(tensor.is_floating_point() for _, held in before for tensor in tensors_in(held)):
         return {}
     return {name: held for name, held in entries if name in known and isinstance(held, Tensor)}
 

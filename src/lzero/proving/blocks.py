@@ -121,8 +121,9 @@ class ModelProof:
     def accept_elsewhere(self, groups: Sequence[GateGroup]) -> tuple[list[GateGroup], list[Refusal]]:
         """Those of ``groups``, proved by :meth:`accept`, that hold on the other ways of the forward, and refusals.
 
-        What only a way uses on which nothing can be compared stays unproved, and so do the groups that lie on it. On
-        none of them can experts be tried: where some have left, a forward has other decisions to make.
+        What fails in the model's own precision is tried in the finest, where rounding decides less (the order of
+        scores). What only a way uses on which nothing can be compared stays unproved, and so do the groups that lie on
+        it. On none can experts be tried: where some have left, a forward has other decisions to make.
         """
         ways, kept, refusals = self._trace.explored.ways, list(groups), list[Refusal]()
         if not ways or not groups:
@@ -132,6 +133,11 @@ class ModelProof:
             if whole.obstacle is None and whole.takes(way):
                 tried = [group for group in kept if group.router is None]
                 held, failures = sound_together(whole, tried, (), joint=True)
+                if failures and whole is not self._whole and self._precise().obstacle is None:
+                    whole.release()
+                    whole = self._precise()
+                    if whole.takes(way):
+                        held, failures = sound_together(whole, tried, (), joint=True)
                 kept = [group for group in kept if group.router is not None or group in held]
                 refusals += [Refusal.of(g.name, g.size, g.members, _elsewhere(f.reason)) for g, f in failures]
             else:

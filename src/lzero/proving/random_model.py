@@ -24,7 +24,7 @@ from lzero.plan.group import GateGroup
 from lzero.plan.refusal import Reason
 from lzero.proving.compare import PRECISE, TOLERANCES, comparable, difference
 from lzero.proving.patterns import Closure
-from lzero.proving.random_weights import cast, randomise
+from lzero.proving.random_weights import cast, dtypes_kept, randomise
 from lzero.proving.train_mode import Draws, train_by_hand
 from lzero.surgery.fills import fill_closed
 from lzero.surgery.routings import route_around
@@ -96,7 +96,7 @@ class RandomModel:
         """
         self._tick()
         given = inputs or self.inputs
-        with deciding(self.way) if self.way.answers else nullcontext():
+        with dtypes_kept(model), deciding(self.way) if self.way.answers else nullcontext():
             if not self._promotes:
                 return forward(model, given, self._where)
             with Promoted() as promoted:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +39,21 @@ def cast(model: nn.Module, dtype: torch.dtype) -> None:
         if wanted and parameter.dim() > 1 and parameter.layout == torch.strided:
             parameter.data = torch.empty_like(parameter, dtype=dtype)
     model.to(dtype)
+
+
+@contextmanager
+def dtypes_kept(model: nn.Module) -> Iterator[None]:
+    """A context for a forward of ``model``, which may cast layers of its own (a router to float32).
+
+    The parameters get back the values that they had, which others share.
+    """
+    before = [(parameter, parameter.data) for parameter in model.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, values in before:
+            if parameter.dtype is not values.dtype:
+                parameter.data = values
 
 
 def _fill_matrix(tensor: Tensor, generator: torch.Generator) -> None:

@@ -105,8 +105,8 @@ class GuardLog:
         asks = frame = user_frame()
         while frame.f_back is not None and in_library(frame):  # the line of whoever calls it
             frame = frame.f_back
-        if expr.symbols and not _is_ours(asks) and not self._ignores(expr):
-            self.uses.append(SizeUse(expr, labels, self._place(asks if _is_ours(frame) else frame)))
+        if expr.symbols and not is_ours(asks) and not self._ignores(expr):
+            self.uses.append(SizeUse(expr, labels, self._place(asks if is_ours(frame) else frame)))
 
     def exactly(self, expr: SizeExpr, act: str) -> Guard:
         """The guard that the number stays what it is, for somebody to note later."""
@@ -154,7 +154,7 @@ def users_line() -> str:
 _OURS = (torch.__name__, __name__.partition(".")[0])
 
 
-def _is_ours(frame: FrameType) -> bool:
+def is_ours(frame: FrameType) -> bool:
     """Whether the library itself asks, for notes of its own."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -17,7 +18,12 @@ from lzero.tracing.rules import find_rule
 from lzero.tracing.rules.creation import constant
 from lzero.tracing.tensor_table import TensorTable, storage_pointer
 
+_LEAST = 1024  # elements that an op counts for besides those that it makes: it takes time, too
 _RESTRIDED = (torch.ops.aten.as_strided, torch.ops.aten.as_strided_)
+
+
+class TooMuchWork(Exception):
+    """A forward makes more than it may."""
 
 
 class OpMode(EagerDispatchMode):
@@ -26,6 +32,8 @@ class OpMode(EagerDispatchMode):
     Attributes:
         steps: of each op the memory that it wrote and read, and whether it gave a number.
         picked: by id of a tensor that no op has read, the step that picked it by a number.
+        work: elements that ops have made, and a few for each op.
+        most: how much of it there may be.
     """
 
     def __init__(self, table: TensorTable, where: ModulePath) -> None:
@@ -33,9 +41,14 @@ class OpMode(EagerDispatchMode):
         self._table, self._where = table, where
         self.steps: list[tuple[set[int], set[int], bool]] = []
         self.picked: dict[int, int] = {}
+        self.work, self.most = 0, math.inf
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """The op's own result; what the op says about labels is written down on the way."""
+        """The op's own result; what the op says about labels is written down on the way.
+
+        Raises:
+            TooMuchWork: it goes beyond :attr:`most`.
+        """
         kwargs = kwargs or {}
         if find_rule(func) is None and can_decompose(func):  # a composite op reaches a mode in inference only
             with self:
@@ -54,7 +67,14 @@ class OpMode(EagerDispatchMode):
             made, read = ({storage_pointer(tensor) for tensor in tensors} for tensors in (call.outputs, call.inputs))
             self.steps.append((made, read, not made or 0 in made))
             self._table.book.step = -1
+            self.work += _LEAST + sum(tensor.numel() for tensor in call.outputs)
+        self.check_work()
         return out
+
+    def check_work(self) -> None:
+        """Raise TooMuchWork where there is more than there may be."""
+        if self.work > self.most:
+            raise TooMuchWork
 
     def thaw_unused(self, outputs: Any, read: set[int]) -> None:
         """Take back what ops froze whose results reach neither ``outputs`` nor a number or size that Python reads.

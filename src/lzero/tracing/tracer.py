@@ -106,7 +106,12 @@ def trace(
             deciding(way) as decisions,
         ):
             outputs.append(inputs.call(model))
+            ops.check_work()  # the forward may have caught it
         return decisions
+
+    def run_other(way: Way) -> Decisions:
+        ops.most = min(ops.work + each, total)
+        return run(way)
 
     with watch.numbers_of(model):
         try:
@@ -118,7 +123,9 @@ def trace(
         called, macs = calls.remove(), dict(table.macs)
         notes = [*table.notes, *watch.notes, norms.sites, ops.steps, ops.picked, outputs]
         names = frozenset(name for name, _ in model.named_parameters())
-        explored = explore(run, first, lambda: names - table.users.keys(), lambda: Undo(notes).back)
+        each = max(_EACH * ops.work, _SMALL)
+        total = ops.work + _ALL * each
+        explored = explore(run_other, first, lambda: names - table.users.keys(), lambda: Undo(notes).back)
     if table.fault is not None:  # one that the forward has caught, and went on
         raise table.fault
     norms.remove()
@@ -170,4 +177,6 @@ def _shapes(inputs: Any) -> str:
         return f"unknown ({type(inputs).__name__} raised {type(error).__name__})"
 
 
+_EACH, _SMALL = 16, 2**25  # what another way may make: a multiple of what the first forward makes; in any case
+_ALL = 4  # all of them together, as a multiple of that
 _OUTPUT = Reason("it is an output of the model")

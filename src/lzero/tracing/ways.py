@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lzero.tracing.decisions import Answer, Decisions, Site, Way
-from lzero.tracing.guards import in_library
+from lzero.tracing.guards import in_library, is_ours
 
 _TRIED, _TIMES, _DRAWS = 32, 8, 8  # ways at most; times at one site that are told apart; draws of weights and inputs
 
@@ -36,7 +36,8 @@ def explore(
 ) -> Explored:
     """Every decision of the ``first`` forward, and of those that follow, taken the other way.
 
-    A way that the forward itself refuses, by a ``raise`` or ``assert``, is none of its ways. While parameters are
+    A way that the forward itself refuses, by a ``raise`` or ``assert``, is none of its ways; one that fails otherwise,
+    or that ``run`` gives up, is open. While parameters are
     ``unreached``, more is tried, of which what reaches none is taken back: other weights and inputs, decisions from a
     later time on, two at once, and other whole numbers, which may be sizes.
 
@@ -117,7 +118,7 @@ def _is_refused(error: Exception) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    if trace is None or in_library(trace.tb_frame):
+    if trace is None or in_library(trace.tb_frame) or is_ours(trace.tb_frame):
         return False
     return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
 
