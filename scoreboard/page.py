@@ -36,7 +36,8 @@ goes on. Models of torchvision and timm have [a page](scoreboard-vision.md) of t
 *Reach* is the share of parameters that at least one gate can remove, *floor* the share that is left where every group
 has one unit. Both are of the tiny model: in a real one embeddings and heads weigh differently. *Seconds* are those of
 the CPU for discovery by units, *worst* is the largest relative difference, *new* what is new in the inputs, beside
-their values; images keep their size, and have no length.
+their values; images keep their size, and have no length. Inputs *at a tie* are left out, and counted: there the model
+chooses by values that are equal but for rounding, and the gated one jumps as well where rounding moves its weights.
 """
 
 

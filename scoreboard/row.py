@@ -6,10 +6,15 @@ model then run in eval mode on inputs that discovery has not seen: another batch
 tensors of the output are compared but the cache of keys and values, once or more a granularity, by
 `lzero.proving.compare`. Both forwards run within `lzero.host.promoted.Promoted`: their casts to float32 stay float64,
 so that what differs is no rounding of theirs. Models that do not run so are compared in float32, and `dtype` says it.
+
+A forward that chooses (an argmax, a threshold) jumps where two values tie. Where the gated model itself moves at least
+half as far when its weights are moved by rounding alone, the difference says nothing of the plan: such inputs are left
+out, `fresh` counts them, and one at least always stays.
 """
 
 import copy
 import json
+import math
 import sys
 import time
 import warnings
@@ -26,6 +31,9 @@ from lzero.proving.compare import TOLERANCES, comparable, difference
 
 ALL = 99.9
 """Percent of the parameters."""
+
+JITTERS = 16
+"""How often weights are moved by rounding."""
 
 
 @dataclass
@@ -166,6 +174,7 @@ def _compared(row, model, plan, fresh):
     dtype = getattr(torch, row.dtype)
     gated = copy.deepcopy(model).to(dtype)
     gates = lzero.attach_gates(gated, plan)
+    ties = 0
     for seed, inputs in enumerate(fresh):
         close(gates, seed)
         try:
@@ -174,9 +183,29 @@ def _compared(row, model, plan, fresh):
                 found = difference(run(copy.deepcopy(gated), inputs), run(copy.deepcopy(small), inputs)).relative
         except (lzero.LzeroError, ForwardError) as error:
             raise Wrong(f"proved, then {type(error).__name__}: {error}") from error
+        if not found <= TOLERANCES[dtype] and ties + 1 < len(fresh) and found <= 2 * _jump(gated, inputs, dtype):
+            ties += 1
+            row.fresh = f"{row.fresh.partition(';')[0]}; {ties} of {len(fresh)} at a tie"
+            continue
         row.worst = max(row.worst or 0.0, found)
         if not found <= TOLERANCES[dtype]:
             raise Wrong(f"differs by {found:.1e}")
+
+
+def _jump(gated, inputs, dtype):
+    """The largest difference that rounding of its weights makes in the gated model itself, if it is finite."""
+    made, largest = torch.Generator().manual_seed(0), 0.0
+    for _ in range(JITTERS):
+        moved = copy.deepcopy(gated)
+        with torch.no_grad():
+            for weight in moved.parameters():
+                if weight.dim() > 1 and weight.is_floating_point():
+                    drawn = torch.randn(weight.shape, generator=made, dtype=weight.dtype)
+                    weight.mul_(1 + 32 * torch.finfo(weight.dtype).eps * drawn)
+        with _precision(dtype):
+            found = difference(run(copy.deepcopy(gated), inputs), run(moved, inputs)).relative
+        largest = max(largest, found) if math.isfinite(found) else largest
+    return largest
 
 
 def close(gates, seed):

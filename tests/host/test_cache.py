@@ -88,6 +88,12 @@ def test_what_is_kept_and_what_is_a_result() -> None:
     cache = library.DynamicCache()
     assert kept_in((one, cache), Recalling()) == [("past_key_values", cache)]
     assert list(results_in((one, (two, three)), Recalling())) == [one, two, three]
+    of_a_part = {"logits": one, "decoder_outputs": {"logits": two, "past_key_values": cache}}
+    cache.update(three.view(1, 1, 1, 3), three.view(1, 1, 1, 3), 0)
+    assert kept_in(of_a_part, Recalling()) == [("past_key_values", cache)]
+    assert kept_in(of_a_part, nn.Identity()) == [(None, cache)]
+    assert list(results_in(of_a_part, Recalling())) == [one, two]
+    assert len(list(results_in(of_a_part, Recalling(), kept=True))) == 4
 
 
 def test_a_model_is_asked_for_a_cache_where_its_configuration_does() -> None:

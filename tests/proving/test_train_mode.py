@@ -77,3 +77,20 @@ def test_what_is_drawn_is_not_compared() -> None:
 
 def test_train_mode_that_gives_the_same_is_not_run() -> None:
     assert not random_model(Model()).trains_otherwise
+
+
+def test_statistics_that_train_mode_moves_are_none_of_the_comparison() -> None:
+    class Auxiliary(Model):
+        """A head and a scale that train mode alone has, behind a norm with statistics."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.head = nn.BatchNorm1d(3), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+            y = self.norm(super().forward(x))
+            return (2 * y, self.head(y)) if self.training else y
+
+    model = random_model(Auxiliary())
+    assert model.trains_more and model.trains_otherwise
+    assert why_not_exact(model, [A]) is None

@@ -163,7 +163,7 @@ def _entries(outputs: Any, depth: int = 0) -> Iterator[tuple[str | None, Any]]:
     if isinstance(outputs, Tensor) or outputs is None or is_cache(outputs):
         yield None, outputs
     elif isinstance(outputs, Mapping):
-        yield from ((name if isinstance(name, str) else None, held) for name, held in outputs.items())
+        yield from _named_entries(outputs)
     elif type(outputs) in (tuple, list, set, frozenset):
         for held in outputs:
             yield from _entries(held, 1) if depth == 0 else [(None, held)]
@@ -171,6 +171,18 @@ def _entries(outputs: Any, depth: int = 0) -> Iterator[tuple[str | None, Any]]:
         yield from zip(getattr(outputs, "_fields", (None,) * len(outputs)), outputs, strict=True)  # a named tuple's
     else:
         yield from getattr(outputs, "__dict__", {}).items()
+
+
+def _named_entries(outputs: Mapping[Any, Any]) -> Iterator[tuple[str | None, Any]]:
+    """The parts of a mapping by name; what is a cache within one of them (the outputs of a part) is a part itself."""
+    for key, held in outputs.items():
+        name = key if isinstance(key, str) else None
+        inner = {part for part, value in held.items() if is_cache(value)} if isinstance(held, Mapping) else set()
+        if inner and not is_cache(held):
+            yield name, {part: value for part, value in held.items() if part not in inner}
+            yield from ((part if isinstance(part, str) else None, held[part]) for part in held if part in inner)
+        else:
+            yield name, held
 
 
 def cached_tensors(outputs: Any) -> set[int]:

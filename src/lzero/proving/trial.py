@@ -115,10 +115,10 @@ def _failure(
     found_trained = list[Tensor]()
     if model.trains_more or model.trains_otherwise:
         try:
-            if model.trains_more:
-                model.train(cut)
             if model.trains_otherwise:
                 found_trained = model.trained(cut)
+            if model.trains_more:  # last: it moves the statistics of norms
+                model.train(cut)
         except ForwardError as error:
             return Failure(Reason(f"in train mode the purged model fails in {error}", _TRAINING), False, error.path)
     left = sum(parameter.numel() for parameter in cut.parameters())
