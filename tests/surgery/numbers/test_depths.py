@@ -127,3 +127,23 @@ def test_numbers_that_are_no_places_stay():
     left(made, [1, 2, 3])
     numbers.follow()
     assert places(made) == [(7, 7)] * 3
+
+
+class Seeing:
+    def __init__(self):
+        self.num_hidden_layers = 3
+
+
+class Reading:
+    def __init__(self):
+        self.num_hidden_layers, self.vision_config = 3, Seeing()
+
+
+def test_of_two_kinds_of_configurations_the_nearest_one_follows():
+    model, eye = nn.Module(), nn.Module()
+    model.config, model.eye = Reading(), eye
+    eye.config = model.config.vision_config
+    eye.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(3))
+    follow_entries(model, "eye.layers", 3, [0, 2])
+    assert eye.config.num_hidden_layers == model.config.vision_config.num_hidden_layers == 2
+    assert model.config.num_hidden_layers == 3

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from lzero.surgery.numbers.spots import items_at, keep_items, lists_of, spots_of, write_numbers
+from lzero.surgery.numbers.spots import holder_of, items_at, keep_items, lists_of, spots_of, write_numbers
 
 _COUNT = re.compile(
     r"^((n|num|number)_(of_)?)?((hidden|encoder|decoder|transformer)_)*(layers?|blocks?|depth)$|^depths?$"
@@ -102,21 +102,26 @@ def follow_entries(model: nn.Module, path: str, length: int, kept: Sequence[int]
     A number called like a count of layers that is the length becomes the new one; a list called after layers or blocks
     with an item for each entry keeps those of the entries that stay. Where decoders have names of their own, these
     follow decoders alone. Where a list counts the blocks of every stage, the item of the stage follows, and nothing
-    else. Configurations are changed in copies.
+    else. Of several kinds of configurations, one for images and one for texts, it is the one that the modules nearest
+    to the container have. Configurations are changed in copies.
     """
     parts = path.split(".") if path else []
     stage = next((int(part) for part in reversed(parts[:-1]) if part.isdecimal()), -1)
-    for module in _above(model, path):
+    near = set[type]()
+    for module in reversed(_above(model, path)):
         staged = [s.name for s in spots_of(module) if (s.place, s.value) == (stage, length) and _is_count(s.name)]
         if stage >= 0 and staged:
             for name in staged:
                 write_numbers(module, name, {stage: len(kept)})
             continue
         counts = [s.name for s in spots_of(module) if s.place < 0 and s.value == length and _is_count(s.name)]
-        for name in _of_its_own(counts, parts):
-            write_numbers(module, name, {-1: len(kept)})
         lists = [name for name in lists_of(module, length) if _LIST.search(_leaf(name))]
-        for name in _of_its_own(lists, parts):
+        holders = {name: type(holder_of(module, name)) for name in (*counts, *lists) if "." in name}
+        near = near or set(holders.values())
+        other = {name for name, kind in holders.items() if kind not in near}
+        for name in _of_its_own([name for name in counts if name not in other], parts):
+            write_numbers(module, name, {-1: len(kept)})
+        for name in _of_its_own([name for name in lists if name not in other], parts):
             keep_items(module, name, kept)
 
 

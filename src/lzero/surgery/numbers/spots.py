@@ -145,6 +145,11 @@ def _entries(value: Any) -> dict[str, Any] | None:
     return found if type(found) is dict else None
 
 
+def holder_of(module: nn.Module, name: str) -> Any:
+    """What has the last part of ``name``: a configuration, or ``module`` itself."""
+    return _held(module, name.rpartition(".")[0]) if "." in name else module
+
+
 def _held(module: nn.Module, name: str) -> Any:
     head, *rest = name.split(".")
     held = vars(module)[head]
