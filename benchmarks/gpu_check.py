@@ -12,6 +12,7 @@ import csv
 import math
 import sys
 import time
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,6 +187,18 @@ def compiled(device):
     return f"{backend}; {check_target(model)[1]}"
 
 
+@contextmanager
+def without_waiting(what):
+    """A context in which waiting for the device is an error that begins with ``what``."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    except RuntimeError as problem:
+        raise AssertionError(f"{what}: {problem}") from problem
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def no_waiting(device):
     """``solver.step()`` does not wait for the device, once it is warm."""
     needs_cuda(device)
@@ -199,13 +212,8 @@ def no_waiting(device):
             for _ in range(20):  # the fiftieth step looks at the count of skipped ones
                 optimizer.zero_grad()
                 loss_of(model, x, y).backward()
-                torch.cuda.set_sync_debug_mode("error")
-                try:
+                with without_waiting(f"{name}, {granularity}"):
                     solver.step()
-                except RuntimeError as problem:
-                    raise AssertionError(f"{name}, {granularity}: {problem}") from problem
-                finally:
-                    torch.cuda.set_sync_debug_mode("default")
                 optimizer.step()
     return "one budget and one a layer; unit, input and weight"
 
@@ -217,11 +225,8 @@ def no_waiting_in_the_forward(device):
     train(model, solver, optimizer, device, 10)
     x, y = data(device)
     optimizer.zero_grad()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with without_waiting("backward"):
         loss_of(model, x, y).backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     return ""
 
 
@@ -347,14 +352,9 @@ def streams_without_waiting(device):
         model, _gates, solver, optimizer, (x, y) = stream(device, granularity)
         for step in range(2 * STEPS // 3):
             optimizer.zero_grad()
-            torch.cuda.set_sync_debug_mode("error" if step > 5 else "default")
-            try:
+            with without_waiting(granularity) if step > 5 else nullcontext():
                 loss_of(model, x, y).backward()
                 solver.step()
-            except RuntimeError as problem:
-                raise AssertionError(f"{granularity}: {problem}") from problem
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
             optimizer.step()
     return ", ".join(STREAMS)
 

@@ -13,6 +13,7 @@ to compare. Rows are added to the CSV as they are made, and those that are there
 import math
 
 import torch
+from axes_training import name_of
 from norm_fill import BATCH, GATE, HEADS, LENGTH, WIDTH, text
 from script import HERE, head, line, parser
 from torch import nn
@@ -123,7 +124,7 @@ def main():
                     cell = {"steps": options.steps, "target": target, "seed": seed, "drawn": drawn, "after": after}
                     if not any(cell.items() <= row.items() for row in rows.rows):
                         loss = train(drawn, after, target, seed, options.steps, options.device)
-                        rows.append(**cell, device=options.device, loss=loss)
+                        rows.append(**cell, device=name_of(options.device), loss=loss)
                         rows.to_csv(options.csv)
     write_text(HERE / "block_gates.md", table(rows.rows))
 
@@ -131,7 +132,10 @@ def main():
 def table(rows):
     """The means over seeds, a table a length of training and target."""
     lines = ["# What a block is multiplied by while its gate is drawn", ""]
-    lines += ["Made by `python figures/block_gates.py`: validation loss in nats, mean (lowest to highest).", ""]
+    steps = " ".join(f"`--steps {number:.0f}`" for number in sorted({row["steps"] for row in rows}))
+    devices = " and ".join(sorted({row["device"] for row in rows}))
+    lines += [f"Made by `python figures/block_gates.py` with {steps}, on {devices}.", ""]
+    lines += ["Validation loss in nats, mean (lowest to highest) over seeds.", ""]
     for steps, target in sorted({(row["steps"], row["target"]) for row in rows}):
         lines += [f"{steps:.0f} steps, {target:.0%} of the branches stay:", ""]
         lines += head(["while drawn", "afterwards open or closed", "afterwards E[z]", "seeds"])

@@ -19,6 +19,7 @@ KEPT = "purged_blocks"
 """The buffer of a Sequential or ModuleList that modules have left: the places, before, of those that stayed, [k]."""
 EXPERTS = "purged_experts"
 """The same of one that experts have left, which no count of blocks follows."""
+_PASS = "pass the state dict of a purged model as it was saved"
 _WAY_OUT = "build the model that the gates were attached to"
 
 
@@ -89,7 +90,9 @@ def saved_cuts(state: Mapping[str, Tensor]) -> tuple[dict[str, list[int]], dict[
     places = _saved_places(state, KEPT)
     for path, tensor in closed.items():
         if tensor.dim() or tensor.dtype != torch.long or not -64 <= int(tensor) <= 64:
-            raise StructureError(f"{join(path, CLOSED)}: expected one whole number in int64, found {shown(tensor)}")
+            raise StructureError(
+                f"{join(path, CLOSED)}: expected one whole number in int64, found {shown(tensor)}; {_PASS}"
+            )
     return places, closed
 
 
@@ -145,7 +148,7 @@ def _saved_places(state: Mapping[str, Tensor], mark: str) -> dict[str, list[int]
 def _places(name: str, tensor: Tensor) -> list[int]:
     found = tensor.tolist() if tensor.dim() == 1 and tensor.dtype == torch.long else None
     if found is None or any(place < 0 for place in found) or found != sorted(set(found)):
-        raise StructureError(f"{name}: expected places in ascending order in int64, found {shown(tensor)}")
+        raise StructureError(f"{name}: expected places in ascending order in int64, found {shown(tensor)}; {_PASS}")
     return found
 
 
