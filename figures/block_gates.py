@@ -10,11 +10,10 @@ it is there or not, which is what purging can say of any block; E[z] in that pla
 to compare. Rows are added to the CSV as they are made, and those that are there are not made again.
 """
 
-import math
-
 import torch
 from axes_training import name_of
-from norm_fill import BATCH, GATE, HEADS, LENGTH, WIDTH, text
+from by_hand import GATE, SETTLES, Pull, drawn, likeliest, set_rate, start
+from norm_fill import BATCH, HEADS, LENGTH, WIDTH, text
 from script import HERE, head, line, parser
 from torch import nn
 from torch.nn import functional as F
@@ -62,40 +61,31 @@ def batch_of(ids, generator, device):
     return x.to(device), y.to(device)
 
 
-def train(drawn, after, target, seed, steps, device):
+def train(seen, after, target, seed, steps, device):
     """The validation loss in nats of a training that ends with a share ``target`` of the branches."""
     training, validation, letters = text()
     torch.manual_seed(seed)
     model = Characters(letters).to(device)
-    log_alpha = torch.full((2 * LAYERS,), GATE.initial(0.97)[0]).requires_grad_()
-    weights, gates = torch.optim.Adam(model.parameters(), 2e-3), torch.optim.Adam([log_alpha], max(0.02, 24 / steps))
-    generator, multiplier, strength, held = torch.Generator().manual_seed(seed), 0.0, None, None
+    log_alpha = start(2 * LAYERS)
+    weights, pull = torch.optim.Adam(model.parameters(), 2e-3), Pull(log_alpha, target, steps)
+    generator, held = torch.Generator().manual_seed(seed), None
     for step in range(steps):
-        for group in weights.param_groups:
-            group["lr"] = 2e-3 * min(1, step / 50) * (1 + math.cos(math.pi * step / steps)) / 2
+        set_rate(weights, step, steps)
         p = GATE.probability(log_alpha)
-        if step == int(0.8 * steps):
-            kept = torch.zeros(2 * LAYERS).index_fill(0, p.argsort(descending=True)[: int(target * 2 * LAYERS)], 1.0)
+        if step == int(SETTLES * steps):
+            kept = likeliest(p, target)
             held = kept if after == "open or closed" else (GATE.mean(log_alpha) * kept).detach()
-        noise = torch.rand(2 * LAYERS).clamp(1e-6, 1 - 1e-6)
-        z = (((noise.logit() + log_alpha) / (2 / 3)).sigmoid() * 1.2 - 0.1).clamp(0, 1)
-        if drawn == "open or closed":
+        z = drawn(log_alpha)
+        if seen == "open or closed":
             z = (z != 0).to(z.dtype) + z - z.detach()
         x, y = batch_of(training, generator, device)
         loss = F.cross_entropy(model(x, (z if held is None else held).to(device)).flatten(0, 1), y.flatten())
         weights.zero_grad()
-        gates.zero_grad()
+        log_alpha.grad = None
         loss.backward()
         weights.step()
-        if held is None:  # the constraint, as in lzero.Solver: annealed, scale-free, with restarts
-            pull = torch.autograd.grad(p.mean(), log_alpha)[0]
-            now = log_alpha.grad.abs().sum()
-            strength = now if strength is None else 0.98 * strength + 0.02 * now
-            log_alpha.grad += multiplier * strength / pull.abs().sum() * pull
-            gates.step()
-            annealed = target + (1 - target) * max(0, 1 - step / (0.4 * steps)) ** 3
-            violation = float((p > 0.5).float().mean()) - annealed
-            multiplier = multiplier + 0.1 * violation if violation > 0 else 0.0
+        if held is None:
+            pull.step(p, step)
     model.eval()
     generator = torch.Generator().manual_seed(9)
     total = 0.0
@@ -119,11 +109,11 @@ def main():
     rows = Recorder.from_csv(options.csv) if HERE.joinpath(options.csv).exists() else Recorder()
     for seed in options.seeds:
         for target in options.targets:
-            for drawn in DRAWN:
+            for seen in DRAWN:
                 for after in AFTER:
-                    cell = {"steps": options.steps, "target": target, "seed": seed, "drawn": drawn, "after": after}
+                    cell = {"steps": options.steps, "target": target, "seed": seed, "drawn": seen, "after": after}
                     if not any(cell.items() <= row.items() for row in rows.rows):
-                        loss = train(drawn, after, target, seed, options.steps, options.device)
+                        loss = train(seen, after, target, seed, options.steps, options.device)
                         rows.append(**cell, device=name_of(options.device), loss=loss)
                         rows.to_csv(options.csv)
     write_text(HERE / "block_gates.md", table(rows.rows))
@@ -139,11 +129,11 @@ def table(rows):
     for steps, target in sorted({(row["steps"], row["target"]) for row in rows}):
         lines += [f"{steps:.0f} steps, {target:.0%} of the branches stay:", ""]
         lines += head(["while drawn", "afterwards open or closed", "afterwards E[z]", "seeds"])
-        for drawn in DRAWN:
-            own = [row for row in rows if (row["steps"], row["target"], row["drawn"]) == (steps, target, drawn)]
+        for seen in DRAWN:
+            own = [row for row in rows if (row["steps"], row["target"], row["drawn"]) == (steps, target, seen)]
             columns = [[row["loss"] for row in own if row["after"] == after] for after in AFTER]
             means = [f"{sum(c) / len(c):.3f} ({min(c):.3f} to {max(c):.3f})" if c else "–" for c in columns]
-            lines.append(line([drawn, *means, str(max(map(len, columns)))]))
+            lines.append(line([seen, *means, str(max(map(len, columns)))]))
         lines.append("")
     return "\n".join(lines)
 

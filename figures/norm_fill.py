@@ -15,16 +15,16 @@ import math
 from pathlib import Path
 
 import torch
+from by_hand import GATE, SETTLES, Pull, drawn, likeliest, set_rate, start
 from script import HERE, head, line, parser
 from torch import nn
 from torch.nn import functional as F
 
-from lzero import HardConcrete, Recorder
+from lzero import Recorder
 from lzero_lab.files import write_text
 
 WIDTH, LAYERS, HEADS, LENGTH, BATCH = 64, 2, 4, 48, 24
 SEES = ("z itself", "who is open", "straight through")
-GATE = HardConcrete()
 
 
 class Norm(nn.LayerNorm):
@@ -95,33 +95,23 @@ def train(how, target, seed, steps):
     """The validation loss in nats of a training that ends with a share ``target`` of the stream."""
     training, validation, letters = text()
     torch.manual_seed(seed)
-    log_alpha = torch.full((WIDTH,), GATE.initial(0.97)[0]).requires_grad_()
+    log_alpha = start(WIDTH)
     model = Characters(letters, GATE.mean(log_alpha.detach()))
-    weights, gates = torch.optim.Adam(model.parameters(), 2e-3), torch.optim.Adam([log_alpha], max(0.02, 24 / steps))
-    generator, multiplier, strength, held = torch.Generator().manual_seed(seed), 0.0, None, None
+    weights, pull = torch.optim.Adam(model.parameters(), 2e-3), Pull(log_alpha, target, steps)
+    generator, held = torch.Generator().manual_seed(seed), None
     for step in range(steps):
-        for group in weights.param_groups:
-            group["lr"] = 2e-3 * min(1, step / 50) * (1 + math.cos(math.pi * step / steps)) / 2
+        set_rate(weights, step, steps)
         p = GATE.probability(log_alpha)
-        if step == int(0.8 * steps):
-            kept = torch.zeros(WIDTH).index_fill(0, p.argsort(descending=True)[: int(target * WIDTH)], 1.0)
-            held = (GATE.mean(log_alpha) * kept).detach()
-        noise = torch.rand(WIDTH).clamp(1e-6, 1 - 1e-6)
-        drawn = ((noise.logit() + log_alpha) / (2 / 3)).sigmoid() * 1.2 - 0.1
-        loss = loss_on(model, training, drawn.clamp(0, 1) if held is None else held, how, generator)
+        if step == int(SETTLES * steps):
+            held = (GATE.mean(log_alpha) * likeliest(p, target)).detach()
+        z = drawn(log_alpha)
+        loss = loss_on(model, training, z if held is None else held, how, generator)
         weights.zero_grad()
-        gates.zero_grad()
+        log_alpha.grad = None
         loss.backward()
         weights.step()
-        if held is None:  # the constraint, as in lzero.Solver: annealed, scale-free, with restarts
-            pull = torch.autograd.grad(p.mean(), log_alpha)[0]
-            now = log_alpha.grad.abs().sum()
-            strength = now if strength is None else 0.98 * strength + 0.02 * now
-            log_alpha.grad += multiplier * strength / pull.abs().sum() * pull
-            gates.step()
-            annealed = target + (1 - target) * max(0, 1 - step / (0.4 * steps)) ** 3
-            violation = float((p > 0.5).float().mean()) - annealed
-            multiplier = multiplier + 0.1 * violation if violation > 0 else 0.0
+        if held is None:
+            pull.step(p, step)
     model.eval()
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
