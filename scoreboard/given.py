@@ -166,11 +166,6 @@ def _places(model, given, batch):
         yield torch.tensor(row).repeat(batch, 1)
 
 
-def _edge(config, kind, edge):
-    found = find(config, f"{kind}_{edge}_token_id") or find(config, f"vision_{edge}_token_id")
-    return [found] if isinstance(found, int) else []
-
-
 def _tokens_in(found):
     found = getattr(found, "pooler_output", None) if hasattr(found, "keys") else found
     if isinstance(found, list | tuple):
