@@ -57,7 +57,10 @@ def _once(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name in notes.get(path, ()) if home != path else ():
             same = join(home, name.rpartition(".")[2])
             if not torch.equal(renamed.setdefault(same, renamed.pop(name)), state[name]):
-                raise StructureError(f"{same} and {name}: one module in the model, but saved with different values")
+                raise StructureError(
+                    f"{same} and {name}: one module in the model, but saved with different values; pass the state dict "
+                    "of a purged model as it was saved"
+                )
     return renamed
 
 
