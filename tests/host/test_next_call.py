@@ -64,6 +64,23 @@ def test_heads_are_found_where_the_next_call_reads_what_is_left() -> None:
     assert sizes(lzero.discover(Decoder(append), X)) == {"q": 6}
 
 
+class Cast(Decoder):
+    """It casts a layer of its own, as routers do, and what that reads."""
+
+    def __init__(self, read: Callable[..., Tensor]) -> None:
+        super().__init__(read)
+        self.router = nn.Linear(12, 12)
+
+    def forward(self, x: Tensor, past_key_values: Any = None) -> dict[str, Any]:
+        scores = self.router.float()(x.float()).to(x.dtype)
+        return super().forward(x * scores, past_key_values)
+
+
+def test_layers_that_a_decoder_casts_are_in_double_in_its_next_call_too() -> None:
+    plan = lzero.discover(Cast(append), X)
+    assert sizes(plan) == sizes(lzero.discover(Decoder(append), X)) != {}
+
+
 @pytest.mark.parametrize("read", [literal, mean, first_head])
 def test_a_next_call_that_needs_all_heads_is_caught(read: Callable[..., Tensor]) -> None:
     assert not lzero.discover(Decoder(read), X).groups

@@ -11,7 +11,7 @@ from lzero.gates.gates import Gates
 from lzero.plan.block import Block, Closed
 from lzero.plan.group import GateGroup
 from lzero.plan.plan import Plan
-from lzero.proving.patterns import closures
+from lzero.proving.patterns import closures, needed
 
 
 class TestClosures:
@@ -79,7 +79,7 @@ def modules(name: str, paths: list[str], closed: Closed = "removed") -> GateGrou
 
 
 @given(st.integers(1, 12), st.booleans(), st.integers(0, 5), st.integers(0, 2**31))
-def test_of_blocks_every_one_is_closed_in_the_first_two_patterns_and_never_all(
+def test_of_blocks_every_one_is_closed_in_the_patterns_that_are_needed_and_never_all(
     count: int, branches: bool, units: int, seed: int
 ) -> None:
     groups = [modules("net", [f"net.{n}" for n in range(count)])]
@@ -91,7 +91,22 @@ def test_of_blocks_every_one_is_closed_in_the_first_two_patterns_and_never_all(
         assert z.shape == (len(patterns), count) and set(z.unique().tolist()) <= {0.0, 0.5, 1.0}
         assert bool((z > 0).any(1).all())
         if count > 1 and group.name == "net":
-            assert bool((z[:2] == 0).any(0).all())
+            assert bool((z[: needed(groups)] == 0).any(0).all())
+
+
+@given(st.integers(2, 8), st.integers(0, 2**31))
+def test_every_branch_is_closed_while_all_around_it_is_open(count: int, seed: int) -> None:
+    groups = [
+        modules("inner", [f"net.{n}.a.b" for n in range(count)], "zero"),
+        modules("net", [f"net.{n}" for n in range(count)]),
+        modules("branches", [f"net.{n}.a" for n in range(count)], "zero"),
+    ]
+    assert needed(groups) == 6 and needed(groups[1:]) == 4 and needed(groups[1:2]) == 2
+    patterns = list(closures(groups, torch.Generator().manual_seed(seed)))[: needed(groups)]
+    inner, blocks, branches = (torch.stack([p[name] > 0 for p in patterns]) for name in ("inner", "net", "branches"))
+    assert bool((~blocks).any(0).all())
+    assert bool((~branches & blocks).any(0).all())
+    assert bool((~inner & branches & blocks).any(0).all())
 
 
 @given(st.integers(2, 8), st.integers(0, 2**31))

@@ -36,15 +36,15 @@ class NextCall:
         return [tensor.clone() for tensor in results_in(returned, model)]
 
     @classmethod
-    def find(cls, model: nn.Module, inputs: ExampleInputs) -> NextCall | None:
+    def find(cls, model: nn.Module, inputs: ExampleInputs, run: Run = forward) -> NextCall | None:
         """How ``model``, which is run, takes back what it keeps of ``inputs``; None where it keeps or reads nothing."""
         for call in (cls(step=True), cls(step=False)):
             try:
-                kept = taken_back(forward(model, inputs), model)
+                kept = taken_back(run(model, inputs), model)
                 if not kept:
                     return None
-                found = call.results(model, inputs, kept)
-                plain = call.results(model, inputs, {})
+                found = call.results(model, inputs, kept, run)
+                plain = call.results(model, inputs, {}, run)
             except ForwardError:
                 continue
             if _finite(found) and not _equal(found, plain):

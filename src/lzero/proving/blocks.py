@@ -203,6 +203,7 @@ class ModelProof:
         )
         if self._switched and whole.obstacle is None and not same_results(whole, self._switched):
             whole.obstacle = _SWITCH
+        whole.switched = list(self._switched)
         self.untrainable = whole.untrainable
         unread = {name for name, _ in self._model.named_parameters()} - self._trace.users.keys()
         whole.trains_more |= bool(unread) and not whole.untrainable  # train mode may read what eval mode does not

@@ -25,23 +25,38 @@ def closures(groups: Sequence[GateGroup], generator: torch.Generator, most: floa
     two halves of a split of four channels do: later patterns tell them apart, where the i-th small group stays open
     in those patterns whose bit is set in i. Of large groups no more than the share ``most`` stays open.
 
-    Units of a layer are alike, blocks of a network are not: the first two patterns close one half of them each, so that
-    every one is closed.
+    Units of a layer are alike, blocks of a network are not: the first :func:`needed` patterns close one half of them
+    each, so that every one is closed: branches while the blocks around them are open, then these.
     """
     phases = torch.randint(2, (len(groups),), generator=generator).tolist()
     orders = [torch.randperm(group.size, generator=generator) if group.blocks else None for group in groups]
     small = [group for group in groups if group.size < _SMALL]
     rounds = max(_ROUNDS, *(group.size - 1 for group in small)) if small else _ROUNDS
-    for pattern in range(rounds + len(small).bit_length()):
-        bit = pattern - rounds
+    levels, deepest = _levels(groups)
+    for pattern in range(2 * deepest + rounds + len(small).bit_length()):
+        bit = pattern - rounds - 2 * deepest
         left_open = {group.name for i, group in enumerate(small, start=1) if bit >= 0 and i >> bit & 1}
         closure: Closure = {}
         for group, phase, order in zip(groups, phases, orders, strict=True):
             if order is None:
                 closure[group.name] = _gates(group.size, pattern, phase, group.name in left_open, generator, most)
             else:
-                closure[group.name] = _modules(order, pattern, group.name in left_open, generator)
+                turn = pattern - 2 * (deepest - levels[group.name])
+                closure[group.name] = _modules(order, turn, turn < 0 or group.name in left_open, generator)
         yield _deployable(groups, closure)
+
+
+def needed(groups: Sequence[GateGroup]) -> int:
+    """How many patterns it takes at least that each block and branch was closed, with all around it open."""
+    return 2 + 2 * _levels(groups)[1]
+
+
+def _levels(groups: Sequence[GateGroup]) -> tuple[dict[str, int], int]:
+    """In how many blocks of others those of a group lie, by its name, and the largest such number."""
+    paths = {block.path for group in groups for block in group.blocks}
+    around = {path: sum(covers(other, path) for other in paths - {path}) for path in paths}
+    levels = {group.name: max((around[block.path] for block in group.blocks), default=0) for group in groups}
+    return levels, max(levels.values(), default=0)
 
 
 def _modules(order: Tensor, pattern: int, left_open: bool, generator: torch.Generator) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lzero.errors import StructureError
-from lzero.host.cache import results_in
+from lzero.host.cache import Switched, results_in
 from lzero.host.copies import linked_copy
 from lzero.host.inputs import ExampleInputs
 from lzero.host.mode import freeze, set_mode
@@ -59,6 +59,7 @@ class RandomModel:
         next_call: how it takes back what it keeps for its next call; None where it keeps nothing, or does not read it.
         keeps: whether it keeps something that no next call reads: a result like any other.
         untrainable: why train mode does not run on the inputs; empty where it does, or was not asked for.
+        switched: configurations that ask for a cache, off in the model.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class RandomModel:
         self.dtype, self.tolerance, self.calls = torch.float64, 0.0, 1
         self.trains_more = self.trains_otherwise = False
         self.next_call: NextCall | None = None
+        self.switched = list[Switched]()
         self._drawn, self._looks_at_training, self._promotes, self._kept = True, train, False, False
         self.keeps, self._asked, self.untrainable = False, set[torch.dtype](), ""
         self.obstacle = self._prepare(dtypes, (True, False)[: 1 + given])
@@ -191,10 +193,9 @@ class RandomModel:
 
     def _prepare(self, dtypes: Sequence[torch.dtype], random_inputs: Sequence[bool]) -> Reason | None:
         """Set dtype, weights and inputs; why nothing can be proved, None where all is well."""
-        problem = ""
         for dtype in dtypes:
             cast(self.model, dtype)
-            self.dtype, self.tolerance = dtype, TOLERANCES[dtype]
+            self.dtype, self.tolerance, problem = dtype, TOLERANCES[dtype], ""
             for self._drawn in random_inputs:
                 randomise(self.model, self.generator)
                 self.inputs = self._examples.redraw(dtype, self.generator if self._drawn else None)
@@ -228,7 +229,7 @@ class RandomModel:
     def _look_at_what_is_kept(self) -> None:
         """Find the next call, and the outputs with its results."""
         if self._kept:
-            self.next_call = NextCall.find(linked_copy(self.model, private=True), self.inputs)
+            self.next_call = NextCall.find(linked_copy(self.model, private=True), self.inputs, self.forward)
             self.keeps = self.next_call is None
             self.dense = self.outputs(linked_copy(self.model, private=True))
 

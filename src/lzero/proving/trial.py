@@ -8,7 +8,7 @@ from itertools import islice
 
 from torch import Tensor, nn
 
-from lzero.host.cache import UNREAD_CACHE
+from lzero.host.cache import UNREAD_CACHE, with_cache_again
 from lzero.host.copies import linked_copy
 from lzero.host.run import ForwardError
 from lzero.host.tensors import find_tensor, replace_tensors
@@ -16,12 +16,13 @@ from lzero.plan.group import GateGroup
 from lzero.plan.ownership import parameters_left
 from lzero.plan.refusal import Reason
 from lzero.proving.compare import Difference, comparable, difference
-from lzero.proving.patterns import Closure, closures
+from lzero.proving.patterns import Closure, closures, needed
 from lzero.proving.random_model import RandomModel
+from lzero.proving.switched import why_not_switched
 from lzero.surgery.fills import norms_in
 from lzero.surgery.shrink import shrink
 
-_JOINT_PATTERNS, _JOINT_SHARE = 2, 0.4
+_JOINT_SHARE = 0.4
 _TRAINING = "what only train mode does reads or counts this; do it in eval mode too, or pass it to ignore="
 _LITERAL = (
     "make the sizes in the forward follow the tensors (x.shape, -1), register lzero.surgery.layers.cached_sizes for a "
@@ -62,7 +63,7 @@ def why_not_exact(model: RandomModel, groups: Sequence[GateGroup], *, joint: boo
 
     A ``joint`` trial of groups that are proved one by one takes few closures, of which little memory is left.
     """
-    patterns = islice(closures(groups, model.generator, _JOINT_SHARE), _JOINT_PATTERNS)
+    patterns = islice(closures(groups, model.generator, _JOINT_SHARE), needed(groups))
     for number, closure in enumerate(patterns if joint else closures(groups, model.generator)):
         harder = number % len(_EPS)
         failure = _failure(model, groups, closure, rounded=not number, eps=_EPS[harder], favour=_FAVOURS[harder])
@@ -98,6 +99,7 @@ def _failure(
         _set_eps(gated, groups, eps)
     if favour:
         _favour_closed(gated, groups, keep, favour)
+    asking = _asking_for_cache(model, groups, gated) if rounded else None
     cut = linked_copy(gated, private=True)  # what one forward leaves behind for the next must not reach the other model
     try:
         expected, coarse = model.outputs(gated), model.rounded(gated) if rounded else []
@@ -106,7 +108,12 @@ def _failure(
         return Failure(Reason(f"the gated model fails in {error}", ""))
     shapes = {name: parameter.shape for name, parameter in gated.named_parameters()}
     counted = parameters_left(groups, keep, shapes)
-    del gated  # what is cut away is free again
+    if asking is not None:
+        shrink(asking, groups, keep)
+        problem = why_not_switched(model, gated, asking)
+        if problem:
+            return Failure(Reason(f"with use_cache on, as its configuration says, {problem}", _BLOCKS))
+    del gated, asking  # what is cut away is free again
     shrink(cut, groups, keep)
     try:
         found, found_coarse = model.outputs(cut), model.rounded(cut) if rounded else []
@@ -134,6 +141,18 @@ def _failure(
         reason = _difference(groups, trained, found_trained, gap)
         return Failure(Reason(f"in train mode {reason.text}", _TRAINING))
     return None
+
+
+def _asking_for_cache(model: RandomModel, groups: Sequence[GateGroup], gated: nn.Module) -> nn.Module | None:
+    """A copy of ``gated`` that keeps a cache: what stands in for a whole block has no part in it.
+
+    None where there are no blocks, or the proof runs with a cache in any case.
+    """
+    if not model.switched or model.next_call is not None or not any(group.blocks for group in groups):
+        return None
+    asking = linked_copy(gated, private=True)
+    with_cache_again(asking, model.switched)
+    return asking
 
 
 def _told_by_shapes(
