@@ -13,6 +13,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 from lzero.attach import attach_gates
+from lzero.compact import compact
+from lzero.compaction import Compaction
 from lzero.constraints import Constraint
 from lzero.detach import detach_gates
 from lzero.discover import discover
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BudgetError",
+    "Compaction",
     "Constraint",
     "Gates",
     "HardConcrete",
@@ -57,6 +60,7 @@ __all__ = [
     "SolverError",
     "StructureError",
     "attach_gates",
+    "compact",
     "detach_gates",
     "discover",
     "gates_of",

@@ -25,6 +25,7 @@ from lzero.plan.plan import Plan
 from lzero.proving.gated_forward import check_gated_forward
 from lzero.proving.per_example import check_products, check_readers
 from lzero.surgery.attached import gated_leaves, gates_of
+from lzero.surgery.narrow import follow_saved
 from lzero.surgery.register import register
 from lzero.surgery.rehearsal import rehearse
 from lzero.surgery.remove import without_gates
@@ -104,6 +105,7 @@ def attach_gates(
         check_readers(model, plan.flat_groups)
     _rehearse(model, gates)
     register(model, gates.plan.maps(), gates, rescale=rescale)
+    follow_saved(model, gates)
     return gates
 
 

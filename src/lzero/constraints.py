@@ -128,6 +128,10 @@ class Budgets:
                     f"layer, already cost {least:.6g}; ask for at least {math.ceil(least * 1e6) / 1e6:.6f}"
                 )
 
+    def follow(self, gates: Gates) -> None:
+        """Go on with what is left of the gates: costs stay shares of what they were."""
+        self.cost, self.families = self.cost.of(gates), _families("constraints", self.constraints, gates)
+
     def to(self, device: torch.device) -> None:
         """Move to ``device``, in place."""
         self.targets = self.targets.to(device)
@@ -162,7 +166,7 @@ def _families(who: str, constraints: Sequence[Constraint], gates: Gates) -> tupl
     within = [constraint.within or "" for constraint in constraints if constraint.uniform]
     if not within:
         return ()
-    found = families(gates.plan.groups, within)
+    found = families((gates.plan if gates.whole is None else gates.whole.plan).groups, within)
     if not found:
         units = ", ".join(f"{group.name} ({group.size})" for group in gates.plan.groups if group.kind == "unit")
         raise BudgetError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -102,9 +102,12 @@ def purge(
     settled = _settled(gates, budgets, given=constraints is not None, settle=settle)
     z = gates.evaluate(settled.open)
     kept = {name: mask.cpu() for name, mask in gates.split(settled.open).items()}
+    whole = gates.whole
     verification = Verification(model, settled.open) if verify else None
     small = without_gates(model)
     origin = Origin.of(small, gates.plan.granularity)
+    if whole is not None:
+        origin = replace(origin, shapes=whole.shapes, size=whole.size)
     scale_consumers(small, gates.plan.groups, gates.split(z))
     shrink(small, gates.plan.groups, kept)
     difference = None if verification is None else verification.largest_difference(small)
@@ -115,7 +118,7 @@ def purge(
     for text in certificate.warnings:
         warnings.warn(f"{type(model).__name__}: {text}", LzeroWarning, stacklevel=3)
     table = Table.of(gates, settled.open, origin.size, size_of(small))
-    return PurgeResult(small, certificate, kept, origin, table)
+    return PurgeResult(small, certificate, kept if whole is None else whole.masks(settled.open), origin, table)
 
 
 def _settled(gates: Gates, budgets: Budgets | None, *, given: bool, settle: bool) -> Settled:

@@ -41,6 +41,8 @@ class Table:
     def of(cls, gates: Gates, open_: Tensor, size_before: int, size: int) -> Table:
         """That of a model whose ``gates`` were purged to the set ``open_``, bool [G]."""
         plan, kept = gates.plan, gates.split(open_)
+        if gates.whole is not None:  # units have left before
+            plan, kept = gates.whole.plan, gates.whole.masks(open_)
         parts: dict[str, list[str]] = {}  # layer -> its parameters
         for name in plan.shapes:
             parts.setdefault(owner(name) or name, []).append(name)

@@ -12,7 +12,7 @@ import torch
 from exactness import largest_difference
 from torch import Tensor, nn
 
-from lzero import attach_gates, discover, purge
+from lzero import attach_gates, compact, discover, purge
 from lzero.cost import Cost
 from lzero.host.copies import private_copy
 from lzero.host.promoted import Promoted
@@ -38,6 +38,8 @@ class Row:
         attached: largest such difference between the model just gated, in eval mode, and the model, in float64.
         effect: the smallest such difference between the purged model and the one without gates.
         params, macs: (found in the purged model, counted by closed form) over these closures.
+        compacted: the largest such difference, in float64, between the gated model and itself without what is closed
+            and can leave while it trains.
     """
 
     plan: Plan
@@ -49,6 +51,7 @@ class Row:
     effect: float
     params: list[tuple[int, int]]
     macs: list[tuple[int, int]]
+    compacted: float
 
 
 def measure(model: nn.Module, inputs: Any, granularity: str = "unit") -> Row:
@@ -58,7 +61,7 @@ def measure(model: nn.Module, inputs: Any, granularity: str = "unit") -> Row:
     seen = trace(private_copy(model), inputs, lambda path: granularity == "width")
     found, _ = unit_groups(seen, model, lambda members: None)
     worst = {torch.float64: 0.0, torch.float32: 0.0}
-    attached, effect, params, macs = 0.0, 1.0, [], []
+    attached, effect, params, macs, compacted = 0.0, 1.0, [], [], 0.0
     for dtype in worst if plan.groups else ():
         cast = map_tensors(inputs, lambda t, to=dtype: t.to(to) if t.is_floating_point() else t)
         gated = copy.deepcopy(model).to(dtype)
@@ -83,7 +86,14 @@ def measure(model: nn.Module, inputs: Any, granularity: str = "unit") -> Row:
             used = trace(private_copy(small), cast).macs.values()
             params.append((sum(p.numel() for p in small.parameters()), round(float(counts[0].value(opened)))))
             macs.append((sum(used), round(float(counts[1].value(opened)))))
-    return Row(plan, len(found), seconds, worst[torch.float64], worst[torch.float32], attached, effect, params, macs)
+        if dtype is torch.float64:
+            before = _run(gated, cast, dtype)
+            compact(gated, below=0.49)
+            difference, scale = largest_difference(before, _run(gated, cast, dtype))
+            again = largest_difference(before, _run(purge(gated, settle=False).model, cast, dtype))[0]
+            compacted = max(difference, again) / scale
+    exact = worst[torch.float64], worst[torch.float32]
+    return Row(plan, len(found), seconds, *exact, attached, effect, params, macs, compacted)
 
 
 def _run(model: nn.Module, inputs: Any, dtype: torch.dtype) -> list[Tensor]:

@@ -35,6 +35,7 @@ def test_model(name: str) -> None:
     assert row.double < 1e-9
     assert row.single < 1e-5
     assert row.attached < 1e-9
+    assert row.compacted < 1e-9
     assert row.effect > 1e-4
     assert max(found for found, _ in row.params) < row.plan.parameters
     assert all(found == counted for found, counted in row.params), row.params

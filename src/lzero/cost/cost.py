@@ -13,6 +13,7 @@ what toggling one gate alone would change.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -41,7 +42,7 @@ class Cost:
         parts: for each part its module paths (a path covers what is below it); ``[("",)]`` is the whole model.
 
     Attributes:
-        total: float64 [K], the cost with every gate open.
+        total: float64 [K], the cost with every gate open, also of units that have left since.
     """
 
     total: Tensor
@@ -50,13 +51,24 @@ class Cost:
         self, gates: Gates, measure: Measure | Sequence[Measure] = "params", parts: Sequence[Iterable[str]] = (("",),)
     ) -> None:
         paths = [tuple(part) for part in parts]
-        measures = [measure] * len(paths) if isinstance(measure, str) else list(measure)
+        measures: list[Measure] = [measure] * len(paths) if isinstance(measure, str) else list(measure)
+        self._parts = list(zip(measures, paths, strict=True))
+        self._count(gates)
+        self.total = self.value(gates.log_alpha.new_ones(len(gates)))
+        if gates.whole is not None:
+            self.total = Cost(Gates(gates.whole.plan), measures, paths).total.to(self.total)
+
+    def of(self, gates: Gates) -> Cost:
+        """The same costs, relative to the same totals, of what is left of the ``gates``."""
+        made = copy.copy(self)
+        made._count(gates)
+        return made
+
+    def _count(self, gates: Gates) -> None:
         runs = runs_of(gates)
         self._by_group = not gates.owned and len(runs) == len(gates.sizes)  # every run is a group, and none is owned
-        self._shape = _shape(gates, runs, list(zip(measures, paths, strict=True)))
-        self.total = torch.ones(())
-        self.to(gates.log_alpha.device)
-        self.total = self.value(gates.log_alpha.new_ones(len(gates)))
+        self._shape = _shape(gates, runs, self._parts)
+        self._shape.to(gates.log_alpha.device)
 
     def to(self, device: torch.device) -> None:
         """Move the tables to ``device``, in place."""

@@ -20,6 +20,7 @@ from lzero.gates.history import History
 from lzero.gates.ledger import Ledger
 from lzero.gates.masks import Masks
 from lzero.gates.score import score_gradient
+from lzero.gates.whole import Whole
 from lzero.plan.plan import Plan
 
 
@@ -46,12 +47,13 @@ class Gates(FlatBuffer):
         masks: which sets of gates can be deployed.
         drawing: which gates the forwards see.
         ledger: what the training of these gates keeps with them.
+        whole: what there was before :func:`lzero.compact` took units away; None where it did not.
     """
 
     def __init__(
         self, plan: Plan, estimator: Estimator | None = None, per_example: bool = False, rescaled: bool = False
     ) -> None:
-        sizes = tuple(group.size for group in plan.flat_groups) if isinstance(plan, Plan) else ()
+        sizes = plan.flat_sizes if isinstance(plan, Plan) else ()
         if not sizes or min(sizes) < 1:
             found = f"sizes {list(sizes)}" if isinstance(plan, Plan) else shown(plan)
             raise StructureError(f"Gates: expected a Plan of at least one group of at least one gate, found {found}")
@@ -63,6 +65,7 @@ class Gates(FlatBuffer):
         self.slices, self.sizes = dict(plan.slices), sizes
         self.estimator, self.per_example, self.rescaled = estimator, per_example, rescaled
         self.masks, self.drawing, self.ledger = Masks(sizes, plan.owners), drawing, Ledger()
+        self.whole: Whole | None = None
 
     def __len__(self) -> int:
         return self.log_alpha.shape[-1]
@@ -206,9 +209,8 @@ class Gates(FlatBuffer):
 
         Args:
             loss: the loss of the last forward, whose gates were drawn in train mode.
-            closure: for estimators that need two losses: computes the loss anew, on the same batch. It runs once,
-                without gradients, with the opposite gates; what else the forward changes (statistics of BatchNorm) it
-                changes here too.
+            closure: for estimators that need two losses: computes the loss anew, on the same batch, once, without
+                gradients, with the opposite gates; what else a forward changes (statistics of BatchNorm) it changes.
 
         Raises:
             StructureError: a loss that the estimator needs was not given, or nothing was drawn.
@@ -221,8 +223,8 @@ class Gates(FlatBuffer):
 
     def training_state(self) -> dict[str, Tensor]:
         """What a state dict has of the training of these gates, beside ``log_alpha``, by name."""
-        state = dict(self.ledger.latest)
-        return state if self.held is None else {**state, "held": self.held}
+        more = {"held": self.held, "left": None if self.whole is None else self.whole.numbers}
+        return {**self.ledger.latest, **{name: value for name, value in more.items() if value is not None}}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -234,7 +236,7 @@ class Gates(FlatBuffer):
         self.ledger.check(state, len(self))
         held = state.get("held")
         self.drawing.hold(None if held is None else held.to(self.log_alpha).clone())
-        self.ledger.bring({name: value for name, value in state.items() if name != "held"})
+        self.ledger.bring({name: value for name, value in state.items() if name not in ("held", "left")})
 
     def _replaced(self) -> None:
         self.drawing.forget()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from lzero.errors import SolverError
+
+OPTIMIZER = "optimizer."
+"""What the names of entries of the gates' optimizer begin with."""
 
 
 class Ledger(Mapping[str, Tensor]):
@@ -67,6 +70,11 @@ class Ledger(Mapping[str, Tensor]):
     def note(self, **entries: Tensor) -> None:
         """Enter tensors where :attr:`latest` looks: beside what was brought, if that still waits."""
         (self._written if self._brought is None else self._brought).update(entries)
+
+    def change(self, made: Callable[[str, Tensor], Tensor]) -> None:
+        """Let every entry be what is ``made`` of its name and value, also where it was brought and waits."""
+        for entries in (self._written, self._brought or {}):
+            entries.update({name: made(name, value) for name, value in entries.items()})
 
     def check(self, state: Mapping[str, Tensor], gates: int) -> None:
         """Raise where ``state`` is not that of a training of so many ``gates``, or of another one than this.

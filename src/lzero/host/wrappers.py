@@ -57,6 +57,25 @@ def check_unwrapped(model: nn.Module) -> None:
             )
 
 
+def check_not_parallel(model: nn.Module, what: str) -> None:
+    """Raise where ``model`` is in DistributedDataParallel or DataParallel, which know its parameters by their sizes.
+
+    Args:
+        model: any module.
+        what: the function that changes them, such as ``"compact"``.
+
+    Raises:
+        StructureError: with the way out.
+    """
+    for module in model.modules():
+        for place, inside in _DATA_PARALLEL.items():
+            if _is(module, place):
+                raise StructureError(
+                    f"{place[1]}: knows the parameters by the sizes that they had; call lzero.{what}(ddp.{inside}, "
+                    f"optimizer) on all processes, and wrap the model anew: ddp = {place[1]}(ddp.{inside})"
+                )
+
+
 def check_unsharded(model: nn.Module, what: str) -> None:
     """Raise where this process has only a part of the weights of ``model``.
 

@@ -69,6 +69,11 @@ class Plan:
         """The groups in the order in which their G gates are numbered: those that others own behind these."""
         return flat_order(self.groups)
 
+    @property
+    def flat_sizes(self) -> tuple[int, ...]:
+        """How many gates each of these has."""
+        return tuple(group.size for group in self.flat_groups)
+
     @cached_property
     def slices(self) -> Mapping[str, slice]:
         """Group name -> the numbers of its gates."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from lzero._torch import fused_adam
 from lzero.checks import real, shown
 from lzero.errors import SolverError
+from lzero.gates.ledger import OPTIMIZER
 from lzero.solver.schedule import step_count
 
 GATE_LR_MIN, GATE_LR_MAX, GATE_TRAVEL = 2e-2, 0.2, 100.0
@@ -96,14 +97,14 @@ class GateOptimizer:
     def tensors(self) -> dict[str, Tensor]:
         """State and rate, by name; numbers become tensors of one element."""
         state = self._optimizer.state.get(self._log_alpha, {})
-        made = {f"optimizer.{name}": _tensor(value) for name, value in state.items() if _tensor(value) is not None}
+        made = {f"{OPTIMIZER}{name}": _tensor(value) for name, value in state.items() if _tensor(value) is not None}
         rate = _tensor(self._optimizer.param_groups[0]["lr"])
         return {**made, "optimizer_lr": rate}  # type: ignore[dict-item]
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what :meth:`tensors` returned."""
         optimizer, log_alpha = self._optimizer, self._log_alpha
-        saved = {name.removeprefix("optimizer."): t for name, t in tensors.items() if name.startswith("optimizer.")}
+        saved = {name.removeprefix(OPTIMIZER): t for name, t in tensors.items() if name.startswith(OPTIMIZER)}
         state: dict[str, Any] = {}
         for name, value in saved.items():
             moved = value.detach().to(log_alpha.device) if value.shape == log_alpha.shape else value.detach()
@@ -112,6 +113,13 @@ class GateOptimizer:
         if not isinstance(groups[0]["lr"], Tensor):
             groups[0]["lr"] = float(tensors["optimizer_lr"])
         optimizer.load_state_dict({"state": {0: state} if state else {}, "param_groups": groups})
+
+    def narrow(self, where: Tensor) -> None:
+        """Keep the state of the gates ``where``, long, which ``log_alpha`` has become already."""
+        state = self._optimizer.state.get(self._log_alpha, {})
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.dim():
+                state[name] = value[..., where.to(value.device)].clone()
 
     def to(self, device: torch.device) -> None:
         """Move the state to ``device``, in place, and cast it, as the gates have been."""

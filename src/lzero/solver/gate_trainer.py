@@ -60,6 +60,7 @@ class GateTrainer(Resumable):
         fresh: bool = False,
         process_group: Any = None,
     ) -> None:
+        self._measure: Measure = measure
         self._model_cost = Cost(gates, measure)
         self._gate_optimizer = GateOptimizer(gates.log_alpha, gate_lr, optimizer) if self.trains else None
         kind = None if self._gate_optimizer is None else self._gate_optimizer.kind
@@ -162,6 +163,11 @@ class GateTrainer(Resumable):
         self._steps.to(device)
         if self._gate_optimizer is not None:
             self._gate_optimizer.to(device)
+
+    def _narrow(self, where: Tensor) -> None:
+        self._model_cost = Cost(self.gates, self._measure)
+        if self._gate_optimizer is not None:
+            self._gate_optimizer.narrow(where)
 
     @property
     def _on_device(self) -> bool:

@@ -92,6 +92,10 @@ class Penalty(GateTrainer):
                 row[column if len(self._names) == 1 else f"{name}:{column}"] = value
         return row
 
+    def _narrow(self, where: Tensor) -> None:
+        super()._narrow(where)
+        self._cost = self._cost.of(self.gates)
+
     def _move(self, device: torch.device) -> None:
         super()._move(device)
         self._cost.to(device)

@@ -29,6 +29,7 @@ class Resumable:
         self.gates = gates
         self._asked, self._fresh = asked, fresh
         self._device, self._dtype = gates.log_alpha.device, gates.log_alpha.dtype
+        self._whole = gates.whole
 
     def _tensors(self) -> dict[str, Tensor]:
         """All of its state, by name."""
@@ -43,6 +44,9 @@ class Resumable:
 
     def _move(self, device: torch.device) -> None:
         """Follow the gates to ``device``, and to another dtype."""
+
+    def _narrow(self, where: Tensor) -> None:
+        """Go on with the gates ``where``, long, of those that there were: the others have left with their units."""
 
     def _begin(self) -> None:
         """Take the gates over, with what an earlier part of the same training left; at the end of a constructor.
@@ -69,6 +73,10 @@ class Resumable:
                 f"{type(self).__name__}: another one was built on these gates since; step that one, and keep one "
                 "Solver, Penalty or baseline a model"
             )
+        if gates.whole is not None and gates.whole is not self._whole:
+            self._narrow(gates.whole.places_in(self._whole))
+            self._whole = gates.whole
+            self._write()
         if (gates.log_alpha.device, gates.log_alpha.dtype) != (self._device, self._dtype):
             self._device, self._dtype = gates.log_alpha.device, gates.log_alpha.dtype
             self._move(self._device)

@@ -15,6 +15,7 @@ from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.settle import settle
 from lzero.solver.arguments import checked_gates
+from lzero.solver.compacts import Compacts, checked_compaction
 from lzero.solver.dual import Multipliers, default_dual_lr
 from lzero.solver.gate_optimizer import checked_gate_lr
 from lzero.solver.gate_trainer import GateTrainer
@@ -33,9 +34,9 @@ class Solver(GateTrainer):
         dual:    lambda <- lambda + dual_lr (c(open gates) - e_t) / e_t,  then 0 where the two disagree in sign
 
     so that lambda answers to what will be shipped, and lambda = 1 is as strong as the loss, whatever its scale; the
-    violation is relative, since one point too much weighs more at a target of 5 % than at 80 %. A single budget is held
-    from both sides: what closed too much is opened again by a negative lambda (the loss alone seldom does: closed gates
-    get almost no gradient). Where several parts have budgets, which need not be met with equality at once, lambda >= 0.
+    violation is relative, since one point too much weighs more at 5 % than at 80 %. A single budget is held from both
+    sides: what closed too much is opened again by a negative lambda (the loss alone seldom does: closed gates get
+    almost no gradient). Where several parts have budgets, which need not be met at once, lambda >= 0.
 
     Args:
         gates: what ``attach_gates`` returned.
@@ -43,23 +44,23 @@ class Solver(GateTrainer):
         measure: of the shorthand: ``"params"``, ``"macs"`` or ``"gates"``.
         constraints: one or several budgets that hold at once.
         total_steps: optimizer steps of the whole training; the target anneals over the first half.
-        anneal_steps: length of the annealing; overrides that half, or stands alone where the end is open.
-        finetune: share of ``total_steps``, at the end, in which the deployed set is settled and held: no noise any
-            more, so that weights and running statistics see what is shipped; by default 0.2, and 0 without
-            ``total_steps``. With BatchNorm it decides accuracy, elsewhere it costs nothing: ``figures/settling.md``.
+        anneal_steps: length of the annealing, or alone where the end is open.
+        finetune: share of ``total_steps``, at the end, in which the deployed set is settled and held, so that weights
+            and statistics see what is shipped; by default 0.2, and 0 without ``total_steps`` (``figures/settling.md``).
         gate_lr: rate of the gates' Adam; by default 100 / total_steps, from 0.02 to 0.2.
-        optimizer: an optimizer of your own over ``[gates.log_alpha]``, in place of that Adam.
+        optimizer: one of your own over ``[gates.log_alpha]``, in place of that Adam.
         schedule: ``"cubic"``, ``"fixed"`` or a function (target, progress in [0, 1]) -> annealed target.
         dual_lr: step size of the ascent; by default 0.01, and 20 / anneal_steps (at most 0.15) where that is more.
         dual: ``"sgd"`` (plain ascent) or ``"nupi"`` (proportional-integral control, cooper's nuPI).
-        dual_options: further arguments of the dual optimizer (``Kp``, ``Ki``, ``ema_nu``, ``momentum``).
-        restarts: set lambda to 0 where its sign and that of the violation disagree (for lambda >= 0: where the
-            constraint is satisfied; dual restarts, arXiv 2208.04425, section 3); by default with ``"sgd"`` only.
+        dual_options: further arguments of the dual optimizer (``Kp``, ``Ki``, ``momentum``).
+        restarts: set lambda to 0 where its sign and that of the violation disagree (dual restarts, arXiv 2208.04425,
+            section 3); by default with ``"sgd"`` only.
         two_sided: let lambda be negative below the target; by default where there is a single part.
-        scale: make lambda scale-free by u, and violations relative; False leaves u = 1 and violations as they are.
-        augmentation: coefficient of cooper's augmented Lagrangian; 0 is the plain Lagrangian.
+        scale: make lambda scale-free by u, and violations relative; False leaves both as they are.
+        augmentation: coefficient of cooper's augmented Lagrangian, or 0.
+        compaction: a :class:`lzero.Compaction`: units whose gates are closed for good leave the model on the way.
         fresh: begin a new training on gates that have been trained for something else.
-        process_group: of ``torch.distributed``; None for the default group.
+        process_group: of ``torch.distributed``; None for the default one.
 
     Raises:
         BudgetError: a malformed or infeasible budget; the message has the smallest feasible density.
@@ -89,6 +90,7 @@ class Solver(GateTrainer):
         two_sided: bool | None = None,
         scale: bool = True,
         augmentation: float = 0.0,
+        compaction: Compacts | None = None,
         fresh: bool = False,
         process_group: Any = None,
     ) -> None:
@@ -108,10 +110,9 @@ class Solver(GateTrainer):
             fresh=fresh,
             process_group=process_group,
         )
-        self.constraints, self.budgets = asked, budgets
-        self._times = times
-        self._schedule = schedule_of(schedule)
-        self._scale = flag("scale", scale, error=SolverError)
+        self.constraints, self.budgets, self._times = asked, budgets, times
+        self._compaction = checked_compaction(compaction, gates)
+        self._schedule, self._scale = schedule_of(schedule), flag("scale", scale, error=SolverError)
         self._dual = Multipliers(
             parts,
             self._device,
@@ -123,7 +124,6 @@ class Solver(GateTrainer):
             augmentation=augmentation,
         )
         self._norms = torch.zeros(parts, dtype=torch.float64, device=self._device)  # running means, not yet unbiased
-        # of what they have seen, up to 1
         self._weight = torch.full((), _TINY, dtype=torch.float64, device=self._device)
         self._share = torch.full_like(self._weight, 1 - _NORM_MEMORY)
         self._all, self._none = torch.ones_like(self._weight), torch.zeros_like(self._weight)
@@ -170,12 +170,12 @@ class Solver(GateTrainer):
 
     @property
     def target_density(self) -> float | None:
-        """The target of a single part; None where there are several."""
+        """The target of a single part, or None."""
         return float(self.budgets.targets[0]) if len(self.budgets.names) == 1 else None
 
     @property
     def settles_at(self) -> int | None:
-        """The step after which what will be shipped is settled and held; None where :func:`lzero.purge` settles."""
+        """The step after which the deployed set is settled and held; None where :func:`lzero.purge` settles."""
         return self._times.settles_at
 
     @property
@@ -215,6 +215,9 @@ class Solver(GateTrainer):
         super()._after()
         if self.steps == self._times.settles_at and self.gates.held is None:
             settle(self.gates, self.budgets).hold(self.gates, self.budgets)
+        if self._compaction is not None:
+            targets = self._annealed(self._asked_values) / self._full
+            self._compaction.look(self.budgets, targets, self.steps, self._times.length)
 
     @property
     def _on_device(self) -> bool:
@@ -229,6 +232,10 @@ class Solver(GateTrainer):
         self._weight.copy_(tensors["weight"])
         self._dual.restore(tensors)
 
+    def _narrow(self, where: Tensor) -> None:
+        super()._narrow(where)
+        self.budgets.follow(self.gates)
+
     def _move(self, device: torch.device) -> None:
         super()._move(device)
         self.budgets.to(device)
@@ -239,5 +246,5 @@ class Solver(GateTrainer):
 
 
 def _per_gate(gradient: Tensor) -> Tensor:
-    """Of [G] itself, of [C, G] the norm over the parameters of each gate: [G]."""
+    """Of [G] itself, of [C, G] the norm over each gate's parameters: [G]."""
     return gradient if gradient.dim() == 1 else gradient.norm(dim=0)

@@ -13,7 +13,6 @@ from lzero.surgery.adapters import unseal
 from lzero.surgery.attached import gated_leaves, gates_of, gates_on
 from lzero.surgery.checkpoint import HOOKS, hide_place
 from lzero.surgery.fills import remove_fills
-from lzero.surgery.grown import Watch
 from lzero.surgery.recurrent import unfollow_gates
 from lzero.surgery.routings import remove_routings
 from lzero.surgery.skips import remove_skips
@@ -67,7 +66,7 @@ def own_class(module: nn.Module) -> None:
 
 def _gates_behind(hook: object) -> object:
     """What a hook of the model draws or watches."""
-    return hook.gates if isinstance(hook, Watch) else getattr(hook, "__self__", None)
+    return getattr(hook, "gates", None) or getattr(hook, "__self__", None)
 
 
 def _is_gate(hook: object) -> bool:

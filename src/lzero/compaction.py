@@ -1,0 +1,101 @@
+"""When units leave a model that trains: seldom, many at once, and none that the budget may want back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from lzero.checks import real
+from lzero.compact import BELOW, checked_model, gates_that_stay, take_out
+from lzero.constraints import Budgets
+from lzero.cost import Cost
+from lzero.errors import StructureError
+from lzero.gates.gates import Gates
+from lzero.solver.processes import Processes
+
+WORTH = 0.15
+"""The share of the work of a forward, as it is now, from which on it is worth to build the model anew."""
+
+_LOOKS = 50  # over a training
+_ALL = 0.02  # of the work, once a set is held: it happens once
+
+
+class Compaction:
+    """What a Solver is given to take units out on its way: ``compaction=lzero.Compaction(model, optimizer)``.
+
+    Fifty times in a training the solver looks which gates are closed for good (:func:`lzero.compact`). They leave
+    where they do at least the share ``worth`` of the model's present work (MACs, or parameters where there are none),
+    so that a training has a handful of rebuilds, after each of which ``torch.compile`` compiles once more. Once the
+    deployed set is settled, all that is closed leaves, and the rest of the training has the shape of what is shipped.
+
+    What stays always costs at least what the budget asks for at that step, in each of its parts: the set that is
+    settled later lies within it, and meets the budget as closely as ever.
+
+    Args:
+        model: that the gates are attached to; also inside ``torch.compile``.
+        optimizers: every optimizer that has parameters of it.
+        copies: averages of the model, which lose the same units.
+        below: P(z != 0) up to which a gate that is closed leaves.
+        worth: share of the present work that has to go at least.
+
+    Attributes:
+        gates: those of the model.
+        removed: gates that have left so far, by the step after which they did.
+
+    Raises:
+        StructureError: as :func:`lzero.compact`; or several processes train, each of which has to wrap its model anew.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *optimizers: torch.optim.Optimizer,
+        copies: Iterable[nn.Module] = (),
+        below: float = BELOW,
+        worth: float = WORTH,
+    ) -> None:
+        if len(Processes()) > 1:
+            raise StructureError(
+                "Compaction: several processes train this model, and DistributedDataParallel knows its parameters by "
+                "their sizes; between two epochs call lzero.compact(ddp.module, optimizer) on all of them, and wrap it "
+                "anew: ddp = DistributedDataParallel(ddp.module)"
+            )
+        self._model, self.gates = checked_model(model, optimizers)
+        self._optimizers = optimizers
+        self._copies = [checked_model(other, ())[0] for other in copies]
+        self._below = real(
+            "below", below, least=0, below=0.5, expected="a probability in [0, 1/2)", error=StructureError
+        )
+        self._worth = real("worth", worth, least=0, most=1, expected="a share in [0, 1]", error=StructureError)
+        self.removed: dict[int, int] = {}
+        self._settled = False
+
+    @torch.no_grad()
+    def look(self, budgets: Budgets, targets: Tensor, step: int, length: int) -> None:
+        """Let units leave after ``step`` of a training of that ``length``, where it is time and worth it.
+
+        Args:
+            budgets: what the gates are trained for.
+            targets: what the budgets ask for at that step, as densities [K].
+            step: how many steps have been taken.
+            length: how many it takes.
+        """
+        gates = self.gates
+        held = gates.held is not None
+        if step % max(1, length // _LOOKS) and not (held and not self._settled):
+            return
+        self._settled = held
+        stay = gates_that_stay(gates, self._below)
+        if bool(stay.all()) or bool((budgets.cost.fraction(stay) < targets).any() and not held):
+            return
+        if self._saved(gates, stay) >= (_ALL if held else self._worth):
+            take_out(self._model, stay, self._optimizers, self._copies)
+            self.removed[step] = int((~stay).sum())
+
+    @staticmethod
+    def _saved(gates: Gates, stay: Tensor) -> float:
+        """The share of the present work that leaves."""
+        work = Cost(gates, "macs" if gates.plan.positions else "params")
+        return 1 - float(work.value(stay) / work.value(torch.ones_like(stay)))

@@ -1,0 +1,143 @@
+"""Units out of a model that trains, in place: its parameters stay the objects that they are, and become smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from lzero.errors import SolverError
+from lzero.gates.gates import Gates
+from lzero.gates.narrow import narrow, narrow_ledger
+from lzero.gates.whole import Whole
+from lzero.host.memory_format import like_format
+from lzero.host.resize import resize
+from lzero.host.snapshot import Snapshot
+from lzero.host.tensors import find_tensor, replace_tensors, tensors_of
+from lzero.plan.narrowed import narrowed, positions_left
+from lzero.surgery.attached import raw_tensor, root_gates
+from lzero.surgery.checkpoint import PREFIX
+from lzero.surgery.optimizer_state import OptimizerStates
+from lzero.surgery.register import register
+from lzero.surgery.remove import strip
+from lzero.surgery.shrink import shrink
+
+LEFT = f"{PREFIX}left"
+"""The entry of a state dict that says which gates are left."""
+
+
+def narrow_model(model: nn.Module, keep: Tensor, optimizers: Iterable[torch.optim.Optimizer] = ()) -> None:
+    """``model`` without the units whose gates ``keep``, bool [G], closes, in place; ``optimizers`` follow.
+
+    Parameters stay the objects that they are, and so do the gates. Whatever stops it, all is as it was, to the bit.
+
+    Args:
+        model: with gates attached, unwrapped.
+        keep: of groups that :func:`lzero.plan.narrowed.may_go` says no of, all True; one at least in each.
+        optimizers: all that have parameters of ``model``.
+
+    Raises:
+        StructureError: an optimizer keeps what cannot be cut.
+    """
+    gates = root_gates(model)
+    kept = {name: mask.cpu() for name, mask in gates.split(keep).items()}
+    plan = narrowed(gates.plan, kept)
+    stays = positions_left(gates.plan, kept, _lengths(model, gates))
+    tensors = {name: raw_tensor(model, name) for name in stays}
+    states = OptimizerStates(optimizers, {t: stays[n] for n, t in tensors.items() if isinstance(t, nn.Parameter)})
+    before, undo = Snapshot(list(model.modules())), list[Callable[[], None]]()
+    try:
+        strip(model, gates)
+        whole = gates.whole or _whole(model, gates)
+        shrink(model, gates.plan.groups, kept)
+        for name, tensor in tensors.items():
+            if isinstance(tensor, nn.Parameter):
+                undo.append(_undo(tensor))
+                resize(tensor, lambda values, dims=stays[name]: _at(values, dims))  # type: ignore[misc]
+        replace_tensors(model, {find_tensor(model, n): t for n, t in tensors.items() if isinstance(t, nn.Parameter)})
+        undo.append(_undo(gates.log_alpha))
+        narrow(gates, plan, keep, whole)
+        register(model, plan.maps(), gates, rescale=False)
+        follow_saved(model, gates)
+        undo.append(states.swap)
+        states.swap()
+    except BaseException:
+        for back in reversed(undo):
+            back()
+        before.restore()
+        raise
+    narrow_ledger(gates, keep)
+
+
+class SavedWidths:
+    """A hook on loading: a model that takes up a training that units had left loses the same ones first."""
+
+    def __init__(self, gates: Gates) -> None:
+        self.gates = gates
+
+    def __call__(self, model: nn.Module, state: Mapping[str, Tensor], prefix: str, *_: object) -> None:
+        """Let ``model`` be as narrow as the one that ``state`` was saved of.
+
+        Raises:
+            SolverError: it is narrower already.
+        """
+        saved = state.get(prefix + LEFT)
+        own = torch.arange(self.gates.plan.size) if self.gates.whole is None else self.gates.whole.numbers
+        if saved is None:
+            if self.gates.whole is not None and any(key.startswith(prefix + PREFIX) for key in state):
+                raise SolverError(_NARROWER)
+            return
+        keep = torch.isin(own, saved.cpu())
+        if int(keep.sum()) < len(saved):
+            raise SolverError(_NARROWER)
+        if len(saved) < len(own):
+            hooks = model._load_state_dict_pre_hooks  # they are being gone through
+            model._load_state_dict_pre_hooks = hooks.copy()
+            narrow_model(model, keep.to(self.gates.log_alpha.device))
+
+
+_NARROWER = (
+    "the saved training had units that have left this model since (lzero.compact): load it into the model as it was "
+    "built, with gates attached anew"
+)
+
+
+def follow_saved(model: nn.Module, gates: Gates) -> None:
+    """Let ``model`` take up trainings that units have left; before all other hooks on loading."""
+    others = dict(model._load_state_dict_pre_hooks)
+    model._load_state_dict_pre_hooks.clear()
+    model.register_load_state_dict_pre_hook(SavedWidths(gates))  # type: ignore[no-untyped-call]
+    model._load_state_dict_pre_hooks.update(others)
+
+
+def _whole(model: nn.Module, gates: Gates) -> Whole:
+    """What there is of ``model``, whose gates are off."""
+    state, found = model.state_dict().keys(), tensors_of(model)
+    saved = {name: tensor for name, tensor in found.items() if name in state}
+    size = sum(tensor.nbytes for tensor in {id(tensor): tensor for tensor in saved.values()}.values())
+    return Whole(gates.plan, torch.arange(len(gates)), {n: tuple(t.shape) for n, t in saved.items()}, size)
+
+
+def _lengths(model: nn.Module, gates: Gates) -> dict[str, tuple[int, ...]]:
+    names = dict.fromkeys(member.tensor for group in gates.plan.groups for member in group.members)
+    return {name: tuple(raw_tensor(model, name).shape) for name in names}
+
+
+def _at(values: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
+    """``values`` at the positions that stay of each of the ``dims``, in their memory format."""
+    small = values
+    for dim, where in dims.items():
+        small = small.index_select(dim, where.to(values.device))
+    return like_format(small, values)
+
+
+def _undo(tensor: Tensor) -> Callable[[], None]:
+    values, grad = tensor.data, tensor.grad
+
+    def back() -> None:
+        tensor.grad = None
+        resize(tensor, lambda _: values)
+        tensor.grad = grad
+
+    return back
