@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import lzero
+from lzero.compact import gates_that_stay
 
 X = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 Y = torch.tensor([0, 1, 2, 3, 4, 0])
@@ -62,3 +64,28 @@ def step(model: nn.Module, gates: lzero.Gates, optimizer: torch.optim.Optimizer,
         loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.detach()
+
+
+def shared_training(rank: int) -> dict[str, torch.Tensor]:
+    """Two processes, each with half of the examples; between two parts of it units leave."""
+    model, gates = gated()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    lzero.Solver(gates, 0.3, total_steps=200)
+    ddp = nn.parallel.DistributedDataParallel(model)
+    stay = gates_that_stay(gates)
+    drawn = torch.rand(6, len(gates), dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * stay
+    mine = slice(3 * rank, 3 * rank + 3)
+    with pytest.raises(lzero.StructureError, match="wrap the model anew"):
+        lzero.compact(ddp, optimizer)
+    with pytest.raises(lzero.StructureError, match="several processes"):
+        lzero.Compaction(model, optimizer)
+    for number, z in enumerate(drawn):
+        if number == 3:
+            lzero.compact(ddp.module, optimizer)
+            ddp = nn.parallel.DistributedDataParallel(ddp.module)
+            drawn = drawn[:, stay]
+        optimizer.zero_grad()
+        with gates.fixed(z if len(z) == len(gates) else z[stay]):
+            F.cross_entropy(ddp(X[mine]), Y[mine]).backward()
+        optimizer.step()
+    return {name: tensor.clone() for name, tensor in model.state_dict().items() if "num_batches" not in name}

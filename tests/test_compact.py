@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from compacting import OPTIMIZERS, Net, X, Y, gated, step
+from compacting import OPTIMIZERS, Net, X, Y, gated, shared_training, step
 from processes import run
 from torch import nn
 from torch.nn import functional as F
@@ -264,31 +264,6 @@ def test_mistakes_are_told() -> None:
     lzero.compact(other)
     with pytest.raises(lzero.StructureError, match="pass a copy to every compact"):
         lzero.compact(model, copies=[other])
-
-
-def shared_training(rank: int) -> dict[str, torch.Tensor]:
-    """Two processes, each with half of the examples; between two parts of it units leave."""
-    model, gates = gated()
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    lzero.Solver(gates, 0.3, total_steps=200)
-    ddp = nn.parallel.DistributedDataParallel(model)
-    stay = gates_that_stay(gates)
-    drawn = torch.rand(6, len(gates), dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * stay
-    mine = slice(3 * rank, 3 * rank + 3)
-    with pytest.raises(lzero.StructureError, match="wrap the model anew"):
-        lzero.compact(ddp, optimizer)
-    with pytest.raises(lzero.StructureError, match="several processes"):
-        lzero.Compaction(model, optimizer)
-    for number, z in enumerate(drawn):
-        if number == 3:
-            lzero.compact(ddp.module, optimizer)
-            ddp = nn.parallel.DistributedDataParallel(ddp.module)
-            drawn = drawn[:, stay]
-        optimizer.zero_grad()
-        with gates.fixed(z if len(z) == len(gates) else z[stay]):
-            F.cross_entropy(ddp(X[mine]), Y[mine]).backward()
-        optimizer.step()
-    return {name: tensor.clone() for name, tensor in model.state_dict().items() if "num_batches" not in name}
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="no torch.distributed")
