@@ -5,7 +5,8 @@
 NETWORK is LeNet-5 or MLP (MNIST), ResNet-20 (CIFAR-10) or GPT (the text that Python brings). Each is trained to a share
 of the MACs, three times side by side in one process, an epoch of one after an epoch of the other, the first in turns:
 what disturbs one disturbs the others. One row an epoch: its seconds (without evaluation), validation loss and error,
-and how much of the MACs the training model still has. Seeds that the CSV holds whole are skipped.
+and how much of the MACs the training model still has. Seeds that the CSV holds whole are skipped. The page and the
+figure beside it, whole.md and whole.png, are made anew of all rows at the end; `--page` makes them alone.
 """
 
 import argparse
@@ -16,16 +17,20 @@ from pathlib import Path
 
 import torch
 from networks import GPT
+from rows import machine
 from torch.nn import functional as F
+from whole_page import write_page
 
 import lzero
+from lzero.cost import Cost
 from lzero_lab.datasets import batches, load
 from lzero_lab.models import MLP, LeNet5, ResNet
 
-COLUMNS = ("network", "target", "epochs", "seed", "variant", "epoch", "seconds", "loss", "error", "macs")
+COLUMNS = ("network", "target", "epochs", "seed", "variant", "epoch", "seconds", "loss", "error", "macs", "machine")
 VARIANTS = ("dense", "gated", "compacted")
 EPOCHS = {"LeNet-5": 20, "MLP": 20, "ResNet-20": 12, "GPT": 8}
 SIZES = {"LeNet-5": 20_000, "MLP": 20_000, "ResNet-20": 10_000, "GPT": 4_096}
+TARGETS = {"LeNet-5": 0.1, "MLP": 0.1, "ResNet-20": 0.1, "GPT": 0.25}
 BATCH = {"LeNet-5": 128, "MLP": 128, "ResNet-20": 128, "GPT": 32}
 
 
@@ -104,15 +109,7 @@ class Run:
         """The share of the MACs that the training model has now."""
         if self.gates is None:
             return 1.0
-        from lzero.cost import Cost
-
         return float(Cost(self.gates, "macs").fraction(torch.ones(len(self.gates))))
-
-    def shipped(self):
-        """Error of the purged model, percent."""
-        if self.gates is None:
-            return None
-        return lzero.purge(self.model)
 
 
 def trained(name, target, epochs, seed, data):
@@ -122,16 +119,12 @@ def trained(name, target, epochs, seed, data):
         turn = VARIANTS[epoch % 3 :] + VARIANTS[: epoch % 3]
         for variant in turn:
             seconds, loss, error = runs[variant].epoch()
-            row = (name, target, epochs, seed, variant, epoch, seconds, loss, error, runs[variant].macs())
+            row = (name, target, epochs, seed, variant, epoch, seconds, loss, error, runs[variant].macs(), machine())
             yield dict(zip(COLUMNS, row, strict=True))
     for variant in VARIANTS[1:]:
-        print(
-            name,
-            seed,
-            variant,
-            runs[variant].shipped().certificate,
-            runs[variant].compaction and runs[variant].compaction.removed,
-        )
+        deployed = lzero.purge(runs[variant].model).certificate.deployed["macs"]
+        removed = runs[variant].compaction.removed if variant == "compacted" else {}
+        print(f"{name} {seed} {variant}: shipped {deployed:.2%} of the MACs, left after steps {removed}")
 
 
 def held(path):
@@ -147,28 +140,31 @@ def held(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="+", choices=list(EPOCHS), metavar="NETWORK")
+    parser.add_argument("networks", nargs="*", choices=[*EPOCHS, []], metavar="NETWORK")
     parser.add_argument("--data", help="the folder with MNIST and CIFAR-10")
-    parser.add_argument("--target", type=float, default=0.1)
+    parser.add_argument("--target", type=float, help="share of the MACs; GPT's head is not gated, and 0.15 of them")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "whole.csv")
+    parser.add_argument("--page", action="store_true", help="make the page and the figure of what there is")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    for seed in range(asked.seeds):
+    for seed in range(0 if asked.page else asked.seeds):
         for name in asked.networks:
             epochs = asked.epochs or EPOCHS[name]
-            if held(asked.csv).get((name, asked.target, epochs, seed), 0) == epochs * len(VARIANTS):
+            target = asked.target or TARGETS[name]
+            if held(asked.csv).get((name, target, epochs, seed), 0) == epochs * len(VARIANTS):
                 continue
             new = not asked.csv.exists()
             with asked.csv.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 if new:
                     writer.writeheader()
-                for row in trained(name, asked.target, epochs, seed, data_of(name, asked.data)):
+                for row in trained(name, target, epochs, seed, data_of(name, asked.data)):
                     writer.writerow(row)
                     file.flush()
+    write_page(asked.csv)
 
 
 if __name__ == "__main__":

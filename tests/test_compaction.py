@@ -130,10 +130,15 @@ def test_a_model_that_a_copy_follows_stays_with_it() -> None:
 
 def test_mistakes_are_told() -> None:
     (model, gates), (other, _) = gated(), gated()
+    optimizer, foreign = (torch.optim.Adam(net.parameters()) for net in (model, other))
     with pytest.raises(lzero.SolverError, match="its model has other gates"):
-        lzero.Solver(gates, 0.3, total_steps=300, compaction=lzero.Compaction(other))
+        lzero.Solver(gates, 0.3, total_steps=300, compaction=lzero.Compaction(other, foreign))
+    with pytest.raises(lzero.StructureError, match="none of the optimizers has it"):
+        lzero.Compaction(model, foreign)
+    with pytest.raises(lzero.StructureError, match="none of the optimizers has it"):
+        lzero.Compaction(model)
     with pytest.raises(lzero.SolverError, match=r"expected lzero\.Compaction"):
         lzero.Solver(gates, 0.3, total_steps=300, compaction="auto")  # type: ignore[arg-type]
     for options in ({"below": 0.5}, {"below": -1}, {"worth": 2.0}):
         with pytest.raises(lzero.StructureError, match="expected a"):
-            lzero.Compaction(model, **options)  # type: ignore[arg-type]
+            lzero.Compaction(model, optimizer, **options)  # type: ignore[arg-type]

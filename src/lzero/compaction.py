@@ -45,7 +45,8 @@ class Compaction:
         removed: gates that have left so far, by the step after which they did.
 
     Raises:
-        StructureError: as :func:`lzero.compact`; or several processes train, each of which has to wrap its model anew.
+        StructureError: as :func:`lzero.compact`; a parameter that trains is in none of the optimizers; or several
+            processes train, each of which has to wrap its model anew.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Compaction:
                 "anew: ddp = DistributedDataParallel(ddp.module)"
             )
         self._model, self.gates = checked_model(model, optimizers)
+        _check_held(self._model, optimizers)
         self._optimizers = optimizers
         self._copies = [checked_model(other, ())[0] for other in copies]
         self._below = real(
@@ -99,3 +101,13 @@ class Compaction:
         """The share of the present work that leaves."""
         work = Cost(gates, "macs" if gates.plan.positions else "params")
         return 1 - float(work.value(stay) / work.value(torch.ones_like(stay)))
+
+
+def _check_held(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+    held = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and id(parameter) not in held:
+            raise StructureError(
+                f"Compaction: {name} trains, and none of the optimizers has it: what they remember has to become "
+                "smaller with it; pass all of them, Compaction(model, *optimizers), or freeze it"
+            )

@@ -1,0 +1,116 @@
+"""The page and the figure of whole trainings: what compaction saves, and what it costs."""
+
+import csv
+import statistics
+from itertools import groupby
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+COLOURS = {"dense": "#4d4d4d", "gated": "#0072b2", "compacted": "#d55e00"}
+HEAD = """# Whole trainings
+
+Made by `python benchmarks/whole.py LeNet-5 MLP ResNet-20 GPT --data DIR` from [{file}]({file}): a dense network, the
+same with gates under a budget of MACs, and with gates and `lzero.Compaction`, side by side in one process, epoch by
+epoch in turns. Seconds without evaluation; ratios are to the dense training of the same seed, mean (least to most) over
+seeds; errors are on validation data, of what is shipped (gates are held by then). {machines}.
+
+![Seconds of an epoch, and validation loss against seconds]({picture})
+
+| network | epochs, seeds | dense, s | gated | compacted | its last epoch | error: dense | gated | compacted |
+|---|---|---:|---:|---:|---:|---:|---:|---:|
+"""
+
+
+def _read(path):
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        for name in ("target", "seconds", "loss", "error", "macs"):
+            row[name] = float(row[name])
+        for name in ("epochs", "seed", "epoch"):
+            row[name] = int(row[name])
+    return rows
+
+
+def _whole(rows):
+    """Rows by (network, target, epochs) -> seed -> variant -> epochs in order, of seeds that are complete."""
+    found = {}
+
+    def key(row):
+        return row["network"], row["target"], row["epochs"], row["seed"]
+
+    for (network, target, epochs, seed), several in groupby(sorted(rows, key=key), key):
+        variants = {}
+        for row in sorted(several, key=lambda row: row["epoch"]):
+            variants.setdefault(row["variant"], []).append(row)
+        if all(len(variants.get(name, ())) == epochs for name in COLOURS):
+            found.setdefault((network, target, epochs), {})[seed] = variants
+    return found
+
+
+def _spread(values, form):
+    middle = statistics.mean(values)
+    if len(values) == 1:
+        return form.format(middle)
+    return f"{form.format(middle)} ({form.format(min(values))} to {form.format(max(values))})"
+
+
+def _total(rows):
+    return sum(row["seconds"] for row in rows)
+
+
+def _line(network, target, epochs, seeds):
+    ratios = {name: [_total(v[name]) / _total(v["dense"]) for v in seeds.values()] for name in COLOURS}
+    last = [v["compacted"][-1]["seconds"] / v["dense"][-1]["seconds"] for v in seeds.values()]
+    errors = {name: [v[name][-1]["error"] for v in seeds.values()] for name in COLOURS}
+    cells = [
+        f"{network}, {target:.0%} of the MACs",
+        f"{epochs}, {len(seeds)}",
+        f"{statistics.mean(_total(v['dense']) for v in seeds.values()):.0f}",
+        _spread(ratios["gated"], "{:.2f}x"),
+        _spread(ratios["compacted"], "{:.2f}x"),
+        _spread(last, "{:.2f}x"),
+        *(_spread(errors[name], "{:.2f} %") for name in COLOURS),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _figure(found, path):
+    picture = Figure(figsize=(9, 2.6 * max(1, len(found))), layout="constrained")
+    axes = picture.subplots(max(1, len(found)), 2, squeeze=False)
+    for (left, right), ((network, target, _), seeds) in zip(axes, found.items(), strict=True):
+        for name, colour in COLOURS.items():
+            for number, variants in enumerate(seeds.values()):
+                rows = variants[name]
+                ends, spent = [], 0.0
+                for row in rows:
+                    spent += row["seconds"]
+                    ends.append(spent)
+                label = name if number == 0 else None
+                options = {"color": colour, "alpha": 0.8, "linewidth": 1.4, "label": label}
+                left.plot([row["epoch"] + 1 for row in rows], [row["seconds"] for row in rows], **options)
+                right.plot(ends, [row["loss"] for row in rows], **options)
+        left.set(
+            title=f"{network}, {target:.0%} of the MACs", xlabel="epoch", ylabel="seconds of an epoch", ylim=(0, None)
+        )
+        right.set(title="until the end", xlabel="seconds", ylabel="validation loss", yscale="log")
+    axes[0][0].legend(frameon=False)
+    picture.savefig(path, dpi=100)
+
+
+def write_page(path):
+    """``whole.md`` and ``whole.png`` beside the CSV at ``path``, of the trainings that are complete."""
+    path = Path(path)
+    if not path.exists():
+        return
+    rows = _read(path)
+    found = _whole(rows)
+    if not found:
+        return
+    picture = path.with_suffix(".png")
+    _figure(found, picture)
+    machines = "; ".join(sorted({row["machine"] for row in rows}))
+    head = HEAD.format(file=path.name, picture=picture.name, machines=f"Measured on {machines}")
+    lines = [_line(*key, seeds) for key, seeds in found.items()]
+    path.with_suffix(".md").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
