@@ -207,6 +207,25 @@ TARGETS = {
             "process_group": lambda w: None,
         },
     ),
+    "compact": (
+        lambda w, model, optimizer, **n: lzero.compact(model, optimizer, **n),
+        {
+            "model": lambda w: w.model,
+            "optimizer": lambda w: torch.optim.Adam(w.model.parameters()),
+            "copies": lambda w: [],
+            "below": lambda w: 0.4,
+        },
+    ),
+    "Compaction": (
+        lambda w, model, optimizer, **n: lzero.Compaction(model, optimizer, **n),
+        {
+            "model": lambda w: w.model,
+            "optimizer": lambda w: torch.optim.Adam(w.model.parameters()),
+            "copies": lambda w: [],
+            "below": lambda w: 0.01,
+            "worth": lambda w: 0.2,
+        },
+    ),
     "Penalty": (
         lambda w, **n: lzero.Penalty(**n),
         {

@@ -23,6 +23,8 @@ SIGNATURES = {
         {"target_density": None, "measure": "params", "constraints": None, "total_steps": None, "optimizer": None},
     ),
     "Penalty": (["gates", "coefficient"], {"measure": "params"}),
+    "compact": (["model"], {"copies": ()}),
+    "Compaction": (["model"], {"copies": ()}),
     "purge": (["model"], {"settle": True, "verify": True, "constraints": None}),
     "save_purged": (["result", "folder"], {}),
     "load_purged": (["model", "saved"], {}),
@@ -80,7 +82,16 @@ def test_importing_lzero_loads_no_baseline():
 
 def test_there_are_few_public_names_and_no_more():
     kinds = [name for name in lzero.__all__ if not issubclass(type(getattr(lzero, name)), type)]
-    assert kinds == ["attach_gates", "detach_gates", "discover", "gates_of", "load_purged", "purge", "save_purged"]
+    assert kinds == [
+        "attach_gates",
+        "compact",
+        "detach_gates",
+        "discover",
+        "gates_of",
+        "load_purged",
+        "purge",
+        "save_purged",
+    ]
     assert not hasattr(lzero, "parameter_groups")
 
 

@@ -26,7 +26,7 @@ BELOW = 0.05
 def compact(
     model: nn.Module,
     *optimizers: torch.optim.Optimizer,
-    copies: Iterable[nn.Module] = (),
+    copies: Sequence[nn.Module] = (),
     below: float = BELOW,
 ) -> int:
     """Take the units whose gates are closed for good out of ``model`` while it trains, in place; how many gates left.
@@ -68,7 +68,7 @@ def compact(
         4
     """
     model, gates = checked_model(model, optimizers)
-    others = [checked_model(other, ())[0] for other in copies]
+    others = checked_copies(copies)
     limit = real("below", below, least=0, below=0.5, expected="a probability in [0, 1/2)", error=StructureError)
     keep = gates_that_stay(gates, limit)
     gone = int((~keep).sum())
@@ -146,3 +146,14 @@ def checked_model(model: Any, optimizers: Sequence[Any]) -> tuple[nn.Module, Gat
     gates = root_gates(inner)
     check_not_grown(inner, gates)
     return inner, gates
+
+
+def checked_copies(copies: Any) -> list[nn.Module]:
+    """The models in ``copies``, out of what averages them.
+
+    Raises:
+        StructureError: no list of models with gates.
+    """
+    if not isinstance(copies, list | tuple):
+        raise StructureError(f"copies: expected a list of models, such as [average], found {shown(copies)}")
+    return [checked_model(other, ())[0] for other in copies]

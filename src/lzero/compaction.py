@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from lzero.checks import real
-from lzero.compact import BELOW, checked_model, gates_that_stay, take_out
+from lzero.compact import BELOW, checked_copies, checked_model, gates_that_stay, take_out
 from lzero.constraints import Budgets
 from lzero.cost import Cost
 from lzero.errors import StructureError
@@ -53,7 +53,7 @@ class Compaction:
         self,
         model: nn.Module,
         *optimizers: torch.optim.Optimizer,
-        copies: Iterable[nn.Module] = (),
+        copies: Sequence[nn.Module] = (),
         below: float = BELOW,
         worth: float = WORTH,
     ) -> None:
@@ -66,7 +66,7 @@ class Compaction:
         self._model, self.gates = checked_model(model, optimizers)
         _check_held(self._model, optimizers)
         self._optimizers = optimizers
-        self._copies = [checked_model(other, ())[0] for other in copies]
+        self._copies = checked_copies(copies)
         self._below = real(
             "below", below, least=0, below=0.5, expected="a probability in [0, 1/2)", error=StructureError
         )
