@@ -66,7 +66,12 @@ def test_the_page_of_distillation():
     assert check(results) == 1 and results[0].certificate.requested == {"params": 0.3}
 
 
-@pytest.mark.parametrize("name", ["loops.md", "peft.md", "distillation.md"])
+def test_the_page_of_cheaper_trainings():
+    results, names = run("cheaper.md")
+    assert check(results) == 1 and names["compaction"].removed
+
+
+@pytest.mark.parametrize("name", ["loops.md", "peft.md", "distillation.md", "cheaper.md"])
 def test_every_link_leads_somewhere(name):
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     heads = {
