@@ -28,6 +28,7 @@ from lzero_lab.models import MLP, LeNet5, ResNet
 
 COLUMNS = ("network", "target", "epochs", "seed", "variant", "epoch", "seconds", "loss", "error", "macs", "machine")
 VARIANTS = ("dense", "gated", "compacted")
+LIMIT = "below "
 EPOCHS = {"LeNet-5": 20, "MLP": 20, "ResNet-20": 12, "GPT": 8}
 SIZES = {"LeNet-5": 20_000, "MLP": 20_000, "ResNet-20": 10_000, "GPT": 4_096}
 TARGETS = {"LeNet-5": 0.1, "MLP": 0.1, "ResNet-20": 0.1, "GPT": 0.25}
@@ -77,6 +78,8 @@ class Run:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
         if variant == "compacted":
             self.compaction = lzero.Compaction(self.model, self.optimizer)
+        if variant.startswith(LIMIT):
+            self.compaction = lzero.Compaction(self.model, self.optimizer, below=float(variant.removeprefix(LIMIT)))
         if self.gates is not None:
             asked = lzero.Constraint(target, "macs")
             self.solver = lzero.Solver(self.gates, constraints=[asked], total_steps=total, compaction=self.compaction)
@@ -112,18 +115,19 @@ class Run:
         return float(Cost(self.gates, "macs").fraction(torch.ones(len(self.gates))))
 
 
-def trained(name, target, epochs, seed, data):
+def trained(name, target, epochs, seed, data, variants):
     """One row an epoch and variant."""
-    runs = {variant: Run(name, variant, data, target, epochs, seed) for variant in VARIANTS}
+    runs = {variant: Run(name, variant, data, target, epochs, seed) for variant in variants}
     for epoch in range(epochs):
-        turn = VARIANTS[epoch % 3 :] + VARIANTS[: epoch % 3]
+        first = epoch % len(variants)
+        turn = variants[first:] + variants[:first]
         for variant in turn:
             seconds, loss, error = runs[variant].epoch()
             row = (name, target, epochs, seed, variant, epoch, seconds, loss, error, runs[variant].macs(), machine())
             yield dict(zip(COLUMNS, row, strict=True))
-    for variant in VARIANTS[1:]:
+    for variant in variants[1:]:
         deployed = lzero.purge(runs[variant].model).certificate.deployed["macs"]
-        removed = runs[variant].compaction.removed if variant == "compacted" else {}
+        removed = {} if runs[variant].compaction is None else runs[variant].compaction.removed
         print(f"{name} {seed} {variant}: shipped {deployed:.2%} of the MACs, left after steps {removed}")
 
 
@@ -147,6 +151,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "whole.csv")
+    parser.add_argument("--below", nargs="*", default=[], help="other limits of P(z != 0), each a training more")
     parser.add_argument("--page", action="store_true", help="make the page and the figure of what there is")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -154,14 +159,15 @@ def main():
         for name in asked.networks:
             epochs = asked.epochs or EPOCHS[name]
             target = asked.target or TARGETS[name]
-            if held(asked.csv).get((name, target, epochs, seed), 0) == epochs * len(VARIANTS):
+            variants = (*VARIANTS, *(f"{LIMIT}{limit}" for limit in asked.below))
+            if held(asked.csv).get((name, target, epochs, seed), 0) >= epochs * len(variants):
                 continue
             new = not asked.csv.exists()
             with asked.csv.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 if new:
                     writer.writeheader()
-                for row in trained(name, target, epochs, seed, data_of(name, asked.data)):
+                for row in trained(name, target, epochs, seed, data_of(name, asked.data), variants):
                     writer.writerow(row)
                     file.flush()
     write_page(asked.csv)

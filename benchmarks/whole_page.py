@@ -76,6 +76,36 @@ def _line(network, target, epochs, seeds):
     return f"| {' | '.join(cells)} |"
 
 
+LIMITS = """
+## How unlikely a gate has to be
+
+The same with other limits of P(z != 0), up to which a closed gate leaves: validation loss after the last epoch, mean
+(least to most) over the same seeds.
+
+| network | epochs, seeds | never | {limits} |
+|---|---|---:|{rule}
+"""
+
+
+def _limits(found):
+    """A table of the trainings with other limits, empty where there are none."""
+    several = {key: seeds for key, seeds in found.items() if any(len(v) > len(COLOURS) for v in seeds.values())}
+    names = sorted({n for s in several.values() for v in s.values() for n in v if n not in COLOURS}, reverse=True)
+    if not names:
+        return ""
+    columns = ["gated", *names, "compacted"]
+    heads = [*(name.removeprefix("below ") for name in names), "0.001, the default"]
+    lines = []
+    for (network, target, epochs), seeds in several.items():
+        cells = []
+        for name in columns:
+            losses = [v[name][-1]["loss"] for v in seeds.values() if len(v.get(name, ())) == epochs]
+            cells.append(_spread(losses, "{:.4f}") if losses else "")
+        lines.append(f"| {network}, {target:.0%} of the MACs | {epochs}, {len(seeds)} | {' | '.join(cells)} |")
+    head = LIMITS.format(limits=" | ".join(heads), rule="---:|" * len(heads))
+    return head + "\n".join(lines) + "\n"
+
+
 def _figure(found, path):
     picture = Figure(figsize=(9, 2.6 * max(1, len(found))), layout="constrained")
     axes = picture.subplots(max(1, len(found)), 2, squeeze=False)
@@ -113,4 +143,4 @@ def write_page(path):
     machines = "; ".join(sorted({row["machine"] for row in rows}))
     head = HEAD.format(file=path.name, picture=picture.name, machines=f"Measured on {machines}")
     lines = [_line(*key, seeds) for key, seeds in found.items()]
-    path.with_suffix(".md").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(head + "\n".join(lines) + "\n" + _limits(found), encoding="utf-8")
