@@ -32,6 +32,16 @@ def test_the_forward_is_that_of_closed_gates_and_hooks_of_others_stay():
     assert next(model.parameters()).requires_grad
 
 
+def test_parameters_of_groups_that_lose_nothing_stay_too():
+    model, gates = gated()
+    before = {id(parameter) for parameter in model.parameters()}
+    for name in gates.slices:
+        keep = torch.ones(len(gates), dtype=torch.bool)
+        keep[gates.slices[name].stop - 1] = False
+        narrow_model(model, keep)
+        assert {id(parameter) for parameter in model.parameters()} == before
+
+
 def test_memory_formats_stay():
     model, gates = gated()
     model.to(memory_format=torch.channels_last)

@@ -43,19 +43,20 @@ def narrow_model(model: nn.Module, keep: Tensor, optimizers: Iterable[torch.opti
     gates = root_gates(model)
     kept = {name: mask.cpu() for name, mask in gates.split(keep).items()}
     plan = narrowed(gates.plan, kept)
-    stays = positions_left(gates.plan, kept, _lengths(model, gates))
-    tensors = {name: raw_tensor(model, name) for name in stays}
-    states = OptimizerStates(optimizers, {t: stays[n] for n, t in tensors.items() if isinstance(t, nn.Parameter)})
+    tensors = {name: raw_tensor(model, name) for group in gates.plan.groups for name in group.tensors}
+    stays = positions_left(gates.plan, kept, {name: tensor.shape for name, tensor in tensors.items()})
+    parameters = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, nn.Parameter)}
+    states = OptimizerStates(optimizers, {parameters[name]: stays[name] for name in stays if name in parameters})
     before, undo = Snapshot(list(model.modules())), list[Callable[[], None]]()
     try:
         strip(model, gates)
         whole = gates.whole or _whole(model, gates)
         shrink(model, gates.plan.groups, kept)
-        for name, tensor in tensors.items():
-            if isinstance(tensor, nn.Parameter):
-                undo.append(_undo(tensor))
-                resize(tensor, lambda values, dims=stays[name]: _at(values, dims))  # type: ignore[misc]
-        replace_tensors(model, {find_tensor(model, n): t for n, t in tensors.items() if isinstance(t, nn.Parameter)})
+        for name in stays:
+            if name in parameters:
+                undo.append(_undo(parameters[name]))
+                resize(parameters[name], lambda values, dims=stays[name]: _at(values, dims))  # type: ignore[misc]
+        replace_tensors(model, {find_tensor(model, name): tensor for name, tensor in parameters.items()})
         undo.append(_undo(gates.log_alpha))
         narrow(gates, plan, keep, whole)
         register(model, plan.maps(), gates, rescale=False)
@@ -117,11 +118,6 @@ def _whole(model: nn.Module, gates: Gates) -> Whole:
     saved = {name: tensor for name, tensor in found.items() if name in state}
     size = sum(tensor.nbytes for tensor in {id(tensor): tensor for tensor in saved.values()}.values())
     return Whole(gates.plan, torch.arange(len(gates)), {n: tuple(t.shape) for n, t in saved.items()}, size)
-
-
-def _lengths(model: nn.Module, gates: Gates) -> dict[str, tuple[int, ...]]:
-    names = dict.fromkeys(member.tensor for group in gates.plan.groups for member in group.members)
-    return {name: tuple(raw_tensor(model, name).shape) for name in names}
 
 
 def _at(values: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
