@@ -64,7 +64,7 @@ class Gates(FlatBuffer):
         self.plan: Plan = plan
         self.slices, self.sizes = dict(plan.slices), sizes
         self.estimator, self.per_example, self.rescaled = estimator, per_example, rescaled
-        self.masks, self.drawing, self.ledger = Masks(sizes, plan.owners), drawing, Ledger()
+        self.masks, self.drawing, self.ledger = Masks(sizes, plan.owners, [*plan.steps.values()]), drawing, Ledger()
         self.whole: Whole | None = None
 
     def __len__(self) -> int:
@@ -106,7 +106,8 @@ class Gates(FlatBuffer):
     def open_mask(self) -> Tensor:
         """The gates that are deployed, bool [G]: P(z != 0) > 1/2 and an open owner, and at least one a group.
 
-        Of a training that has settled, those that it holds open.
+        A group with a step (``plan.steps``) is at its next width: what the multipliers answer to, and eval mode shows,
+        is what can be shipped. Of a training that has settled, those that it holds open.
         """
         held = self.held
         if held is not None:
@@ -119,11 +120,11 @@ class Gates(FlatBuffer):
 
     @torch.no_grad()
     def with_floor(self, open_: Tensor) -> Tensor:
-        """``open_`` [G] with the likeliest gate opened in every group that has none alive."""
+        """``open_`` [G] with the likeliest gate opened in every group that has none alive, or up to its next width."""
         return self.masks.with_floor(open_, self.probability().double())
 
     def floor(self) -> Tensor:
-        """The smallest deployable set, bool [G]: the likeliest gate of every group alone."""
+        """The smallest deployable set, bool [G]: the likeliest gate, or step of gates, of every group alone."""
         return self.with_floor(torch.zeros(len(self), dtype=torch.bool, device=self.log_alpha.device))
 
     @torch.no_grad()
