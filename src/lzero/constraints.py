@@ -149,12 +149,11 @@ class Budgets:
             score: [G], in [0, 1]; of gates that cost the same the one with the highest stays.
         """
         nothing = torch.zeros_like(score, dtype=torch.bool)
-        floor = masks.with_floor(nothing, score.double())
+        floor = masks.with_floor(nothing, score.double(), in_steps=True)
         prices = [self.cost.gradient(floor, part) / total for part, total in enumerate(self.cost.total)]
         price = torch.stack(prices).sum(0).double()
-        return masks.with_floor(
-            nothing, (1 - price / price.max().clamp_min(_TINY)) * (1 - _TIE) + _TIE * score.double()
-        )
+        cheap = (1 - price / price.max().clamp_min(_TINY)) * (1 - _TIE) + _TIE * score.double()
+        return masks.with_floor(nothing, cheap, in_steps=True)
 
     def named(self, values: Tensor) -> dict[str, float]:
         """``values`` [K] as name -> float."""

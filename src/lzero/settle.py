@@ -47,22 +47,27 @@ def settle(gates: Gates, budgets: Budgets | None, targets: Tensor | None = None)
 
     Args:
         gates: attached gates.
-        budgets: what to meet; None changes nothing: what is open now is deployed, each group at its next width.
+        budgets: what to meet; None deploys what is open now, and in groups that open in steps the rest of the last one.
         targets: other targets than those of ``budgets``, [K].
 
     Raises:
         BudgetError: one gate or step a group already costs more than a budget allows.
     """
     trained = gates.open_mask()
-    if budgets is None:
-        return Settled(trained, 0.5, 0, trained)
     probability = gates.probability()
-    open_ = fill(probability, budgets, gates.masks, targets)
+    open_ = _widened(gates, trained) if budgets is None else fill(probability, budgets, gates.masks, targets)
     counts = _with_effect(gates, open_)
     moved = int(((open_ != trained) & counts).sum())
     closed = _with_owner(probability, gates.masks)[~open_ & counts]
     threshold = 0.5 if moved == 0 else float(closed.max()) if len(closed) else 0.0
     return Settled(open_, threshold, moved, trained)
+
+
+def _widened(gates: Gates, open_: Tensor) -> Tensor:
+    """``open_`` [G] with the likeliest gates that its groups lack to their next widths; what is held has them."""
+    if not gates.masks.stepped or gates.held is not None:
+        return open_
+    return gates.alive(gates.masks.with_floor(open_, gates.probability().double(), in_steps=True))
 
 
 def _with_effect(gates: Gates, open_: Tensor) -> Tensor:
@@ -93,7 +98,7 @@ def fill(priority: Tensor, budgets: Budgets, masks: Masks, targets: Tensor | Non
         BudgetError: one gate or step a group already costs more than a budget allows.
     """
     targets = budgets.targets if targets is None else targets
-    floor = masks.with_floor(torch.zeros_like(priority, dtype=torch.bool), priority.double())
+    floor = masks.with_floor(torch.zeros_like(priority, dtype=torch.bool), priority.double(), in_steps=True)
     if not budgets.met(floor, targets):  # the likeliest block may be larger than another
         floor = budgets.cheapest(masks, priority)
     bundles = Bundles(priority, floor, budgets.families, masks.stepped)

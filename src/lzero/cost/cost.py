@@ -92,8 +92,7 @@ class Cost:
         runs = self._shape.runs
         if not self._by_group:
             return self._shape.point(p, runs.sums(gates.open_mask().double()))
-        open_ = runs.sums(p.round()).clamp_min(1.0)  # P > 1/2, and at least one a group
-        return self._shape.point(p, gates.masks.widths(open_))
+        return self._shape.point(p, runs.sums(p.round()).clamp_min(1.0))  # P > 1/2, and at least one a group
 
     @property
     def everywhere(self) -> bool:

@@ -106,8 +106,7 @@ class Gates(FlatBuffer):
     def open_mask(self) -> Tensor:
         """The gates that are deployed, bool [G]: P(z != 0) > 1/2 and an open owner, and at least one a group.
 
-        A group with a step (``plan.steps``) is at its next width: what the multipliers answer to, and eval mode shows,
-        is what can be shipped. Of a training that has settled, those that it holds open.
+        Of a training that has settled, those that it holds open. Steps (``plan.steps``) are for settling alone.
         """
         held = self.held
         if held is not None:
@@ -120,12 +119,13 @@ class Gates(FlatBuffer):
 
     @torch.no_grad()
     def with_floor(self, open_: Tensor) -> Tensor:
-        """``open_`` [G] with the likeliest gate opened in every group that has none alive, or up to its next width."""
+        """``open_`` [G] with the likeliest gate opened in every group that has none alive."""
         return self.masks.with_floor(open_, self.probability().double())
 
     def floor(self) -> Tensor:
-        """The smallest deployable set, bool [G]: the likeliest gate, or step of gates, of every group alone."""
-        return self.with_floor(torch.zeros(len(self), dtype=torch.bool, device=self.log_alpha.device))
+        """The smallest set that is shipped, bool [G]: the likeliest gate, or step of gates, of every group alone."""
+        nothing = torch.zeros(len(self), dtype=torch.bool, device=self.log_alpha.device)
+        return self.masks.with_floor(nothing, self.probability().detach().double(), in_steps=True)
 
     @torch.no_grad()
     def evaluate(self, open_: Tensor) -> Tensor:

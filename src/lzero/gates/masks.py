@@ -1,4 +1,4 @@
-"""Which gates a network can be shipped with: none without its owner, no group without a gate, widths in steps."""
+"""Which gates a network can be shipped with: none without its owner, no group without one, and widths in steps."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Masks:
     Args:
         sizes: gates of every group, in order.
         owners: long, [G]: the gate that owns each, -1 where none does; None where there are no owned gates.
-        steps: by group, how many of its gates open at a time, if not one: a multiple of that, or all, can be
-            deployed. Such a group has no owned gates.
+        steps: by group, how many of its gates are shipped at a time, if not one: a multiple of that, or all. Such a
+            group has no owned gates.
 
     Attributes:
         stepped: the gates of every group that opens several at a time, with its step.
@@ -44,37 +44,33 @@ class Masks:
         """``open_`` [G] without the gates whose owner is closed."""
         return open_ if self.owners is None else open_ & ((self.owners < 0) | open_[self.owners])
 
-    def with_floor(self, open_: Tensor, score: Tensor) -> Tensor:
-        """The smallest deployable set with ``open_`` [G] in it, those of the highest ``score`` [G] opened beside.
+    def with_floor(self, open_: Tensor, score: Tensor, *, in_steps: bool = False) -> Tensor:
+        """``open_`` [G] with the gate of the highest ``score`` [G] opened in every group that has none alive.
 
-        In every group that has none alive that is one gate, and in one that opens several at a time as many as are
-        lacking to its next width. Scores lie in [0, 1]: a gate whose owner is open comes before all whose owner is
-        closed.
+        With ``in_steps`` the next highest too, in a group that opens several at a time, up to its next width.
+
+        Scores lie in [0, 1]: a gate whose owner is open comes before all whose owner is closed.
         """
+        steps = self._steps if in_steps else None
         if self.owners is None:
-            return self._widened(self._floored(open_, score, open_), score)
+            return self._widened(self._floored(open_, score, open_), score, steps)
         owned = self.owners >= 0  # owners first: what they own depends on them
         open_ = torch.where(owned, open_, self._floored(open_, score, open_ & ~owned))
-        open_ = self._widened(open_, score)
+        open_ = self._widened(open_, score, steps)
         waking = ~owned | open_[self.owners]
         return self._floored(open_, score + 2.0 * waking, open_ & waking)
-
-    def widths(self, counts: Tensor) -> Tensor:
-        """``counts`` float64 [groups], gates that are open in each, as they are deployed: up to the next width."""
-        if self._steps is None:
-            return counts
-        return torch.minimum((counts / self._steps).ceil() * self._steps, self._groups.lengths)
 
     def _floored(self, open_: Tensor, score: Tensor, alive: Tensor) -> Tensor:
         empty = self._groups.sums(alive.double()) == 0
         return open_ | (self._groups.first_largest(score) & self._groups.expand(empty))
 
-    def _widened(self, open_: Tensor, score: Tensor) -> Tensor:
-        if self._steps is None:
+    def _widened(self, open_: Tensor, score: Tensor, steps: Tensor | None) -> Tensor:
+        if steps is None:
             return open_
-        group = self._groups.expand(torch.arange(len(self._steps), dtype=torch.float64, device=open_.device)).long()
+        group = self._groups.expand(torch.arange(len(steps), dtype=torch.float64, device=open_.device)).long()
         order = torch.argsort(score + 2.0 * open_, descending=True, stable=True)
         order = order[torch.argsort(group[order], stable=True)]  # by group, what is open first
         rank = torch.empty_like(order)
         rank[order] = torch.arange(len(order), device=order.device) - self._groups.offsets[group]
-        return rank < self.widths(self._groups.sums(open_.double()))[group]
+        width = (self._groups.sums(open_.double()) / steps).ceil() * steps  # beyond its size a group has no gate
+        return rank < width[group]
