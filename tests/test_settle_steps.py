@@ -259,15 +259,6 @@ def test_a_mask_of_the_pruning_baselines_is_filled_in_steps_too(situation, rando
         assert int(mask.sum()) in allowed(len(mask), gates.plan.steps[name])
 
 
-def test_equal_probabilities_open_a_group_from_its_first_step_on():
-    """The mean of the last step, of fewer gates, may be rounded above that of the others: it comes last."""
-    for value in (-0.3, 0.1, 0.7, 1.3):
-        gates = Gates(replace(mlp((4, 10, 7, 3), input_gates=False)[1], round_to=3))
-        gates.log_alpha.data.fill_(value)
-        budgets = Budgets([Constraint(0.55)], gates)
-        check(gates, budgets, settle(gates, budgets).open)
-
-
 def test_a_remainder_that_would_fit_is_no_step_of_its_own():
     """Of 20 units in steps of 8 the last 4 may only follow the 16 before them."""
     member = Member("w", 1, torch.arange(20)[:, None], "consumer")
