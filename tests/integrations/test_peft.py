@@ -294,7 +294,7 @@ def test_masks_alone_on_a_frozen_base():
     assert torch.equal(rows, before.a.weight[result.kept["a"]])
 
 
-@pytest.mark.parametrize("config", [lora(), lora(target_modules=["a"], modules_to_save=["b"])])
+@pytest.mark.parametrize("config", [lora(), lora(target_modules=["a"])])
 def test_adapters_on_gates_keep_what_widths_are_rounded_to(config):
     model = network()
     gates = lzero.attach_gates(model, X[:2], round_to={"": 4, "b": 6})
