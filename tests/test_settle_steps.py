@@ -51,6 +51,26 @@ def deep():
     return None, Plan(groups, (), shapes, dict.fromkeys(shapes, 1))
 
 
+def branches():
+    """Two blocks with a gate each and two branches with one in each, hidden units in one of these, and a stem."""
+    tensors = [[f"net.{n}.{branch}.{name}.weight" for branch in "ab" for name in ("up", "down")] for n in (0, 1)]
+    shapes = {name: (7, 4) if ".up." in name else (4, 7) for names in tensors for name in names}
+    shapes |= {"stem.weight": (6, 3), "join.weight": (4, 6)}
+    whole = [Block(f"net.{n}", "identity", tuple(names)) for n, names in enumerate(tensors)]
+    inner = [
+        Block(f"net.{n}.{branch}", "zero", tuple(name for name in names if f".{branch}." in name))
+        for n, names in enumerate(tensors) for branch in "ab"
+    ]  # fmt: skip
+    groups = (
+        units("stem", 6, ["stem.weight"], [], {"join.weight": column(6)}),
+        units("net.0.a.up", 7, ["net.0.a.up.weight"], [], {"net.0.a.down.weight": column(7)}),
+        units("net.1.b.up", 7, ["net.1.b.up.weight"], [], {"net.1.b.down.weight": column(7)}),
+        GateGroup("net", 2, "depth", (), blocks=tuple(whole)),
+        GateGroup("net.branches", 4, "depth", (), blocks=tuple(inner)),
+    )
+    return None, Plan(groups, (), shapes, dict.fromkeys(shapes, 1))
+
+
 PLANS = {
     "mlp": lambda: mlp((4, 9, 7, 3)),
     "convolutions with features": lambda: lenet(5, 4, 6),
@@ -58,6 +78,7 @@ PLANS = {
     "tied": lambda: tied(6),
     "towers": towers,
     "deep": deep,
+    "branches": branches,
 }
 MADE = {name: make()[1] for name, make in PLANS.items()}
 
@@ -140,21 +161,21 @@ def check(gates, budgets, open_):
         assert not budgets.met(more), "a step could be opened"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(situations())
 def test_only_allowed_widths_are_shipped_and_no_step_could_be_opened(situation):
     gates, budgets = situation
     check(gates, budgets, settle(gates, budgets).open)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(situations(uniform=True))
 def test_so_it_is_where_groups_alike_keep_the_same_number(situation):
     gates, budgets = situation
     check(gates, budgets, settle(gates, budgets).open)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.one_of(situations(distinct=True), situations(uniform=True, distinct=True)))
 def test_it_is_the_greedy_choice_written_out_step_by_step(situation):
     """Steps by their mean probability, one that does not fit takes all later ones of its group with it."""
@@ -197,7 +218,7 @@ def test_it_is_the_greedy_choice_written_out_step_by_step(situation):
     assert torch.equal(settle(gates, budgets).open, gates.alive(open_))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(situations(single=True))
 def test_what_a_single_budget_has_to_spare_is_less_than_the_cheapest_step(situation):
     gates, budgets = situation
@@ -231,7 +252,7 @@ def test_without_budgets_every_group_is_at_the_next_width_by_its_likeliest_gates
     assert torch.equal(settle(gates, None).open, settled.open) and settle(gates, None).moved == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(situations())
 def test_the_floor_of_gates_and_plan_is_one_step_of_every_group(situation):
     gates, _ = situation
@@ -242,7 +263,7 @@ def test_the_floor_of_gates_and_plan_is_one_step_of_every_group(situation):
         assert gates.plan.floor() == pytest.approx(float(cost.fraction(gates.floor())), abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(situations(), st.randoms(use_true_random=False))
 def test_a_mask_of_the_pruning_baselines_is_filled_in_steps_too(situation, random):
     gates, budgets = situation
