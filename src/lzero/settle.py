@@ -175,11 +175,11 @@ def spare(gates: Gates, budgets: Budgets, open_: Tensor) -> Tensor:
     value = cost.value(open_)
     trials = [cost.value(open_ | (bundles.of == number)) - value for number in set(bundles.of[together].tolist())]
     left = torch.zeros_like(value)
-    for part, room in enumerate(cost.total * budgets.targets - value):
+    for part, room in enumerate(budgets.targets - value / cost.total):
         alone = cost.gradient(open_, part)[able & ~together]
         prices = torch.cat([alone, *(trial[part, None] for trial in trials)])
         prices = prices[prices > 0]
-        left[part] = room / prices.min() if len(prices) else 0.0
+        left[part] = room / (prices.min() / cost.total[part]) if len(prices) else 0.0
     return left
 
 
