@@ -45,6 +45,10 @@ class Settled:
 def settle(gates: Gates, budgets: Budgets | None, targets: Tensor | None = None) -> Settled:
     """The largest deployed set that meets every budget, likeliest gates first: :func:`fill` by P(z != 0).
 
+    Here alone groups open in steps (``plan.steps``). A training counts its open gates one at a time until it settles:
+    counts in steps would jump where single gates move, so that multipliers swing, and less of a budget is used
+    (measured, see ``docs/architecture.md``).
+
     Args:
         gates: attached gates.
         budgets: what to meet; None deploys what is open now, and in groups that open in steps the rest of the last one.
