@@ -108,9 +108,8 @@ class Gates(FlatBuffer):
 
         Of a training that has settled, those that it holds open. Steps (``plan.steps``) are for settling alone.
         """
-        held = self.held
-        if held is not None:
-            return held != 0
+        if self.held is not None:
+            return self.held != 0
         return self.alive(self.with_floor(self.probability() > 0.5))
 
     def alive(self, open_: Tensor) -> Tensor:
