@@ -272,3 +272,17 @@ def test_processes_stay_alike_where_each_wraps_its_model_anew(tmp_path: Any) -> 
     weights = [name for name in one if "running" not in name]
     assert len(weights) > 10 and all(torch.equal(one[name], two[name]) for name in weights)
     assert one["lzero.left"].numel() < 26
+
+
+def test_of_groups_that_open_in_steps_whole_steps_leave() -> None:
+    model, gates = gated(round_to=4)
+    closed = {name: int((gates[name] < 0).sum()) for name in gates.slices}
+    sizes = dict(zip(gates.slices, gates.sizes, strict=True))
+    lzero.compact(model)
+    for name, size in zip(gates.slices, gates.sizes, strict=True):
+        open_ = sizes[name] - closed[name]
+        assert size == min(-(-open_ // 4) * 4, sizes[name]) and gates.plan.steps[name] == 4
+    assert sum(gates.sizes) < sum(sizes.values()) and gates.masks.stepped
+    other, theirs = gated(round_to=4)
+    other.load_state_dict(model.state_dict())
+    assert theirs.sizes == gates.sizes and theirs.masks.stepped == gates.masks.stepped

@@ -24,9 +24,16 @@ def net() -> nn.Sequential:
     return nn.Sequential(nn.Linear(12, 40), nn.ReLU(), nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 4))
 
 
-def train(target: Any, *, compacted: bool, finetune: float | None = None, seen: list[float] | None = None) -> Any:
+def train(
+    target: Any,
+    *,
+    compacted: bool,
+    finetune: float | None = None,
+    seen: list[float] | None = None,
+    round_to: int = 1,
+) -> Any:
     model = net()
-    gates = lzero.attach_gates(model, X[:2])
+    gates = lzero.attach_gates(model, X[:2], round_to=round_to)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     compaction = lzero.Compaction(model, optimizer) if compacted else None
     constraints = target if isinstance(target, list) else [lzero.Constraint(target)]
@@ -141,3 +148,18 @@ def test_mistakes_are_told() -> None:
     for options in ({"below": 0.5}, {"below": -1}, {"worth": 2.0}):
         with pytest.raises(lzero.StructureError, match="expected a"):
             lzero.Compaction(model, optimizer, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("finetune", [None, 0.0])
+def test_widths_are_multiples_where_they_were_asked_for(finetune: float | None) -> None:
+    """Units leave in whole steps, so that what is left has no other width than what was there."""
+    model, _, compaction = train(0.4, compacted=True, finetune=finetune, round_to=8)
+    assert compaction.removed
+    gates = lzero.gates_of(model)
+    for size, step, whole in zip(gates.sizes, gates.plan.steps.values(), (40, 30), strict=True):
+        assert step == 8 and (size % 8 == 0 or size == whole)
+    result = lzero.purge(model)
+    widths = [int(mask.sum()) for mask in result.kept.values()]
+    assert widths[0] % 8 == 0 and (widths[1] % 8 == 0 or widths[1] == 30)
+    assert result.certificate.deployed["params"] <= 0.4 and result.certificate.round_to == 8
+    assert 0 <= result.certificate.spare["params"] < 1

@@ -22,6 +22,7 @@ from lzero.host.inputs import ExampleInputs
 from lzero.host.mode import set_mode
 from lzero.host.wrappers import check_unwrapped
 from lzero.plan.plan import Plan
+from lzero.plan.widths import checked_round_to
 from lzero.proving.gated_forward import check_gated_forward
 from lzero.proving.per_example import check_products, check_readers
 from lzero.surgery.attached import gated_leaves, gates_of
@@ -42,6 +43,7 @@ def attach_gates(
     per_example: bool = False,
     open_probability: float | Mapping[str, float] = OPEN_PROBABILITY,
     rescale: bool = True,
+    round_to: int | Mapping[str, int] | None = None,
     ignore: str | Iterable[str] = (),
     progress: bool | None = None,
 ) -> Gates:
@@ -66,6 +68,11 @@ def attach_gates(
         open_probability: P(z != 0) at the start, in (0, 1); one for all or a mapping from group name, with ``""`` for
             the groups that it does not name.
         rescale: divide gated weights by E[z], so that the network starts at its ungated scale.
+        round_to: ship widths that are multiples of this number, such as 8, or whole: channels, neurons and the units of
+            streams leave and stay by so many at a time, and a group that has no more than that stays whole. Or a
+            mapping from module path to a number, with ``""`` for the rest: of the paths that lead to the weights of a
+            group the deepest decides. Heads, features, weights, blocks, experts and the channels of grouped
+            convolutions are as they are at 1. By default what a Plan says, which is 1 where ``discover`` has made it.
         ignore: module paths or parameter names to leave ungated.
         progress: whether a bar says how far discovery is, as in :func:`discover`.
 
@@ -89,7 +96,10 @@ def attach_gates(
         )
     for name, answer in (("per_example", per_example), ("rescale", rescale)):
         flag(name, answer, error=StructureError)
+    widths = None if round_to is None else checked_round_to(round_to)
     plan = _plan(model, example_inputs, granularity, ignore, progress)
+    plan = plan if widths is None else replace(plan, round_to=widths)
+    _ = plan.steps  # a path that leads nowhere is told before anything changes
     estimator = estimator or HardConcrete()
     start = _initial_log_alpha(plan, estimator, open_probability)
 

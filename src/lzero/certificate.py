@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lzero.checks import shown
 from lzero.constraints import KIND, Budgets, Constraint, from_tensor
 from lzero.cost import Cost
+from lzero.errors import StructureError
 from lzero.gates.gates import Gates
-from lzero.settle import Settled
+from lzero.plan.widths import checked_round_to
+from lzero.settle import Settled, spare
 
 _RELATIVE_MISS = 0.25  # of what was asked, before settling
 _STRONG_MULTIPLIER = 30.0  # a multiplier that high says that gates do not follow it
@@ -31,6 +34,9 @@ class Certificate:
         largest_difference: largest |gated eval output - purged output| on the example inputs; None if not verified.
         warnings: why not to trust it: settling, and not the training, has chosen what is shipped. Empty where all is
             well.
+        round_to: what the shipped widths are multiples of, where they are not whole; or module path -> number.
+        spare: budget name -> requested - deployed in units, or steps of ``round_to``: what the cheapest one that could
+            have come next would cost is 1. Below 1 for a single budget; several seldom bind at once.
     """
 
     requested: Mapping[str, float]
@@ -43,6 +49,8 @@ class Certificate:
     parameters_before: int
     largest_difference: float | None
     warnings: tuple[str, ...] = ()
+    round_to: int | Mapping[str, int] = 1
+    spare: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dicts and numbers, for JSON."""
@@ -59,11 +67,23 @@ class Certificate:
             for row, name in zip(rows, self.deployed, strict=True)
         ]
         lines.append(f"parameters: {self.parameters:,} of {self.parameters_before:,}")
+        if self.round_to != 1:
+            lines.append(self._widths())
         lines.append(f"threshold {self.threshold:.3f}, {self.moved} gates settled")
         if self.largest_difference is not None:
             lines.append(f"largest difference to the gated model: {self.largest_difference:.1e}")
         lines += [f"warning: {text}" for text in self.warnings]
         return "\n".join(lines)
+
+    def _widths(self) -> str:
+        asked = {"": self.round_to} if isinstance(self.round_to, int) else self.round_to
+        said = [f"{_whole_multiples(number)}{f' at {path}' if path else ''}" for path, number in asked.items()]
+        left = [f"{steps:.2f} steps to spare of {name}" for name, steps in self.spare.items()]
+        return f"widths: {'; '.join(said)}" + (f" ({', '.join(left)})" if left else "")
+
+
+def _whole_multiples(number: int) -> str:
+    return "as they are" if number == 1 else f"whole or multiples of {number}"
 
 
 def certify(
@@ -98,13 +118,29 @@ def certify(
         parameters_before=round(float(whole.total)),
         largest_difference=difference,
         warnings=tuple(doubts),
+        round_to=checked_round_to(gates.plan.round_to),
+        spare={} if budgets is None else budgets.named(spare(gates, budgets, settled.open)),
     )
 
 
 def asked_of(gates: Gates) -> tuple[Constraint, ...]:
-    """The budgets that ``gates`` have been trained for, also by a Solver of another process; empty without one."""
+    """The budgets that ``gates`` have been trained for, also by a Solver of another process; empty without one.
+
+    Raises:
+        StructureError: the training had gates with another ``round_to``.
+    """
     asked = gates.ledger.latest.get("asked")
-    return () if asked is None else from_tensor(asked)["constraints"]
+    if asked is None:
+        return ()
+    found = from_tensor(asked)
+    theirs, mine = found.get("round_to", 1), checked_round_to(gates.plan.round_to)
+    if theirs != mine:
+        raise StructureError(
+            f"round_to: the gates have been trained with {shown(theirs)}, these were attached with {shown(mine)}; "
+            f"attach them with round_to={shown(theirs)}, or say what to meet: purge(model, constraints=[...])"
+        )
+    budgets: tuple[Constraint, ...] = found["constraints"]
+    return budgets
 
 
 def _doubts(

@@ -42,7 +42,8 @@ def compact(
 
     A gate is closed for good where a training that has settled holds it closed, or else where it would not be deployed
     and P(z != 0) <= ``below``. Widths of streams under norms, whole blocks, experts and single weights stay until
-    :func:`lzero.purge`; of groups that a ``uniform`` budget keeps alike, as many leave each.
+    :func:`lzero.purge`; of groups that a ``uniform`` budget keeps alike, as many leave each; of those that are shipped
+    in steps (``round_to``), whole steps.
 
     A state dict is that of the smaller model: loaded into a model that was built as at first, with gates attached, it
     makes that smaller too. What PyTorch compiled is compiled again.
@@ -105,6 +106,8 @@ def gates_that_stay(gates: Gates, below: float = BELOW) -> Tensor:
     for name, where in gates.slices.items():
         if not leaves[name]:
             stay[where] = True
+    if gates.masks.stepped:
+        stay = gates.masks.with_floor(stay, gates.probability().double(), in_steps=True)
     if gates.owned:  # a feature goes with the unit that makes it, and stays with it
         owners = gates.owners
         features = {group.name for group in gates.plan.groups if group.kind == "input"}

@@ -17,6 +17,7 @@ from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
 from lzero.gates.masks import Masks
 from lzero.plan.alike import families
+from lzero.plan.widths import checked_round_to
 
 KIND = "seam"
 """The entry of a saved description that names the class which trains the gates: a word of every file that was saved."""
@@ -35,7 +36,8 @@ class Constraint:
         each_layer: hold for every gated layer on its own, of the whole model or of what lies ``within``.
         uniform: settle so that groups that are alike (:func:`lzero.plan.alike.families`: heads and hidden units of
             every block) keep the same number of units, of the whole model or of what lies ``within``. The budget is
-            then met with less than one unit in each of them to spare.
+            then met with less than one unit (or step, see ``round_to`` of :func:`lzero.attach_gates`) in each of them
+            to spare.
 
     Raises:
         BudgetError: a target outside (0, 1], or not a number; an unknown measure; a path that is no word.
@@ -97,7 +99,8 @@ class Budgets:
 
     Raises:
         BudgetError: no choice of gates meets a target (the message has the smallest that one does), nothing in a part
-            counts, two budgets hold for the same part and measure, or one is uniform where no groups are alike.
+            counts, two budgets hold for the same part and measure, or one is uniform where no groups are alike, or
+            those that are open in different steps.
     """
 
     def __init__(self, constraints: Sequence[Constraint], gates: Gates, who: str = "constraints") -> None:
@@ -124,8 +127,8 @@ class Budgets:
                 raise BudgetError(f"{name}: nothing there counts towards it; ask for another measure or module")
             if target < least:
                 raise BudgetError(
-                    f"{name}: a density of {target:.6g} cannot be met: what is not gated, and one unit of every gated "
-                    f"layer, already cost {least:.6g}; ask for at least {math.ceil(least * 1e6) / 1e6:.6f}"
+                    f"{name}: a density of {target:.6g} cannot be met: what is not gated, and one {_least(gates)} of "
+                    f"every gated layer, already cost {least:.6g}; ask for at least {math.ceil(least * 1e6) / 1e6:.6f}"
                 )
 
     def follow(self, gates: Gates) -> None:
@@ -146,12 +149,11 @@ class Budgets:
             score: [G], in [0, 1]; of gates that cost the same the one with the highest stays.
         """
         nothing = torch.zeros_like(score, dtype=torch.bool)
-        floor = masks.with_floor(nothing, score.double())
+        floor = masks.with_floor(nothing, score.double(), in_steps=True)
         prices = [self.cost.gradient(floor, part) / total for part, total in enumerate(self.cost.total)]
         price = torch.stack(prices).sum(0).double()
-        return masks.with_floor(
-            nothing, (1 - price / price.max().clamp_min(_TINY)) * (1 - _TIE) + _TIE * score.double()
-        )
+        cheap = (1 - price / price.max().clamp_min(_TINY)) * (1 - _TIE) + _TIE * score.double()
+        return masks.with_floor(nothing, cheap, in_steps=True)
 
     def named(self, values: Tensor) -> dict[str, float]:
         """``values`` [K] as name -> float."""
@@ -160,6 +162,13 @@ class Budgets:
     def met(self, open_: Tensor, targets: Tensor | None = None) -> bool:
         """Whether the deployed set ``open_`` [G] meets every budget, or other ``targets`` [K]."""
         return bool((self.cost.fraction(open_) <= (self.targets if targets is None else targets)).all())
+
+
+def _least(gates: Gates) -> str:
+    if not gates.masks.stepped:
+        return "unit"
+    asked = checked_round_to(gates.plan.round_to)
+    return f"step (round_to={shown(asked)}; a group that is no wider stays whole)"
 
 
 def _families(who: str, constraints: Sequence[Constraint], gates: Gates) -> tuple[tuple[slice, ...], ...]:
@@ -173,6 +182,11 @@ def _families(who: str, constraints: Sequence[Constraint], gates: Gates) -> tupl
             f"{who}: uniform=True, but no two groups of units are alike in size and in the last word of their names "
             f"({units or 'there are no groups of units'}); leave it out"
         )
+    for family in found:
+        steps = {gates.plan.steps[name]: name for name in family}
+        if len(steps) > 1:
+            unlike = " and ".join(f"{name} by {step}" for step, name in steps.items())
+            raise BudgetError(f"{who}: uniform=True, but {unlike} do not open alike; give both the same round_to")
     return tuple(tuple(gates.slices[name] for name in family) for family in found)
 
 

@@ -75,8 +75,8 @@ def purge(
         model: a model with gates attached; also one inside DistributedDataParallel, ``torch.compile`` or
             ``AveragedModel``.
         constraints: the budgets; by default those that the gates were trained for, which ride in the state dict.
-        settle: choose the deployed set so that every budget is met with less than one unit to spare; False ships
-            the gates that are open.
+        settle: choose the deployed set so that every budget is met with less than one unit, or step of ``round_to``,
+            to spare; False ships the gates that are open, each group at its next width.
         verify: run the gated and the purged model on the example inputs, count parameters, and compare.
 
     Raises:
@@ -124,10 +124,10 @@ def purge(
 def _settled(gates: Gates, budgets: Budgets | None, *, given: bool, settle: bool) -> Settled:
     """The set to ship: what the training holds already, or the largest one that meets the budgets."""
     open_ = gates.open_mask()
-    if settle and (given or gates.held is None):
-        settled = settle_gates(gates, budgets)
+    if gates.held is None or (settle and given):
+        settled = settle_gates(gates, budgets if settle else None)
         if gates.held is None or not torch.equal(settled.open, open_):
             return settled
-    found = gates.ledger.latest.get("settled") if gates.held is not None else None
+    found = gates.ledger.latest.get("settled")
     threshold, moved = (0.5, 0.0) if found is None else found[-2:].tolist()
     return Settled(open_, threshold, int(moved), open_)

@@ -1,4 +1,4 @@
-"""From an order of the gates to a deployed set that meets every budget, with less than one unit to spare."""
+"""From an order of the gates to a deployed set that meets every budget, with less than one unit or step to spare."""
 
 from __future__ import annotations
 
@@ -45,24 +45,33 @@ class Settled:
 def settle(gates: Gates, budgets: Budgets | None, targets: Tensor | None = None) -> Settled:
     """The largest deployed set that meets every budget, likeliest gates first: :func:`fill` by P(z != 0).
 
+    Here alone groups open in steps (``plan.steps``). A training counts its open gates one at a time until it settles:
+    counts in steps would jump where single gates move, so that multipliers swing, and less of a budget is used
+    (measured, see ``docs/architecture.md``).
+
     Args:
         gates: attached gates.
-        budgets: what to meet; None changes nothing.
+        budgets: what to meet; None deploys what is open now, and in groups that open in steps the rest of the last one.
         targets: other targets than those of ``budgets``, [K].
 
     Raises:
-        BudgetError: one gate a group already costs more than a budget allows.
+        BudgetError: one gate or step a group already costs more than a budget allows.
     """
     trained = gates.open_mask()
-    if budgets is None:
-        return Settled(trained, 0.5, 0, trained)
     probability = gates.probability()
-    open_ = fill(probability, budgets, gates.masks, targets)
+    open_ = _widened(gates, trained) if budgets is None else fill(probability, budgets, gates.masks, targets)
     counts = _with_effect(gates, open_)
     moved = int(((open_ != trained) & counts).sum())
     closed = _with_owner(probability, gates.masks)[~open_ & counts]
     threshold = 0.5 if moved == 0 else float(closed.max()) if len(closed) else 0.0
     return Settled(open_, threshold, moved, trained)
+
+
+def _widened(gates: Gates, open_: Tensor) -> Tensor:
+    """``open_`` [G] with the likeliest gates that its groups lack to their next widths; what is held has them."""
+    if not gates.masks.stepped or gates.held is not None:
+        return open_
+    return gates.alive(gates.masks.with_floor(open_, gates.probability().double(), in_steps=True))
 
 
 def _with_effect(gates: Gates, open_: Tensor) -> Tensor:
@@ -78,8 +87,9 @@ def fill(priority: Tensor, budgets: Budgets, masks: Masks, targets: Tensor | Non
     Gates are opened in that order, each one that still fits, starting from the first gate of every group. What results
     satisfies every budget, and no closed gate could be opened alone without breaking one: a single budget is met with
     less than one unit to spare. Opening only ever raises a cost and the price of the next gate, so that a gate
-    refused once is refused for good, and runs of gates are accepted by bisection. Where a budget is uniform, the gates
-    of a :class:`Bundles` are opened together, by their mean priority, and "unit" above reads "bundle".
+    refused once is refused for good, and runs of gates are accepted by bisection. Where a budget is uniform, or groups
+    open in steps, the gates of a :class:`Bundles` are opened together, by their mean priority, and "unit" above reads
+    "bundle"; the steps of a group open in turn, so that with one of them all later ones are refused.
 
     Args:
         priority: [G], in [0, 1], the highest first; a gate comes no earlier than the one that owns it, and of those
@@ -89,16 +99,17 @@ def fill(priority: Tensor, budgets: Budgets, masks: Masks, targets: Tensor | Non
         targets: other targets than those of ``budgets``, [K].
 
     Raises:
-        BudgetError: one gate a group already costs more than a budget allows.
+        BudgetError: one gate or step a group already costs more than a budget allows.
     """
     targets = budgets.targets if targets is None else targets
-    floor = masks.with_floor(torch.zeros_like(priority, dtype=torch.bool), priority.double())
+    floor = masks.with_floor(torch.zeros_like(priority, dtype=torch.bool), priority.double(), in_steps=True)
     if not budgets.met(floor, targets):  # the likeliest block may be larger than another
         floor = budgets.cheapest(masks, priority)
-    bundles = Bundles(priority, floor, budgets.families)
+    bundles = Bundles(priority, floor, budgets.families, masks.stepped)
     open_ = bundles.floor.clone()
     if not budgets.met(open_, targets):
-        raise BudgetError("settle: one unit of every layer already exceeds a budget; give the Solver a larger target")
+        one = f"one {'step' if masks.stepped else 'unit'} of every layer"
+        raise BudgetError(f"settle: {one} already exceeds a budget; give the Solver a larger target")
     order = torch.argsort(bundles.of, stable=True)
     order = order[torch.argsort(bundles.priority[order], descending=True, stable=True)]
     if masks.owners is not None:  # no earlier than their owners, and among equals these first
@@ -141,13 +152,39 @@ def _hopeless(
     masks: Masks, budgets: Budgets, targets: Tensor, open_: Tensor, order: Tensor, bundles: Bundles
 ) -> Tensor:
     """bool [G]: gates that break a budget when opened alone, or whose owner stays closed for good."""
-    out = breaking(budgets, open_, targets, bundles if budgets.families else None)
-    if masks.owners is None:
+    out = breaking(budgets, open_, targets, None if bundles.alone else bundles)
+    if masks.owners is None and bundles.alone:
         return out
     waiting = torch.zeros_like(open_)
     waiting[order] = True
+    out |= bundles.behind(~open_ & (out | ~waiting))
+    if masks.owners is None:
+        return out
     possible = open_ | (waiting & ~out)
     return out | ((masks.owners >= 0) & ~possible[masks.owners])
+
+
+@torch.no_grad()
+def spare(gates: Gates, budgets: Budgets, open_: Tensor) -> Tensor:
+    """What ``open_`` [G] leaves of every budget, in the cost of the cheapest unit or step that could come next: [K].
+
+    In [0, 1) for a single budget that :func:`settle` has met; of several, those that do not bind may have more. 0 where
+    nothing is left to open.
+    """
+    masks, cost = gates.masks, budgets.cost
+    bundles = Bundles(gates.probability().double(), open_, budgets.families, masks.stepped)
+    able = ~open_ if masks.owners is None else ~open_ & ((masks.owners < 0) | open_[masks.owners])
+    able = bundles.next(able)
+    together = able & (bundles.sums(able.double()) > 1)  # their cost is more than the sum of what each would add
+    value = cost.value(open_)
+    trials = [cost.value(open_ | (bundles.of == number)) - value for number in set(bundles.of[together].tolist())]
+    left = torch.zeros_like(value)
+    for part, room in enumerate(budgets.targets - value / cost.total):
+        alone = cost.gradient(open_, part)[able & ~together]
+        prices = torch.cat([alone, *(trial[part, None] for trial in trials)])
+        prices = prices[prices > 0]
+        left[part] = room / (prices.min() / cost.total[part]) if len(prices) else 0.0
+    return left
 
 
 def _longest_run(budgets: Budgets, targets: Tensor, open_: Tensor, order: Tensor, ends: Sequence[int]) -> int:

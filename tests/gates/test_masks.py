@@ -173,3 +173,43 @@ def test_every_group_keeps_its_likeliest_living_gate():
     assert floor == mask
     z = gates.split(gates.evaluate(gates.open_mask()))
     assert z["conv1"][1] == gates.estimator.mean(gates["conv1"])[1].detach()  # open against its median
+
+
+@st.composite
+def stepped_sets(draw):
+    """The same, where the groups of owners open in steps."""
+    sizes, owners, log_alpha, open_ = draw(gate_sets())
+    steps, start = [], 0
+    for size in sizes:
+        steps.append(1 if any(owner >= 0 for owner in owners[start : start + size]) else draw(st.integers(1, size)))
+        start += size
+    return sizes, owners, log_alpha, open_, steps
+
+
+@settings(max_examples=200, deadline=None)
+@given(stepped_sets())
+def test_in_steps_a_group_is_filled_up_to_its_next_width_by_its_likeliest_gates(case):
+    sizes, owners, log_alpha, open_, steps = case
+    masks = Masks(sizes, torch.tensor(owners) if max(owners) >= 0 else None, steps)
+    p = torch.tensor(log_alpha, dtype=torch.float64).sigmoid()
+    expected, start = slow_floor(sizes, [-1] * len(p), p.tolist(), open_), 0
+    for size, step in zip(sizes, steps, strict=True):
+        gates = range(start, start + size)
+        if not any(owners[g] >= 0 for g in gates):
+            count = -(-sum(expected[g] for g in gates) // step) * step
+            for g in sorted(gates, key=lambda g: (not expected[g], -float(p[g]), g))[: min(count, size)]:
+                expected[g] = True
+        else:
+            for g in gates:
+                expected[g] = open_[g]
+        start += size
+    expected = slow_floor(sizes, owners, p.tolist(), expected)
+    found = masks.with_floor(torch.tensor(open_), p, in_steps=True)
+    assert found.tolist() == expected
+    assert torch.equal(masks.with_floor(found, p, in_steps=True), found)
+    assert torch.equal(
+        masks.with_floor(torch.tensor(open_), p), Masks(sizes, masks.owners).with_floor(torch.tensor(open_), p)
+    )
+    ends = list(itertools.accumulate(sizes, initial=0))
+    named = [(slice(*pair), step) for pair, step in zip(itertools.pairwise(ends), steps, strict=True) if step > 1]
+    assert masks.stepped == tuple(named)

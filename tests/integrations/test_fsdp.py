@@ -208,3 +208,13 @@ def test_arguments_are_looked_at(arguments, message):
 def test_a_model_without_gates_is_refused():
     with pytest.raises(StructureError, match="no gates attached"):
         fsdp.purge(network(), network)
+
+
+def test_widths_are_rounded_as_where_the_gates_were_attached():
+    model = network()
+    gates = lzero.attach_gates(model, torch.rand(2, 8), round_to=8)
+    gates.log_alpha.data.uniform_(-4, 0, generator=torch.Generator().manual_seed(0))
+    kept = fsdp.purge(model, network, settle=False).kept
+    assert all(int(mask.sum()) % 8 == 0 for mask in kept.values()) and all(
+        torch.equal(mask, lzero.purge(model, settle=False).kept[name]) for name, mask in kept.items()
+    )

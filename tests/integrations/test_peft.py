@@ -292,3 +292,14 @@ def test_masks_alone_on_a_frozen_base():
     assert result.certificate.deployed["params"] <= 0.6
     rows = result.model.a.weight
     assert torch.equal(rows, before.a.weight[result.kept["a"]])
+
+
+@pytest.mark.parametrize("config", [lora(), lora(target_modules=["a"])])
+def test_adapters_on_gates_keep_what_widths_are_rounded_to(config):
+    model = network()
+    gates = lzero.attach_gates(model, X[:2], round_to={"": 4, "b": 6})
+    found = lzero.integrations.peft.get_peft_model(model, config, autocast_adapter_dtype=False)
+    steps = lzero.gates_of(found).plan.steps
+    assert list(steps.values()) == list(gates.plan.steps.values()) == [6, 6]
+    scattered(lzero.gates_of(found))
+    assert all(int(mask.sum()) % 6 == 0 or mask.all() for mask in lzero.purge(found).kept.values())

@@ -63,3 +63,20 @@ def test_a_row_for_a_logger():
     gates = Request(0.5).attach(network(), torch.rand(2, 8))
     row = prefixed(Request(0.5).start(gates, 1000))
     assert row["lzero/deployed"] == 1.0 and row["lzero/target"] == 0.5 and all(name[:6] == "lzero/" for name in row)
+
+
+def test_widths_are_rounded_and_counted_so_before_anything_changes():
+    with pytest.raises(StructureError, match="round_to: expected a whole number"):
+        Request(0.5, round_to=0)
+    model = network()
+    with pytest.raises(BudgetError, match=r"one step \(round_to=16"):
+        Request(0.5, round_to=16).attach(model, torch.rand(2, 8))
+    with pytest.raises(StructureError, match=r"no gated weights at '1'; there are some at 0, 2"):
+        Request(0.5, round_to={"1": 8}).attach(model, torch.rand(2, 8))
+    assert lzero.gates_of(model) is None
+    gates = Request(0.6, round_to=8).attach(model, torch.rand(2, 8))
+    assert gates.plan.round_to == 8 and int(gates.floor().sum()) == 8
+    plan = lzero.discover(network(), torch.rand(2, 8))
+    assert Request(0.5, example_inputs=plan, round_to=4).attach(network()).plan.round_to == 4
+    own = Request(solver=lambda gates, steps: lzero.Penalty(gates, 0.1), round_to={"": 1, "0": 5})
+    assert own.attach(network(), torch.rand(2, 8)).plan.round_to == {"0": 5}

@@ -262,3 +262,15 @@ def test_damaged_blocks_are_refused(change: Any, why: str) -> None:
     change(content["groups"][0])
     with pytest.raises(StructureError, match=why):
         unrecorded(content)
+
+
+@pytest.mark.parametrize("asked", [8, {"fc1": 4}, {"": 8, "fc1": 4}])
+def test_what_widths_are_rounded_to_comes_back_and_a_plan_without_is_written_as_before(asked: Any) -> None:
+    plan = dataclasses.replace(plan_of("mlp"), round_to=asked)
+    content = record(plan.__getstate__())
+    assert type(content["round_to"]) is type(asked) and Plan(**unrecorded(content)).round_to == asked
+    assert pickle.loads(pickle.dumps(plan)).round_to == asked
+    assert "round_to" not in record(plan_of("mlp").__getstate__())
+    for damaged in (0, True, "8", None, {"fc1": 0}, {1: 8}):
+        with pytest.raises(StructureError, match="round_to"):
+            unrecorded({**content, "round_to": damaged})

@@ -64,7 +64,7 @@ class Gates(FlatBuffer):
         self.plan: Plan = plan
         self.slices, self.sizes = dict(plan.slices), sizes
         self.estimator, self.per_example, self.rescaled = estimator, per_example, rescaled
-        self.masks, self.drawing, self.ledger = Masks(sizes, plan.owners), drawing, Ledger()
+        self.masks, self.drawing, self.ledger = Masks(sizes, plan.owners, [*plan.steps.values()]), drawing, Ledger()
         self.whole: Whole | None = None
 
     def __len__(self) -> int:
@@ -106,11 +106,10 @@ class Gates(FlatBuffer):
     def open_mask(self) -> Tensor:
         """The gates that are deployed, bool [G]: P(z != 0) > 1/2 and an open owner, and at least one a group.
 
-        Of a training that has settled, those that it holds open.
+        Of a training that has settled, those that it holds open. Steps (``plan.steps``) are for settling alone.
         """
-        held = self.held
-        if held is not None:
-            return held != 0
+        if self.held is not None:
+            return self.held != 0
         return self.alive(self.with_floor(self.probability() > 0.5))
 
     def alive(self, open_: Tensor) -> Tensor:
@@ -123,8 +122,9 @@ class Gates(FlatBuffer):
         return self.masks.with_floor(open_, self.probability().double())
 
     def floor(self) -> Tensor:
-        """The smallest deployable set, bool [G]: the likeliest gate of every group alone."""
-        return self.with_floor(torch.zeros(len(self), dtype=torch.bool, device=self.log_alpha.device))
+        """The smallest set that is shipped, bool [G]: the likeliest gate, or step of gates, of every group alone."""
+        nothing = torch.zeros(len(self), dtype=torch.bool, device=self.log_alpha.device)
+        return self.masks.with_floor(nothing, self.probability().detach().double(), in_steps=True)
 
     @torch.no_grad()
     def evaluate(self, open_: Tensor) -> Tensor:

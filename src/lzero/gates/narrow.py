@@ -29,7 +29,7 @@ def narrow(gates: Gates, plan: Plan, keep: Tensor, whole: Whole) -> None:
     drawing.history = gates.drawing.history
     drawing.hold(None if held is None else held[where].clone())
     gates.plan, gates.slices, gates.sizes = plan, dict(plan.slices), plan.flat_sizes
-    gates.masks, gates.drawing = Masks(gates.sizes, plan.owners), drawing
+    gates.masks, gates.drawing = Masks(gates.sizes, plan.owners, [*plan.steps.values()]), drawing
     gates.masks.to(gates.log_alpha.device)
     gates.whole = replace(whole, numbers=whole.numbers[keep.cpu()])
     resize(gates.log_alpha, lambda values: values[..., where].contiguous())

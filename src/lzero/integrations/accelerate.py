@@ -28,6 +28,7 @@ def budget(
     solver: Build | None = None,
     granularity: str | Mapping[str, str] = "unit",
     ignore: str | Iterable[str] = (),
+    round_to: int | Mapping[str, int] | None = None,
 ) -> AccelerateSolver:
     """The solver of gates that are attached to ``model``, in place; before ``accelerator.prepare(model, ...)``.
 
@@ -44,7 +45,7 @@ def budget(
         constraints: several budgets, in place of a target density.
         solver: builds a solver or a baseline of your own: ``lambda gates, steps: lzero.Penalty(gates, 0.1)``.
         granularity: as for :func:`lzero.attach_gates`.
-        ignore: as for :func:`lzero.attach_gates`.
+        ignore, round_to: as for :func:`lzero.attach_gates`.
 
     Raises:
         BudgetError: a malformed or infeasible budget.
@@ -53,7 +54,9 @@ def budget(
     """
     if not hasattr(accelerator, "sync_gradients"):
         raise SolverError(f"accelerator: expected an accelerate.Accelerator, found {shown(accelerator)}")
-    request = Request(target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps)
+    request = Request(
+        target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps, round_to
+    )
     return AccelerateSolver(accelerator, model, request)
 
 

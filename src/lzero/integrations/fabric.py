@@ -28,6 +28,7 @@ def budget(
     solver: Build | None = None,
     granularity: str | Mapping[str, str] = "unit",
     ignore: str | Iterable[str] = (),
+    round_to: int | Mapping[str, int] | None = None,
 ) -> FabricSolver:
     """The solver of gates that are attached to ``model``, in place; before ``fabric.setup(model, optimizer)``.
 
@@ -44,14 +45,16 @@ def budget(
         constraints: several budgets, in place of a target density.
         solver: builds a solver or a baseline of your own: ``lambda gates, steps: lzero.Penalty(gates, 0.1)``.
         granularity: as for :func:`lzero.attach_gates`.
-        ignore: as for :func:`lzero.attach_gates`.
+        ignore, round_to: as for :func:`lzero.attach_gates`.
 
     Raises:
         BudgetError: a malformed or infeasible budget.
         SolverError: a malformed ``solver``, or gates that were trained for something else.
         StructureError: no Fabric, or the model was set up by it already, or cannot be gated; it is then as it was.
     """
-    request = Request(target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps)
+    request = Request(
+        target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps, round_to
+    )
     strategy = getattr(fabric, "strategy", None)
     if not hasattr(strategy, "precision"):
         raise StructureError(f"fabric: expected a lightning.Fabric, found {shown(fabric)}")

@@ -18,6 +18,7 @@ from lzero.gates.gates import Gates
 from lzero.host.quiet import isolated_random_state
 from lzero.host.wrappers import check_unsharded, check_unwrapped
 from lzero.plan.group import GateGroup, Member
+from lzero.plan.paths import join
 from lzero.plan.plan import Plan
 from lzero.surgery.attached import root_gates
 from lzero.surgery.grown import check_not_grown
@@ -92,7 +93,12 @@ def _rehearsed(model: nn.Module, gates: Gates, peft_config: Any, options: Mappin
                 "Leave the layers that make and read them out of target_modules, or choose another kind of adapter"
             )
         groups[match.name] = rows + gates.plan.slices[group.name].start
-    plan = replace(found, groups=tuple(group for group in found.groups if group.name in groups))
+    round_to = gates.plan.round_to
+    if not isinstance(round_to, int):
+        root = paths[""]  # below it modules keep their paths, or what stands around them does
+        round_to = {join(root, path) if path else "": number for path, number in round_to.items()}
+    known = tuple(group for group in found.groups if group.name in groups)
+    plan = replace(found, groups=known, round_to=round_to)
     places = torch.cat([groups[group.name] for group in plan.flat_groups])
     attach_gates(adapted, plan, estimator=gates.estimator, per_example=gates.per_example, rescale=False)
     return plan, places.to(gates.log_alpha.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -16,6 +16,7 @@ from lzero.discover import discover
 from lzero.errors import SolverError, StructureError
 from lzero.gates.gates import Gates
 from lzero.plan.plan import Plan
+from lzero.plan.widths import checked_round_to
 from lzero.solver.gate_trainer import GateTrainer
 from lzero.solver.solver import Solver
 from lzero.surgery.attached import gates_of
@@ -38,10 +39,12 @@ class Request:
         granularity: as for :func:`lzero.attach_gates`.
         ignore: as for :func:`lzero.attach_gates`.
         total_steps: optimizer steps of the training; None lets the integration ask its framework.
+        round_to: as for :func:`lzero.attach_gates`.
 
     Raises:
         BudgetError: a malformed budget, or none and no ``solver``.
         SolverError: a ``solver`` beside a budget, or one that cannot be called.
+        StructureError: a malformed ``round_to``.
     """
 
     target_density: float | None = None
@@ -52,8 +55,11 @@ class Request:
     granularity: str | Mapping[str, str] = "unit"
     ignore: str | Iterable[str] = ()
     total_steps: int | None = None
+    round_to: int | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.round_to is not None:
+            checked_round_to(self.round_to)
         if self.solver is None:
             as_constraints("Budget", self.target_density, self.measure, self.constraints)
         elif self.target_density is not None or self.constraints is not None:
@@ -82,10 +88,13 @@ class Request:
             )
         if self.solver is None and not isinstance(inputs, Plan):
             inputs = discover(model, inputs, granularity=self.granularity, ignore=self.ignore)
+            if self.round_to is not None:
+                inputs = replace(inputs, round_to=self.round_to)
             if inputs.groups:  # what cannot be met is refused before anything changes
                 Budgets(self._constraints, Gates(inputs), "Budget")
             return attach_gates(model, inputs)
-        return attach_gates(model, inputs, granularity=self.granularity, ignore=self.ignore)
+        how: Any = {"granularity": self.granularity, "ignore": self.ignore, "round_to": self.round_to}
+        return attach_gates(model, inputs, **how)
 
     @property
     def _constraints(self) -> tuple[Constraint, ...]:

@@ -18,6 +18,7 @@ def page(
     shapes: Mapping[str, Sequence[int]],
     positions: Mapping[str, float] | None = None,
     states: Sequence[str] = (),
+    steps: Mapping[str, int] | None = None,
 ) -> str:
     """What ``str(plan)`` is."""
     place = {name: position for position, name in enumerate(shapes)}
@@ -25,7 +26,9 @@ def page(
     for group in groups:
         first = min((place[name] for name in group.tensors if name in place), default=len(place))
         stake = f"{reach([group], shapes):,} parameters"
-        entries.append((first, group.name, f"{group.size:>6,} {_noun(group):<9}{stake:>22}   {_members(group)}"))
+        step = (steps or {}).get(group.name, 1)
+        how = f"in steps of {step}, " if step > 1 else ""
+        entries.append((first, group.name, f"{group.size:>6,} {_noun(group):<9}{stake:>22}   {how}{_members(group)}"))
     for refusal in refusals:
         first = min((place[name] for name in refusal.tensors if name in place), default=len(place))
         advice = f"; {refusal.advice}" if refusal.advice else ""
@@ -43,7 +46,7 @@ def page(
     lines = [
         f"{len(groups)} groups, {gates:,} gates; they reach {reached:,} of {parameters:,} parameters "
         f"({reached / max(parameters, 1):.1%}); left ungated: {len(refusals)}",
-        *(_bounds(Remainder(flat_order(groups), shapes, positions or {}), refusals, shapes) if groups else ()),
+        *(_bounds(Remainder(flat_order(groups), shapes, positions or {}, steps), refusals, shapes) if groups else ()),
         *(f"{name} loses features too: it is what the decoder reads, and no result" for name in states),
     ]
     for folder, texts in folders.items():
@@ -53,7 +56,9 @@ def page(
 
 def _bounds(rest: Remainder, refusals: Sequence[Refusal], shapes: Mapping[str, Sequence[int]]) -> list[str]:
     """What closing half of everything leaves, the floor, what that is made of, and what would lower it."""
-    lines = [f"half of every group leaves {_both(rest, 0.5)}; the floor, one unit of each, is {_both(rest, 0.0)}"]
+    lines = [
+        f"half of every group leaves {_both(rest, 0.5)}; the floor, one {rest.least} of each, is {_both(rest, 0.0)}"
+    ]
     parts = [(path, share) for path, share in rest.parts().items() if share >= _WORTH][:_NAMED]
     if parts:
         lines.append(f"the floor is made of {', '.join(f'{path} ({share:.1%})' for path, share in parts)}")

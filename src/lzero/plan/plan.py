@@ -20,6 +20,7 @@ from lzero.plan.record import record, unrecorded
 from lzero.plan.refusal import Refusal
 from lzero.plan.remainder import Check, Counted, Remainder
 from lzero.plan.storage import read, write
+from lzero.plan.widths import checked_round_to, steps_of
 
 _TABLES = ("shapes", "positions", "granularity")
 _HEADING = "lzero plan 3"
@@ -39,6 +40,11 @@ class Plan:
         example_inputs: what the model was traced with, for the check after purging.
         states: names of what an encoder makes for the decoder of the same forward, returned beside the results, that
             loses features with the groups.
+        round_to: what the widths that are shipped are multiples of, as :func:`lzero.attach_gates` takes it; floors are
+            counted by it. :func:`lzero.discover` leaves it at 1, and ``dataclasses.replace(plan, round_to=8)`` sets it.
+
+    Raises:
+        StructureError: a malformed ``round_to``.
     """
 
     groups: tuple[GateGroup, ...]
@@ -48,6 +54,7 @@ class Plan:
     granularity: Mapping[str, str] = field(default_factory=lambda: {"": "unit"})
     example_inputs: object = field(default=None, repr=False)
     states: tuple[str, ...] = ()
+    round_to: int | Mapping[str, int] = 1
 
     @property
     def size(self) -> int:
@@ -85,6 +92,16 @@ class Plan:
         owners = owners_of(self.flat_groups, self.shapes)
         return owners if owners is not None and bool((owners >= 0).any()) else None
 
+    @cached_property
+    def steps(self) -> Mapping[str, int]:
+        """Group name -> how many of its gates open at a time, in the order of :attr:`flat_groups`; most often 1.
+
+        Raises:
+            StructureError: ``round_to`` has a path that leads to no weight of a group.
+        """
+        steps = steps_of(self.flat_groups, self.shapes, self.round_to)
+        return MappingProxyType(dict(zip(self.slices, steps, strict=True)))
+
     def maps(self) -> Maps:
         """The gate of each position, G for an ungated one, of every (tensor, dim) that gates multiply.
 
@@ -95,11 +112,13 @@ class Plan:
     def __post_init__(self) -> None:
         for name in _TABLES:
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        asked = checked_round_to(self.round_to)
+        object.__setattr__(self, "round_to", asked if isinstance(asked, int) else MappingProxyType(asked))
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields, with plain dicts: a mapping proxy cannot be pickled."""
         held = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: dict(value) if name in _TABLES else value for name, value in held.items()}
+        return {name: dict(value) if isinstance(value, MappingProxyType) else value for name, value in held.items()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():
@@ -145,11 +164,11 @@ class Plan:
         return reach(groups, self.shapes)
 
     def floor(self, measure: Counted = "params") -> float:
-        """The lowest density that the gates can reach, every group at one, of ``"params"`` or ``"macs"``."""
+        """The lowest density that the gates can reach, every group at one step, of ``"params"`` or ``"macs"``."""
         return self.left(0.0, measure)
 
     def left(self, share: float, measure: Counted = "params") -> float:
-        """The density that is left where every group keeps this ``share`` of its units, rounded up, one at least.
+        """The density that is left where every group keeps this ``share`` of its units, rounded up, one step at least.
 
         Of whole blocks the cheapest stay.
 
@@ -179,7 +198,7 @@ class Plan:
 
     @cached_property
     def _remainder(self) -> Remainder:
-        return Remainder(self.flat_groups, self.shapes, self.positions)
+        return Remainder(self.flat_groups, self.shapes, self.positions, self.steps)
 
     def __str__(self) -> str:
-        return page(self.groups, self.refusals, self.shapes, self.positions, self.states)
+        return page(self.groups, self.refusals, self.shapes, self.positions, self.states, self.steps)

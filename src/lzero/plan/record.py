@@ -19,6 +19,7 @@ from lzero.plan.norm_record import read_norm, record_norm
 from lzero.plan.positions import read_positions
 from lzero.plan.refusal import Refusal
 from lzero.plan.router import Router
+from lzero.plan.widths import checked_round_to
 
 _SCALARS = (type(None), bool, int, float, complex, str)
 _DEEPEST = 32
@@ -45,6 +46,7 @@ def record(fields: Mapping[str, Any]) -> dict[str, Any]:
         "granularity": dict(fields["granularity"]),
         "example_inputs": _nested(inputs, "example_inputs", 0, _stored),
         **({"states": list(fields["states"])} if fields["states"] else {}),
+        **({"round_to": fields["round_to"]} if fields["round_to"] != 1 else {}),
     }
 
 
@@ -56,7 +58,7 @@ def unrecorded(content: object) -> dict[str, Any]:
     """
     fields = _table("the plan", content)
     names = ("groups", "refusals", "shapes", "positions", "granularity", "example_inputs")
-    if set(fields) - {"states"} != set(names):
+    if set(fields) - {"states", "round_to"} != set(names):
         raise StructureError(f"the plan: expected the entries {', '.join(names)}, found {shown(sorted(fields))}")
     shapes = {name: _shape(name, sizes) for name, sizes in _table("shapes", fields["shapes"]).items()}
     groups = tuple(
@@ -80,6 +82,7 @@ def unrecorded(content: object) -> dict[str, Any]:
         },
         "example_inputs": _nested(fields["example_inputs"], "example_inputs", 0, lambda tensor: tensor),
         "states": tuple(_word("states", name) for name in _list("states", fields.get("states", []))),
+        "round_to": checked_round_to(fields.get("round_to", 1)),
     }
 
 

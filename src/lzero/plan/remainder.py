@@ -29,11 +29,13 @@ class Check:
         target: the density.
         measure: ``"params"`` or ``"macs"``.
         floor: the lowest density that the gates can reach.
+        least: what every group keeps one of there, ``"unit"`` or ``"step"``.
     """
 
     target: float
     measure: Counted
     floor: float
+    least: str = "unit"
 
     def __bool__(self) -> bool:
         """Whether the target is at the floor or above it."""
@@ -45,8 +47,8 @@ class Check:
         if self:
             return f"{what}: satisfiable, the floor is {self.floor:.4g}"
         return (
-            f"{what}: not satisfiable, what is not gated and one unit of every group cost {self.floor:.4g}; ask for "
-            f"at least {math.ceil(self.floor * 1e6) / 1e6:.6f}, or gate more"
+            f"{what}: not satisfiable, what is not gated and one {self.least} of every group cost {self.floor:.4g}; "
+            f"ask for at least {math.ceil(self.floor * 1e6) / 1e6:.6f}, or gate more"
         )
 
 
@@ -57,15 +59,21 @@ class Remainder:
         ordered: groups in the order of :func:`lzero.plan.ownership.flat_order`.
         shapes: of the parameters.
         positions: how often each element of a weight is used in one forward, for MACs.
+        steps: by group, how many of its units open at a time, if not one.
     """
 
     def __init__(
-        self, ordered: Sequence[GateGroup], shapes: Mapping[str, Sequence[int]], positions: Mapping[str, float]
+        self,
+        ordered: Sequence[GateGroup],
+        shapes: Mapping[str, Sequence[int]],
+        positions: Mapping[str, float],
+        steps: Mapping[str, int] | None = None,
     ) -> None:
         self._groups, self._shapes, self._positions = ordered, shapes, positions
+        self._steps: Mapping[str, int] = {} if steps is None else steps
 
     def density(self, share: float, measure: Counted = "params") -> float:
-        """The density that is left where every group keeps ``share`` of its units, rounded up, and one at least.
+        """The density that is left where every group keeps ``share`` of its units, rounded up, one step at least.
 
         Raises:
             BudgetError: a share outside [0, 1], or another measure.
@@ -81,7 +89,12 @@ class Remainder:
         """
         expected = "a density in (0, 1], such as 0.1 for a tenth"
         asked = real("target", target, above=0, most=1, expected=expected, error=BudgetError)
-        return Check(asked, measure, self.density(0.0, measure))
+        return Check(asked, measure, self.density(0.0, measure), self.least)
+
+    @property
+    def least(self) -> str:
+        """What every group keeps one of at the floor: a unit, or the step by which some of them open."""
+        return "step" if any(step > 1 for step in self._steps.values()) else "unit"
 
     def parts(self, measure: Counted = "params") -> dict[str, float]:
         """What the floor is made of: module path -> its share of the cost of the whole model, the largest first."""
@@ -121,7 +134,7 @@ class Remainder:
         for group in self._groups:
             where = places[group.name]
             mine = everything[where]  # a view
-            count = _count(share, group)
+            count = _count(share, group, self._steps.get(group.name, 1))
             if group.kind == "input" and owners is not None:
                 owned = owners[where]
                 possible = ((owned < 0) | everything[owned.clamp_min(0)]).nonzero().squeeze(1)
@@ -169,5 +182,6 @@ def _inner_first(group: GateGroup) -> int:
     return -min(block.path.count(".") for block in group.blocks)
 
 
-def _count(share: float, group: GateGroup) -> int:
-    return max(1, math.ceil(share * group.size - 1e-9))
+def _count(share: float, group: GateGroup, step: int = 1) -> int:
+    least = max(1, math.ceil(share * group.size - 1e-9))
+    return min(math.ceil(least / step) * step, group.size)

@@ -42,8 +42,8 @@ def check_same_training(who: str, left: Mapping[str, Tensor], asked: Tensor, exp
     if "asked" not in left or not torch.equal(left["asked"].cpu(), asked):
         raise SolverError(
             f"{who}: these gates have been trained for {int(left['steps'][0])} steps by "
-            f"{described(left.get('asked'))}; this one is {described(asked)}. Build it as it was to go on with "
-            "that training, or pass fresh=True to begin another one from where the gates are"
+            f"{described(left.get('asked'))}; this one is {described(asked)}. Build it as it was and attach the gates "
+            "as they were to go on with that training, or pass fresh=True to begin another one from where the gates are"
         )
     wrong = [name for name, tensor in expected.items() if name not in left or left[name].shape != tensor.shape]
     if wrong:

@@ -15,6 +15,7 @@ from lzero.cost import Cost, Measure
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.history import UNDRAWN
+from lzero.plan.widths import checked_round_to
 from lzero.solver.arguments import scale_of
 from lzero.solver.gate_optimizer import GateOptimizer
 from lzero.solver.processes import Processes
@@ -65,6 +66,8 @@ class GateTrainer(Resumable):
         self._gate_optimizer = GateOptimizer(gates.log_alpha, gate_lr, optimizer) if self.trains else None
         kind = None if self._gate_optimizer is None else self._gate_optimizer.kind
         what = {KIND: type(self).__name__, "constraints": tuple(constraints), **asked, "optimizer": kind}
+        round_to = checked_round_to(gates.plan.round_to)
+        what |= {} if round_to == 1 else {"round_to": round_to}
         super().__init__(gates, to_tensor(what), flag("fresh", fresh, error=SolverError))
         self._processes = Processes(process_group)
         self._steps, self._scores = Steps(self._device), gates.history.scores

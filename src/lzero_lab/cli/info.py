@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         data = datasets.load(options.data, options.data_dir)
         model, inputs, name = models.build(options.model, data), data.train_x[:1], f"{options.model} on {data.name}"
-    plan = discover(model, inputs, granularity=options.granularity)
+    plan = replace(discover(model, inputs, granularity=options.granularity), round_to=options.round_to)
     console().print(str(plan))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     sizes = {path: parameter.numel() for path, parameter in model.named_parameters()}

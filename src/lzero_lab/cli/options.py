@@ -40,6 +40,13 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(models.names())} or wrn-<depth>-<width>, such as wrn-28-10 (default: %(default)s)",
     )
     add_granularity(group)
+    group.add_argument(
+        "--round-to",
+        type=positive(int),
+        metavar="N",
+        default=1,
+        help="ship widths that are multiples of this, or whole (default: %(default)s)",
+    )
 
 
 def add_granularity(parser: argparse._ActionsContainer) -> None:
@@ -106,7 +113,7 @@ def load_data(options: argparse.Namespace) -> Dataset:
 
 def recipe(options: argparse.Namespace, **values: Any) -> Recipe:
     """The recipe of one training, with ``values`` for what the command decides itself."""
-    shared = ("model", "granularity", "batch_size", "lr", "gate_lr", "optimizer", "seed", "measure")
+    shared = ("model", "granularity", "round_to", "batch_size", "lr", "gate_lr", "optimizer", "seed", "measure")
     chosen = {name: getattr(options, name) for name in shared if hasattr(options, name)}
     epochs = options.epochs or EPOCHS.get(options.data, _OTHER_EPOCHS)
     return Recipe(**{**chosen, "epochs": epochs, **values})

@@ -41,7 +41,7 @@ class Cell:
     def key(self) -> str:
         """What identifies the cell in a CSV: the data set and all of the recipe that is not a default."""
         default = Recipe().to_dict()
-        changed = {name: value for name, value in self.recipe.to_dict().items() if value != default[name]}
+        changed = {name: value for name, value in self.recipe.to_dict().items() if value != default.get(name)}
         return f"{self.data} {json.dumps(changed, sort_keys=True)}"
 
     @property

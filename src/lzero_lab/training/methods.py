@@ -64,6 +64,7 @@ def attach(recipe: Recipe, model: nn.Module, example: Tensor) -> Gates:
         estimator=ESTIMATORS[recipe.estimator],
         per_example=recipe.per_example,
         open_probability=recipe.open_probability,
+        round_to=recipe.round_to,
         ignore=recipe.ignore,
     )
 

@@ -19,7 +19,7 @@ SEEDS = range(-(2**63), 2**64)  # that PyTorch's generators take
 LARGEST = 2**63 - 1  # whole number of PyTorch
 SCOPES = ("model", "layer")
 UNGATED = ("dense", "same_size")  # methods
-_COUNTS = ("epochs", "steps", "batch_size")
+_COUNTS = ("epochs", "steps", "batch_size", "round_to")
 Scope = str | Mapping[str, float]
 Schedule = Literal["linear", "cosine", "drops"]
 Method = Literal["constrained", "penalized", "elbo", "magnitude", "same_size", "dense"]
@@ -54,6 +54,7 @@ class Recipe:
         loss_scale: factor on the loss, to show that the solver does not depend on it.
         estimator: a name in :data:`lzero_lab.training.methods.ESTIMATORS`.
         per_example: draw gates for each example.
+        round_to: what shipped widths are multiples of, where they are not whole.
         ignore: module paths and tensor names that are left ungated.
         schedule: how the weights' learning rate falls, a name in :mod:`lzero_lab.training.weights`; ``decay`` is
             for ``"linear"``.
@@ -101,6 +102,7 @@ class Recipe:
     nesterov: bool = False
     augment: bool = False
     compile: str = ""
+    round_to: int = 1
     solver: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -130,8 +132,9 @@ class Recipe:
         return [Constraint(self.target, self.measure, each_layer=self.scope == "layer")]
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain values, for JSON."""
-        return asdict(self) | {"solver": dict(self.solver), "ignore": list(self.ignore)}
+        """The recipe as plain values, for JSON; without a ``round_to`` of 1, which older ones do not have."""
+        values = asdict(self) | {"solver": dict(self.solver), "ignore": list(self.ignore)}
+        return {name: value for name, value in values.items() if (name, value) != ("round_to", 1)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:

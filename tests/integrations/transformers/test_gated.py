@@ -69,3 +69,15 @@ def test_other_gates_are_refused(how, tmp_path):
 def test_plain_folders_have_no_gates(tmp_path):
     build("ViT").save_pretrained(tmp_path)
     assert not is_gated(tmp_path) and not is_gated(tmp_path / "nowhere") and not is_gated("google/vit")
+
+
+def test_the_plan_of_a_checkpoint_says_what_widths_are_rounded_to(tmp_path):
+    model = build("BERT")
+    gates = lzero.attach_gates(model, inputs("BERT"), round_to=8)
+    close(gates, half)
+    model.save_pretrained(tmp_path)
+    save_plan(gates, tmp_path)
+    back = load_gated(tmp_path)
+    assert lzero.gates_of(back).plan.round_to == 8 and lzero.gates_of(back).masks.stepped == gates.masks.stepped
+    hidden = [lzero.purge(each, settle=False).model.config.intermediate_size for each in (model, back)]
+    assert hidden[0] == hidden[1] and hidden[0] % 8 == 0

@@ -43,14 +43,14 @@ def leaves(): return Leaves(), torch.randn(1, 4)
 def none(): return None, None
 """
 OPTIONS = {
-    "train": "--target --penalty --dense --measure --scope --data --data-dir --model --granularity --epochs "
-    "--batch-size --lr --gate-lr --optimizer --seed --out --resume --device --threads",
+    "train": "--target --penalty --dense --measure --scope --data --data-dir --model --granularity --round-to "
+    "--epochs --batch-size --lr --gate-lr --optimizer --seed --out --resume --device --threads",
     "sweep": "--target --measure --scope --seed --threads --out --resume --model --data-dir --data",
     "compare": "--target --grid --tolerance --max-trainings --measure --out --resume --seed",
     "study": "--data --methods --budgets --seeds --out --hours --workers --data-dir --device",
     "plot": "--kind --target --out",
     "purge": "--data-dir",
-    "info": "--input --data --model --granularity",
+    "info": "--input --data --model --granularity --round-to",
 }
 CHOICES = {
     "--measure": ["params", "macs", "gates"],

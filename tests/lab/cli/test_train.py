@@ -146,3 +146,12 @@ def test_figures_and_files_that_a_finished_run_has_lost_are_made_again(trained, 
         (folder / name).unlink()
     assert main([*TRAIN, "--out", str(folder), "--resume"]) == 0
     assert content(folder) == content(trained)
+
+
+def test_train_ships_widths_that_were_asked_for(tmp_path, capsys):
+    assert main([*TRAIN, "--round-to", "8", "--epochs", "1", "--out", str(tmp_path / "run")]) == 0
+    assert "widths: whole or multiples of 8 (" in capsys.readouterr().out
+    weights = load_file(tmp_path / "run" / "model.safetensors")
+    widths = {len(tensor) for tensor in weights.values()} - {10}  # classes
+    assert widths and all(width % 8 == 0 for width in widths - {300, 100})
+    assert json.loads((tmp_path / "run" / "certificate.json").read_text())["round_to"] == 8

@@ -99,3 +99,10 @@ def test_a_recipe_of_sound_values_is_made_as_it_is(values):
 def test_a_recipe_of_other_values_is_refused_with_the_field(values, message):
     with pytest.raises(DataError, match=message):
         Recipe.from_dict(values)
+
+
+def test_what_widths_are_rounded_to_is_written_where_it_is_asked_for():
+    assert "round_to" not in Recipe().to_dict() and Recipe(round_to=8).to_dict()["round_to"] == 8
+    assert Recipe.from_dict(Recipe(round_to=8).to_dict()).round_to == 8 and Recipe.from_dict({}).round_to == 1
+    with pytest.raises(DataError, match="round_to: expected at least 1, found 0"):
+        Recipe(round_to=0)

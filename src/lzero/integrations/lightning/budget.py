@@ -51,7 +51,7 @@ class Budget(*_callbacks()):  # type: ignore[misc]
         example_inputs: what one forward takes; by default ``example_input_array``, or else what ``training_step``
             calls its network with, tried on two examples of the training data.
         granularity: as for :func:`lzero.attach_gates`.
-        ignore: as for :func:`lzero.attach_gates`.
+        ignore, round_to: as for :func:`lzero.attach_gates`.
         total_steps: optimizer steps of the training; by default what the Trainer estimates.
         module: path of the part to gate, such as ``"generator"``; by default the module itself, or the part that
             ``training_step`` calls where that holds all that is trained.
@@ -78,11 +78,12 @@ class Budget(*_callbacks()):  # type: ignore[misc]
         granularity: str | Mapping[str, str] = "unit",
         ignore: str | Iterable[str] = (),
         total_steps: int | None = None,
+        round_to: int | Mapping[str, int] | None = None,
         module: str | None = None,
     ) -> None:
         super().__init__()
         self.request = Request(
-            target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps
+            target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps, round_to
         )
         self.gated: nn.Module | None = None
         self.gates: Gates | None = None

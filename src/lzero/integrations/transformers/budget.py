@@ -47,7 +47,7 @@ class Budget(TrainerCallback):
         solver: builds a solver or a baseline of your own: ``lambda gates, steps: lzero.Penalty(gates, 0.1)``.
         example_inputs: what one forward takes; by default made from the configuration of the model.
         granularity: as for :func:`lzero.attach_gates`.
-        ignore: as for :func:`lzero.attach_gates`.
+        ignore, round_to: as for :func:`lzero.attach_gates`.
         total_steps: optimizer steps of the training; by default ``state.max_steps`` of the Trainer.
 
     Attributes:
@@ -70,10 +70,11 @@ class Budget(TrainerCallback):
         granularity: str | Mapping[str, str] = "unit",
         ignore: str | Iterable[str] = (),
         total_steps: int | None = None,
+        round_to: int | Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.request = Request(
-            target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps
+            target_density, measure, constraints, solver, example_inputs, granularity, ignore, total_steps, round_to
         )
         self.solver: GateTrainer | None = None
         self._model: nn.Module | None = None

@@ -1,0 +1,186 @@
+"""How much of its MACs a purged network saves in milliseconds, by what its widths are multiples of.
+
+    python benchmarks/widths.py [--only ResNet-18 ViT GPT staircase] [--repeats 30] [--out widths.csv]
+
+A ResNet-18, a ViT and a GPT for images of 32x32 and 64 tokens, on random weights: gates closed at random, settled at
+50, 25 and 10 % of the MACs with `round_to` 1, 8 and 16, purged, and timed against the whole network in inference, batch
+1 and 32, in turns. `of_macs` is 1 where a network with a tenth of the MACs is ten times as fast. The staircase is a 3x3
+convolution of as many channels in as out on 32x32, batch 32, one row a width, all widths in turns. One thread. Rows are
+appended as they come, and those that the file has already, of this machine, are left out.
+"""
+
+import argparse
+import copy
+import csv
+import warnings
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from networks import CONTEXT, GPT, Network, ViT
+from pairs import paired, quartiles, seconds_of
+from rows import machine
+from torch import nn
+
+import lzero
+from lzero_lab.models import ResNet
+
+NETWORKS = {
+    "ResNet-18": Network(lambda: ResNet(3, (64, 128, 256, 512), blocks=2), 32, (3, 32, 32), ("unit",), {}),
+    "ViT": Network(lambda: ViT(width=192, heads=6, depth=6), 32, (3, 32, 32), ("unit",), {}),
+    "GPT": Network(lambda: GPT(width=256, heads=8, depth=4), 32, (CONTEXT,), ("unit",), {}),
+}
+DENSITIES, ROUND_TO, BATCHES = (0.5, 0.25, 0.1), (1, 8, 16), (1, 32)
+WIDTHS = range(8, 97)  # of the staircase
+STAIRCASE = "staircase"
+PLACE = Path(__file__).with_suffix(".csv")
+
+
+@dataclass
+class Row:
+    """One time.
+
+    Attributes:
+        network: its name, or ``staircase``.
+        batch: examples of a forward.
+        asked: density of the MACs; of the staircase the number of channels, and those of its widest for the whole.
+        round_to: what the widths are multiples of.
+        shipped: density of the MACs that the network has.
+        dense: milliseconds of the whole network, the median.
+        value: milliseconds, the median.
+        ratio, low, high: of the two times, the median of the pairs and its quartiles; of the staircase of the times.
+        of_macs: shipped / ratio.
+        repeats: how many pairs.
+        machine: processor, cores, threads, torch, device.
+    """
+
+    network: str
+    batch: int
+    asked: float
+    round_to: int
+    shipped: float
+    dense: float
+    value: float
+    ratio: float
+    low: float
+    high: float
+    of_macs: float
+    repeats: int
+    machine: str
+
+    @property
+    def key(self):
+        """What is measured once."""
+        return self.network, int(self.batch), float(self.asked), int(self.round_to), self.machine
+
+
+def append(row, path):
+    """Write ``row`` behind those in the file."""
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        if new:
+            writer.writeheader()
+        shown = asdict(row)
+        writer.writerow({name: f"{v:.5g}" if isinstance(v, float) else v for name, v in shown.items()})
+
+
+def read(path):
+    """The rows of a file; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        types = {field.name: field.type for field in fields(Row)}
+        return [Row(**{name: types[name](value) for name, value in line.items()}) for line in csv.DictReader(file)]
+
+
+def purged(dense, x, density, round_to):
+    """``dense`` with gates closed at random, the same ones each time, and settled; the density that was shipped."""
+    model = copy.deepcopy(dense)
+    gates = lzero.attach_gates(model, x, round_to=round_to)
+    with torch.no_grad():
+        gates.log_alpha.normal_(generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lzero.LzeroWarning)  # nothing was trained
+        result = lzero.purge(model, constraints=[lzero.Constraint(density, "macs")])
+    return result.model.eval(), result.certificate.deployed["macs"]
+
+
+def times(dense, small, x, repeats):
+    """Seconds of both, in pairs."""
+    with torch.inference_mode():
+        return paired(lambda: dense(x), lambda: small(x), repeats, warm=3)
+
+
+def network_rows(name, network, batches, densities, round_to, repeats, done, where):
+    """The rows of one network that are not there yet."""
+    torch.manual_seed(0)
+    dense = network.build().eval()
+    for density in densities:
+        for number in round_to:
+            left = [batch for batch in batches if (name, batch, density, number, where) not in done]
+            if not left:
+                continue
+            small, shipped = purged(dense, network.data(batch=2)[0], density, number)
+            for batch in left:
+                pairs = times(dense, small, network.data(batch=batch)[0], repeats)
+                whole, part = (quartiles(column)[0] * 1e3 for column in zip(*pairs, strict=True))
+                ratio, low, high = quartiles([other / base for base, other in pairs])
+                found = (whole, part, ratio, low, high, shipped / ratio)
+                yield Row(name, batch, density, number, shipped, *found, len(pairs), where)
+
+
+def staircase_rows(widths, repeats, done, where):
+    """One row a width, all of them timed in turns."""
+    widths = [width for width in widths if (STAIRCASE, 32, float(width), 1, where) not in done]
+    layers = [(nn.Conv2d(width, width, 3, padding=1).eval(), torch.randn(32, width, 32, 32)) for width in widths]
+    found = {width: [] for width in widths}
+    with torch.inference_mode():
+        for turn in range(repeats + 2):
+            for width, (layer, x) in zip(widths, layers, strict=True):
+                seconds = seconds_of(lambda layer=layer, x=x: layer(x), block=3)
+                if turn >= 2:
+                    found[width].append(seconds * 1e3)
+    whole = quartiles(found[widths[-1]])[0] if widths else 0.0
+    for width in widths:
+        middle, low, high = quartiles(found[width])
+        shipped = (width / widths[-1]) ** 2
+        ratios = (middle / whole, low / whole, high / whole)
+        found_here = (whole, middle, *ratios, shipped / ratios[0])
+        yield Row(STAIRCASE, 32, float(width), 1, shipped, *found_here, repeats, where)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = (*NETWORKS, STAIRCASE)
+    parser.add_argument("--only", nargs="+", default=names, choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--densities", nargs="+", type=float, default=DENSITIES)
+    parser.add_argument("--round-to", nargs="+", type=int, default=ROUND_TO)
+    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES)
+    parser.add_argument("--widths", nargs="+", type=int, default=WIDTHS, help="of the staircase")
+    parser.add_argument("--repeats", type=int, default=30, help="pairs of blocks of forwards")
+    parser.add_argument("--out", type=Path, default=PLACE, help="a CSV, which is gone on with")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    where, done = machine(), {row.key for row in read(options.out)}
+    for name in options.only:
+        rows = (
+            staircase_rows(options.widths, options.repeats, done, where)
+            if name == STAIRCASE
+            else network_rows(
+                name, NETWORKS[name], options.batches, options.densities, options.round_to, options.repeats, done, where
+            )
+        )
+        for row in rows:
+            append(row, options.out)
+            spread = f"{row.ratio:.3f} ({row.low:.3f} to {row.high:.3f}) of {row.dense:.3g} ms"
+            print(
+                f"{row.network:10} batch {row.batch:<3} {row.asked:<5g} round_to {row.round_to:<3} {spread}, "
+                f"{row.shipped:.3f} of the MACs: {row.of_macs:.2f} of what they say",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
