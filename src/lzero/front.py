@@ -34,9 +34,10 @@ class Front:
     """One row a budget, to print, to write or to plot (:func:`lzero.plots.front`).
 
     Attributes:
-        rows: ``label``, ``cut`` (1: a training that was cut), ``measure`` (with the path of a part),
-            ``asked`` (the target), ``shipped`` (the density there; of several layers the largest), ``params`` and ``macs`` (densities, where anything counts), ``parameters``,
-            ``evaluation``, and ``milliseconds`` where they were asked for.
+        rows: ``label``, ``cut`` (1: a training that was cut), ``measure`` (with the path of a part), ``asked`` (the
+            target), ``shipped`` (the density there; of several layers the largest), ``params`` and ``macs`` (densities
+            of the whole model, where anything counts), ``parameters``, ``evaluation``, and ``milliseconds`` where they
+            were asked for.
         trained: what the training was asked for; empty where it had no budget.
     """
 
