@@ -39,7 +39,7 @@ from lzero_lab.training.evaluation import error
 from lzero_lab.training.runtime import configure_cpu
 
 TARGETS = (0.8, 0.55, 0.4, 0.266, 0.18, 0.12, 0.077, 0.05)  # of the parameters
-EPOCHS = {"mlp": 16, "lenet5": 8}
+EPOCHS = {"mlp": 10, "lenet5": 5}
 NETWORKS = {"mlp": (MLP, 0.1, False), "lenet5": (LeNet5, 0.05, True)}  # with rate, and whether in bfloat16
 NAMES = {"mlp": "MLP 784-300-100", "lenet5": "LeNet-5"}
 BATCH, DECAY, WEIGHT_DECAY = 128, 0.4, 5e-4

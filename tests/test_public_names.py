@@ -23,6 +23,8 @@ SIGNATURES = {
         {"target_density": None, "measure": "params", "constraints": None, "total_steps": None, "optimizer": None},
     ),
     "Penalty": (["gates", "coefficient"], {"measure": "params"}),
+    "Descent": (["gates", "targets"], {"measure": "params", "finetune": None, "fresh": False}),
+    "front": (["model", "targets", "evaluate"], {"measure": "params", "inputs": None}),
     "purge": (["model"], {"settle": True, "verify": True, "constraints": None}),
     "save_purged": (["result", "folder"], {}),
     "load_purged": (["model", "saved"], {}),
@@ -47,7 +49,7 @@ def test_all_names_exist_are_documented_and_sorted():
     assert lzero.__all__ == sorted(lzero.__all__)
     for name in lzero.__all__:
         assert inspect.getdoc(getattr(lzero, name)), name
-    promised = ["Plan", "Gates", "Recorder", "PurgeResult", *SIGNATURES]
+    promised = ["Plan", "Gates", "Recorder", "PurgeResult", "Front", *SIGNATURES]
     assert set(promised) <= set(lzero.__all__)
     assert lzero.__version__
 
@@ -80,7 +82,16 @@ def test_importing_lzero_loads_no_baseline():
 
 def test_there_are_few_public_names_and_no_more():
     kinds = [name for name in lzero.__all__ if not issubclass(type(getattr(lzero, name)), type)]
-    assert kinds == ["attach_gates", "detach_gates", "discover", "gates_of", "load_purged", "purge", "save_purged"]
+    assert kinds == [
+        "attach_gates",
+        "detach_gates",
+        "discover",
+        "front",
+        "gates_of",
+        "load_purged",
+        "purge",
+        "save_purged",
+    ]
     assert not hasattr(lzero, "parameter_groups")
 
 

@@ -84,7 +84,7 @@ class Descent:
         budgets = [Budgets(stage, gates, f"Descent, stage {number}") for number, stage in enumerate(self._stages)]
         self._starts = [torch.ones_like(budgets[0].targets), *(budget.targets for budget in budgets)]
         self._lengths = _lengths(total_steps, len(self._stages))
-        warn_of_few(min(self._lengths), stacklevel=2)
+        warn_of_few(min(self._lengths), stacklevel=2, name="total_steps, of a stage")
         self._options = {
             "finetune": finetune, "gate_lr": gate_lr, "dual_lr": dual_lr, "process_group": process_group
         }  # fmt: skip
