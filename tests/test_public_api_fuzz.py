@@ -228,6 +228,7 @@ TARGETS = {
             "targets": lambda w: [0.9, 0.8],
             "evaluate": lambda w: lambda small: 0.5,
             "measure": lambda w: "params",
+            "calibrate": lambda w: [w.x],
             "inputs": lambda w: w.x,
         },
     ),

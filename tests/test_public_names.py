@@ -24,7 +24,7 @@ SIGNATURES = {
     ),
     "Penalty": (["gates", "coefficient"], {"measure": "params"}),
     "Descent": (["gates", "targets"], {"measure": "params", "finetune": None, "fresh": False}),
-    "front": (["model", "targets", "evaluate"], {"measure": "params", "inputs": None}),
+    "front": (["model", "targets", "evaluate"], {"measure": "params", "calibrate": None, "inputs": None}),
     "purge": (["model"], {"settle": True, "verify": True, "constraints": None}),
     "save_purged": (["result", "folder"], {}),
     "load_purged": (["model", "saved"], {}),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from lzero.certificate import as_attached, asked_of
 from lzero.checks import choice, shown
@@ -87,6 +88,7 @@ def front(
     evaluate: Callable[[nn.Module], float],
     *,
     measure: Measure = "params",
+    calibrate: Iterable[Any] | None = None,
     inputs: object = None,
 ) -> Front:
     """A table of what ``model`` is worth at other budgets; ``model`` is left as it was.
@@ -96,8 +98,8 @@ def front(
     other budgets, and **not equal to training at each**: weights have seen the gates of their own budget.
     ``figures/front.md`` has how far apart they are. :class:`lzero.Descent` is the training for several.
 
-    With BatchNorm begin ``evaluate`` with ``torch.optim.swa_utils.update_bn(loader, small)``: statistics are those of
-    the units that were open in training.
+    With BatchNorm give ``calibrate``: its statistics are those of the units that were open in training, and without new
+    ones a cut network may be worth nothing (``figures/front_batchnorm.md``).
 
     Args:
         model: with gates attached and trained, whether they are held by now or not.
@@ -106,6 +108,8 @@ def front(
         evaluate: called with every purged model, in eval mode; returns a number, such as its validation error. It may
             change that model. Random draws in it start from the same seed for every target.
         measure: of densities: ``"params"``, ``"macs"`` or ``"gates"``.
+        calibrate: batches, such as the training loader, on which statistics of BatchNorm are taken anew before a model
+            is evaluated, by ``torch.optim.swa_utils.update_bn``; without BatchNorm they are not looked at.
         inputs: of one forward, as for ``attach_gates``, to measure how long it takes; None measures nothing. The
             median of up to a second of forwards, on whatever else the machine does.
 
@@ -121,6 +125,11 @@ def front(
         raise StructureError(f"front: expected a model with gates attached, found {shown(model)}")
     if not callable(evaluate):
         raise StructureError(f"front: evaluate: expected a function of the purged model, found {shown(evaluate)}")
+    if calibrate is not None and (isinstance(calibrate, Iterator) or not isinstance(calibrate, Iterable)):
+        raise StructureError(
+            f"front: calibrate: expected batches that can be gone through for every target, such as a list or a "
+            f"DataLoader, found {shown(calibrate)}"
+        )
     inside = unwrap(model)
     check_unsharded(inside, "front")
     gates = root_gates(inside)
@@ -134,7 +143,7 @@ def front(
     rows = []
     for budget in budgets:
         with isolated_random_state(inside):
-            rows.append(_point(inside, gates, budget, evaluate, inputs))
+            rows.append(_point(inside, gates, budget, evaluate, calibrate, inputs))
     return Front(rows, asked_of(gates))
 
 
@@ -146,7 +155,12 @@ def _constraints(targets: object, measure: Measure) -> list[Constraint]:
 
 
 def _point(
-    model: nn.Module, gates: Gates, budgets: Budgets, evaluate: Callable[[nn.Module], float], inputs: object
+    model: nn.Module,
+    gates: Gates,
+    budgets: Budgets,
+    evaluate: Callable[[nn.Module], float],
+    calibrate: Iterable[Any] | None,
+    inputs: object,
 ) -> Row:
     (constraint,) = budgets.constraints
     with warnings.catch_warnings():
@@ -156,6 +170,8 @@ def _point(
     of = budgets.names[0] if len(budgets.names) == 1 else f"{constraint.measure}, each layer"
     row: Row = {"label": LABEL, "cut": 1, "measure": of, "asked": constraint.target}
     row |= _shipped(gates, budgets, result)
+    if calibrate is not None:
+        _calibrate(result.model, calibrate)
     if inputs is not None:
         row["milliseconds"] = _timed(result.model, inputs)
     return {**row, "evaluation": _number(evaluate(result.model))}
@@ -171,6 +187,16 @@ def _shipped(gates: Gates, budgets: Budgets, result: PurgeResult) -> Row:
     return {**row, "parameters": result.certificate.parameters}
 
 
+def _calibrate(model: nn.Module, batches: Iterable[Any]) -> None:
+    try:
+        update_bn(batches, model)
+    except Exception as error:
+        raise StructureError(
+            f"front: calibrate: the purged model does not run on a batch ({type(error).__name__}: {error}); give "
+            "tensors, or tuples of which the first is what the model takes"
+        ) from error
+
+
 def _timed(model: nn.Module, inputs: object) -> float:
     try:
         return milliseconds(model, inputs)
@@ -183,6 +209,6 @@ def _timed(model: nn.Module, inputs: object) -> float:
 
 def _number(value: object) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value.detach() if isinstance(value, Tensor) else value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError) as error:
         raise RecordError(f"front: evaluate: expected it to return a number, found {shown(value)}") from error
