@@ -220,13 +220,25 @@ def test_another_training_of_the_gates_is_refused_unless_it_is_fresh():
     problem.train(descent, STEPS + 5)
     for targets, steps in (([0.7, 0.5, 0.2], 3 * STEPS), ([0.7, 0.5, 0.3], 4 * STEPS)):
         state = problem.state()
-        with pytest.raises(SolverError, match="trained for 4 steps by a Stage"):
+        with pytest.raises(SolverError, match="trained for 4 steps by a DescentStage"):
             lzero.Descent(problem.gates, targets, total_steps=steps)
         assert equal(state, problem.state()) and descent.stage == 1
     again = lzero.Descent(problem.gates, [0.7, 0.5, 0.3], total_steps=3 * STEPS, fresh=True)
     assert (again.stage, again.steps) == (0, 0)
     with pytest.raises(SolverError, match="another one was built on these gates since"):
         problem.train(descent, 1)
+
+
+def test_a_fresh_one_goes_on_from_the_density_that_it_finds_also_when_resumed():
+    problem = Problem(wide)
+    problem.train(lzero.Solver(problem.gates, 0.6, total_steps=STEPS), STEPS)
+    found = float(Budgets([Constraint(0.6)], problem.gates).cost.fraction(problem.gates.open_mask()))
+    descent = lzero.Descent(problem.gates, [0.4, 0.3], total_steps=2 * STEPS, fresh=True)
+    assert descent.metrics()["annealed_target"] == pytest.approx(found) and problem.gates.held is None
+    problem.train(descent, 4)
+    row, again = descent.metrics(), Problem(wide)
+    again.model.load_state_dict(problem.model.state_dict())
+    assert lzero.Descent(again.gates, [0.4, 0.3], total_steps=2 * STEPS).metrics() == row
 
 
 def test_a_saved_state_of_another_descent_is_not_loaded():

@@ -8,7 +8,7 @@ from solver.problem import Problem, equal
 import lzero
 from lzero.constraints import Constraint
 from lzero.errors import SolverError
-from lzero.solver.stage import Stage
+from lzero.solver.stage import DescentStage
 
 COURSE, OTHER = torch.tensor([1, 2], dtype=torch.uint8), torch.tensor([1, 3], dtype=torch.uint8)
 
@@ -18,7 +18,7 @@ HALF = (Constraint(0.5),)
 
 def stage(problem, constraints=HALF, starts=(1.0,), course=COURSE, **options):
     starts = torch.tensor(starts, dtype=torch.float64)
-    return Stage(problem.gates, constraints, starts, course, **{"total_steps": 20, **options})
+    return DescentStage(problem.gates, constraints, starts, course, **{"total_steps": 20, **options})
 
 
 def test_from_one_it_is_a_solver_to_the_bit():
@@ -49,7 +49,7 @@ def test_it_goes_on_in_its_own_course_alone():
     assert stage(problem).steps == 3
     with pytest.raises(SolverError, match="trained by a descent to other targets, or of another length; build it"):
         stage(problem, course=OTHER)
-    with pytest.raises(SolverError, match="trained for 3 steps by a Stage"):
+    with pytest.raises(SolverError, match="trained for 3 steps by a DescentStage"):
         lzero.Solver(problem.gates, 0.5, total_steps=20)
     assert stage(problem, course=OTHER, fresh=True).steps == 0
 

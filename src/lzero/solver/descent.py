@@ -19,7 +19,7 @@ from lzero.solver.arguments import checked_gates
 from lzero.solver.gate_trainer import Loss
 from lzero.solver.processes import Processes
 from lzero.solver.schedule import step_count, warn_of_few
-from lzero.solver.stage import Stage
+from lzero.solver.stage import DescentStage
 
 Constraints = tuple[Constraint, ...]
 
@@ -55,7 +55,7 @@ class Descent:
         measure: of densities: ``"params"``, ``"macs"`` or ``"gates"``.
         total_steps: optimizer steps of the whole training, shared out equally; or of every stage, as a list.
         finetune, gate_lr, dual_lr: as for :class:`lzero.Solver`, of every stage.
-        fresh: begin a new training on gates that have been trained.
+        fresh: begin a new training on gates that have been trained, from the density that they have come to.
         process_group: of ``torch.distributed``; None for the default group.
 
     Raises:
@@ -82,7 +82,8 @@ class Descent:
         self._gates = checked_gates("Descent", gates)
         self._stages = _checked(targets, measure)
         budgets = [Budgets(stage, gates, f"Descent, stage {number}") for number, stage in enumerate(self._stages)]
-        self._starts = [torch.ones_like(budgets[0].targets), *(budget.targets for budget in budgets)]
+        first = _start(budgets[0], gates, flag("fresh", fresh, error=SolverError))
+        self._starts = [first, *(budget.targets for budget in budgets)]
         self._lengths = _lengths(total_steps, len(self._stages))
         warn_of_few(min(self._lengths), stacklevel=2, name="total_steps, of a stage")
         self._options = {
@@ -91,7 +92,6 @@ class Descent:
         stages = [to_json(stage) for stage in self._stages]
         what = {KIND: "Descent", "constraints": (), "stages": stages, "steps": self._lengths}
         self._course, self._processes = to_tensor(what), Processes(process_group)
-        fresh = flag("fresh", fresh, error=SolverError)
         self._enter(0 if fresh else self._found(), fresh=fresh)
 
     @property
@@ -177,7 +177,7 @@ class Descent:
         self._number = number
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LzeroWarning)  # of few steps, which has been said
-            self._solver = Stage(
+            self._solver = DescentStage(
                 self._gates,
                 self._stages[number],
                 self._starts[number],
@@ -219,6 +219,13 @@ def _checked(targets: object, measure: Measure) -> tuple[Constraints, ...]:
             falls = ", ".join(f"{one:g} to {two:g}" for one, two in pairs)
             raise BudgetError(f"Descent: stage {number} does not descend ({falls}); give the largest targets first")
     return tuple(found)
+
+
+def _start(budgets: Budgets, gates: Gates, fresh: bool) -> Tensor:
+    """Where the first target falls from, [K]: 1, or what an earlier training has left open."""
+    if fresh and "steps" in gates.ledger.latest and int(gates.ledger.latest["steps"][0]):
+        return torch.maximum(budgets.cost.fraction(gates.open_mask()), budgets.targets)
+    return torch.ones_like(budgets.targets)
 
 
 def _lengths(total_steps: object, stages: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from lzero.gates.gates import Gates
 from lzero.solver.solver import Solver
 
 
-class Stage(Solver):
+class DescentStage(Solver):
     """A :class:`lzero.Solver` whose annealed target is e + (s - e)(1 - progress)^3, from s to e.
 
     Args:
@@ -44,7 +44,11 @@ class Stage(Solver):
             )
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {**super()._tensors(), "course": self._course}
+        return {**super()._tensors(), "course": self._course, "starts": self._starts}
+
+    def _take(self, tensors: Mapping[str, Tensor]) -> None:
+        super()._take(tensors)
+        self._starts = tensors["starts"].to(self._starts)
 
     def _move(self, device: torch.device) -> None:
         super()._move(device)
