@@ -31,7 +31,7 @@ def front(
     is a training that was cut at other budgets, dashes and a note say so.
 
     Args:
-        rows: of a :class:`lzero.front.Front`, or of several: ``evaluation``, one of ``params``, ``macs`` (fractions of
+        rows: of a :class:`lzero.Front`, or of several: ``evaluation``, one of ``params``, ``macs`` (fractions of
             1) and ``milliseconds`` at least; optional ``label``, ``asked`` and a truthy ``cut``.
         scale: factor on the evaluation, such as 100 for per cent.
         label: what the evaluation is, for its axis.
