@@ -156,6 +156,14 @@ def everything():
     return [row for file in files if file.exists() for row in Recorder.from_csv(file)]
 
 
+def whole(rows):
+    """The rows of seeds that have a way at all budgets: means over budgets are then those of the same seeds."""
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["network"], row["seed"], label(row)), []).append(row)
+    return [row for group in groups.values() if {row["asked"] for row in group} == set(TARGETS) for row in group]
+
+
 def label(row):
     if row["way"] != "cut":
         return row["way"]
@@ -172,7 +180,7 @@ def points(rows, network):
             "label": label(row), "cut": int(row["way"] == "cut"), "asked": row["asked"], "params": row["params"],
             "macs": row["macs"], "evaluation": row["test_error"],
         }
-        for row in rows
+        for row in whole(rows)
         if row["network"] == network
     ]  # fmt: skip
     return sorted((row for row in found if row["label"] in SHOWN), key=lambda row: SHOWN.index(row["label"]))
@@ -182,31 +190,26 @@ def table(rows):
     """Mean test errors: a line a way, a column a budget."""
     text = ["# Eight budgets from one training, or from eight", "", "Made by `python figures/front.py`.", ""]
     for network in dict.fromkeys(row["network"] for row in rows):
-        mine = [{**row, "label": label(row)} for row in rows if row["network"] == network]
-        seeds = len({row["seed"] for row in mine})
+        mine = [{**row, "label": label(row)} for row in whole(rows) if row["network"] == network]
         exact = [row for row in mine if row["way"] != "cut"]
         met = sum(row["asked"] >= row["shipped"] and row["exhausted"] == 1 for row in exact)
         cut = [row for row in mine if row["way"] == "cut"]
         text += [
             f"## {NAMES[network]}",
             "",
-            f"Test error in per cent of the purged model by parameters asked for, mean of up to {seeds} seed"
-            f"{'s' * (seeds > 1)}; {EPOCHS[network]} epochs a training. {met} of {len(exact)} models of the "
-            "trainings and descents are at or below their budget and within one unit of it, and "
+            "Test error in per cent of the purged model by parameters asked for, mean over seeds; "
+            f"{EPOCHS[network]} epochs a training. {met} of {len(exact)} models of the trainings and descents are at "
+            "or below their budget and within one unit of it, and "
             f"{sum(row['asked'] >= row['shipped'] for row in cut)} of {len(cut)} of those that were cut at or below.",
             "",
-            *head(["", *(f"{target:.1%}" for target in TARGETS), "epochs in all"]),
+            *head(["", *(f"{target:.1%}" for target in TARGETS), "seeds", "epochs in all"]),
         ]
         labels = [*WAYS[:3], *(f"one training at {target:.1%}, cut" for target in TARGETS)]
         groups = grouped(mine, "label")
         for name in (name for name in labels if name in groups):
             by_target = grouped(groups[name], "asked")
-            cells = [
-                f"{100 * statistics.fmean(row['test_error'] for row in by_target[str(target)]):.2f}"
-                if str(target) in by_target
-                else "–"
-                for target in TARGETS
-            ]
+            errors = [[row["test_error"] for row in by_target[str(target)]] for target in TARGETS]
+            cells = [*(f"{100 * statistics.fmean(values):.2f}" for values in errors), str(len(errors[0]))]
             times = len(TARGETS) if name in (WAYS[0], WAYS[2]) else 1
             text.append(line([name, *cells, str(times * EPOCHS[network])]))
         text.append("")
