@@ -47,6 +47,7 @@ def test_repetitions_are_a_mean_with_bars():
 def test_the_limits_hold_all_points():
     _, axes = plots.front(FRONT, log_y=True)
     for panel, x in zip(axes, (50, 60, 3), strict=True):
+        assert panel.get_xlim()[1] < 2 * x  # of its own: nothing of another panel widens it
         assert panel.get_xlim()[0] < x < panel.get_xlim()[1] and panel.get_ylim()[0] < 0.02 < panel.get_ylim()[1]
 
 

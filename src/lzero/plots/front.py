@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lzero.plots.style import CARD, MUTED, canvases, colour, legend_above, log_ticks, marker, styled
+from lzero.plots.style import CARD, MUTED, canvases, colour, legend_above, log_ticks, marker, new_figure, styled
 from lzero.plots.table import Rows, checked, grouped, numbers
 from lzero.recorder import Value
 
@@ -17,6 +19,7 @@ _PANELS = {
     "macs": (100, "MACs left (%)"),
     "milliseconds": (1, "milliseconds a forward"),
 }
+_HEIGHT = 4.6  # inches
 _NOTE = "cut: one training, purged at other budgets by its ranked gates. It is not equal to training at each."
 
 
@@ -46,7 +49,7 @@ def front(
     panels = [name for name in _PANELS if any(row.get(name) is not None for row in table)]
     if not panels:
         checked(table, "front", ("params",))
-    figure, grid = canvases(axes, 1, len(panels), height=4.6)
+    figure, grid = _canvases(axes, len(panels))
     handles = []
     for index, (name, group) in enumerate(grouped([{"label": "evaluation", **row} for row in table], "label").items()):
         cut = any(bool(row.get("cut")) for row in group)
@@ -67,6 +70,14 @@ def front(
         figure.supxlabel(_NOTE, fontsize=9, color=MUTED, x=0.01, ha="left")
     legend_above(figure, grid.flat[0], handles, own=axes is None, columns=min(2, len(handles)))
     return figure, list(grid.flat)
+
+
+def _canvases(axes: Sequence[Axes] | None, panels: int) -> tuple[Figure, npt.NDArray[Any]]:
+    """The caller's axes, or new ones side by side, each with an x of its own."""
+    if axes is not None:
+        return canvases(axes, 1, panels, height=_HEIGHT)
+    figure = new_figure(_HEIGHT)
+    return figure, figure.subplots(1, panels, sharey=True, squeeze=False)
 
 
 def _points(axes: Axes, rows: Sequence[Mapping[str, Value]], panel: str, scale: float, index: int, cut: bool) -> None:
