@@ -71,7 +71,18 @@ def test_the_page_of_cheaper_trainings():
     assert check(results) == 1 and names["compaction"].removed
 
 
-@pytest.mark.parametrize("name", ["loops.md", "peft.md", "distillation.md", "cheaper.md"])
+def test_the_page_of_several_sizes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, names = run("several.md")
+    assert check(names["results"]) == 3
+    asked = [result.certificate.requested["params"] for result in names["results"]]
+    assert asked == [0.6, 0.4, 0.2]
+    rows = names["front"].rows
+    assert [row["measure"] for row in rows] == ["params", "params", "params", "macs"]
+    assert all(row["shipped"] <= row["asked"] for row in rows) and (tmp_path / "front.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["loops.md", "peft.md", "distillation.md", "cheaper.md", "several.md"])
 def test_every_link_leads_somewhere(name):
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     heads = {

@@ -25,6 +25,8 @@ SIGNATURES = {
     "Penalty": (["gates", "coefficient"], {"measure": "params"}),
     "compact": (["model"], {"copies": ()}),
     "Compaction": (["model"], {"copies": ()}),
+    "Descent": (["gates", "targets"], {"measure": "params", "finetune": None, "fresh": False}),
+    "front": (["model", "targets", "evaluate"], {"measure": "params", "calibrate": None, "inputs": None}),
     "purge": (["model"], {"settle": True, "verify": True, "constraints": None}),
     "save_purged": (["result", "folder"], {}),
     "load_purged": (["model", "saved"], {}),
@@ -49,7 +51,7 @@ def test_all_names_exist_are_documented_and_sorted():
     assert lzero.__all__ == sorted(lzero.__all__)
     for name in lzero.__all__:
         assert inspect.getdoc(getattr(lzero, name)), name
-    promised = ["Plan", "Gates", "Recorder", "PurgeResult", *SIGNATURES]
+    promised = ["Plan", "Gates", "Recorder", "PurgeResult", "Front", *SIGNATURES]
     assert set(promised) <= set(lzero.__all__)
     assert lzero.__version__
 
@@ -87,6 +89,7 @@ def test_there_are_few_public_names_and_no_more():
         "compact",
         "detach_gates",
         "discover",
+        "front",
         "gates_of",
         "load_purged",
         "purge",

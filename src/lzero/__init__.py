@@ -27,6 +27,7 @@ from lzero.errors import (
     SolverError,
     StructureError,
 )
+from lzero.front import Front, front
 from lzero.gates.gates import Gates
 from lzero.gates.hard_concrete import HardConcrete
 from lzero.plan.plan import Plan
@@ -34,7 +35,7 @@ from lzero.purge import PurgeResult, purge
 from lzero.recorder import Recorder
 from lzero.reload import load_purged
 from lzero.save import save_purged
-from lzero.solver import Penalty, Solver
+from lzero.solver import Descent, Penalty, Solver
 from lzero.surgery.attached import gates_of
 from lzero.version import __version__ as __version__
 
@@ -46,6 +47,8 @@ __all__ = [
     "BudgetError",
     "Compaction",
     "Constraint",
+    "Descent",
+    "Front",
     "Gates",
     "HardConcrete",
     "LzeroError",
@@ -63,6 +66,7 @@ __all__ = [
     "compact",
     "detach_gates",
     "discover",
+    "front",
     "gates_of",
     "load_purged",
     "purge",

@@ -164,7 +164,7 @@ def _doubts(
     reasons = []
     length = found.get("anneal_steps") or 0
     multipliers = state["multipliers"].tolist() if "multipliers" in state else []
-    if not steps and _as_attached(gates):
+    if not steps and as_attached(gates):
         reasons.append(
             "no step of a solver has moved these gates: call solver.step() after loss.backward(), in every step"
         )
@@ -192,7 +192,7 @@ def _default_reason(kind: str) -> str:
     return "the training was too short for it: train for more steps"
 
 
-def _as_attached(gates: Gates) -> bool:
+def as_attached(gates: Gates) -> bool:
     """Whether all gates of a group are alike; an average of a model that was trained is not, and counts no steps."""
     return all(bool((piece == piece[..., :1]).all()) for piece in gates.pieces(gates.log_alpha))
 

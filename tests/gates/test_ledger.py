@@ -65,3 +65,13 @@ def test_the_last_holder_holds_and_nobody_holds_a_copy():
     twin = copy.deepcopy(made)
     assert twin.is_held_by(None) and not twin.is_held_by(second) and made.is_held_by(second)
     assert torch.equal(twin["steps"], made["steps"]) and twin["steps"] is not made["steps"]
+
+
+def test_a_state_of_another_stage_of_the_same_course_is_taken_and_one_of_another_is_not():
+    made = ledger(ONE)
+    made.write(course=torch.tensor([1]))
+    made.check({"asked": OTHER, "course": torch.tensor([1])}, 4)
+    with pytest.raises(SolverError, match="the saved gates were trained for"):
+        made.check({"asked": ONE, "course": torch.tensor([2])}, 4)
+    with pytest.raises(SolverError, match="the saved gates were trained for"):
+        made.check({"asked": ONE}, 4)

@@ -32,6 +32,11 @@ LAYERS = [{"layer": "fc1", "kept": 214, "total": 300}, {"layer": "conv1", "kept"
 HISTOGRAMS = [
     {"epoch": epoch, **{f"p_{bin:02d}": 100 if bin == epoch else 5 for bin in range(20)}} for epoch in range(1, 6)
 ]
+FRONT = [
+    {"label": label, "cut": cut, "asked": x, "params": x, "macs": x + 0.1, "milliseconds": ms, "evaluation": value}
+    for label, cut, worse in (("one training, cut at other budgets", 1, 0.01), ("trained", 0, 0.0))
+    for x, ms, value in ((0.5, 3.0, 0.01 + worse), (0.1, 1.0, 0.03 + worse))
+]
 
 FIGURES = {
     "dynamics": lambda: plots.dynamics(RUNS, 0.1),
@@ -41,6 +46,7 @@ FIGURES = {
     "trade_off": lambda: plots.trade_off(POINTS),
     "trade_off_log": lambda: plots.trade_off(POINTS, log_x=True),
     "architecture": lambda: plots.architecture(LAYERS),
+    "front": lambda: plots.front(FRONT, scale=100),
     "gate_histogram": lambda: plots.gate_histogram(HISTOGRAMS),
 }
 

@@ -91,7 +91,7 @@ class Ledger(Mapping[str, Tensor]):
                 f"the saved state of the training: {', '.join(wrong)} is not as it was saved; load the state dict of a "
                 "model with the same gates, unchanged"
             )
-        theirs, mine = state.get("asked"), None if self._holder is None else self._written.get("asked")
+        theirs, mine = _whole(state), None if self._holder is None else _whole(self._written)
         if theirs is not None and mine is not None and not torch.equal(theirs.cpu(), mine):
             one, two = (bytes(text.tolist()).decode(errors="replace") for text in (theirs, mine))
             raise SolverError(
@@ -108,3 +108,8 @@ class Ledger(Mapping[str, Tensor]):
     def __getstate__(self) -> dict[str, object]:
         """The state of a copy or a pickle, which nobody holds."""
         return {**self.__dict__, "_holder": None}
+
+
+def _whole(state: Mapping[str, Tensor]) -> Tensor | None:
+    """What a training is for, of one in stages that of all of them together."""
+    return state.get("course", state.get("asked"))

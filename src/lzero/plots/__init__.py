@@ -6,9 +6,10 @@ axes; pass your own axes to draw into a figure of yours. Nothing here touches py
 
 from lzero.plots.densities import control, trade_off
 from lzero.plots.files import save
+from lzero.plots.front import front
 from lzero.plots.layers import architecture
 from lzero.plots.methods import methods
 from lzero.plots.panels import dynamics
 from lzero.plots.probabilities import gate_histogram
 
-__all__ = ["architecture", "control", "dynamics", "gate_histogram", "methods", "save", "trade_off"]
+__all__ = ["architecture", "control", "dynamics", "front", "gate_histogram", "methods", "save", "trade_off"]

@@ -87,11 +87,11 @@ def timetable(total_steps: int | None, anneal_steps: int | None, finetune: float
     return Timetable(total, annealed, share)
 
 
-def warn_of_few(total: int | None, stacklevel: int) -> None:
-    """Warn where a training of ``total`` steps is shorter than :data:`SHORTEST`."""
+def warn_of_few(total: int | None, stacklevel: int, name: str = "total_steps") -> None:
+    """Warn where a training of ``total`` steps is shorter than :data:`SHORTEST`; ``name`` is what it is called."""
     if total is not None and total < SHORTEST:
         warnings.warn(
-            f"total_steps: {total} optimizer steps are few for gates to reach a density; below about {SHORTEST}, "
+            f"{name}: {total} optimizer steps are few for gates to reach a density; below about {SHORTEST}, "
             "expect settling, and not the training, to choose a part of what is shipped (the certificate says how "
             "far it was); count optimizer steps, such as epochs * len(loader), and not epochs",
             LzeroWarning,
