@@ -43,8 +43,8 @@ def test_a_target_of_any_real_type_is_taken_as_a_float(target):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"measure": "flops"}, "measure: expected one of 'params', 'macs', 'gates', found 'flops'"),
-        ({"measure": None}, "measure: expected one of 'params', 'macs', 'gates', found None"),
+        ({"measure": "flops"}, "measure: expected one of 'params', 'macs', 'gates', 'latency', found 'flops'"),
+        ({"measure": None}, "measure: expected one of 'params', 'macs', 'gates', 'latency', found None"),
         ({"measure": ["params"]}, "measure: expected one of"),
         ({"within": ""}, "within: expected the path of a module, such as .*, or None, found ''"),
         ({"within": ["fc1"]}, r"within: expected the path of a module, .* found \['fc1'\]"),

@@ -39,6 +39,10 @@ class Bundles:
         """``values`` [G] summed over the bundle of every gate, [G]."""
         return torch.zeros_like(values).index_add_(0, self.of, values)[self.of]
 
+    def highest(self, values: Tensor) -> Tensor:
+        """``values`` [G] >= 0, of every gate the highest of its bundle, [G]."""
+        return torch.zeros_like(values).scatter_reduce_(0, self.of, values, "amax")[self.of]
+
     def ends(self, order: Tensor) -> list[int]:
         """Where bundles end in ``order``, gates with those of a bundle side by side: lengths of its whole prefixes."""
         of = self.of[order]

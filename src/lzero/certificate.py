@@ -9,6 +9,7 @@ from typing import Any
 from lzero.constraints import KIND, Budgets, Constraint, from_tensor
 from lzero.cost import Cost
 from lzero.gates.gates import Gates
+from lzero.latency.packed import TABLES
 from lzero.settle import Settled
 
 _RELATIVE_MISS = 0.25  # of what was asked, before settling
@@ -103,8 +104,8 @@ def certify(
 
 def asked_of(gates: Gates) -> tuple[Constraint, ...]:
     """The budgets that ``gates`` have been trained for, also by a Solver of another process; empty without one."""
-    asked = gates.ledger.latest.get("asked")
-    return () if asked is None else from_tensor(asked)["constraints"]
+    left = gates.ledger.latest
+    return () if "asked" not in left else from_tensor(left["asked"], left.get(TABLES))["constraints"]
 
 
 def _doubts(
@@ -112,7 +113,7 @@ def _doubts(
 ) -> list[str]:
     state = gates.ledger.latest
     asked = state.get("asked")
-    found: Mapping[str, Any] = {} if asked is None else from_tensor(asked)
+    found: Mapping[str, Any] = {} if asked is None else from_tensor(asked, state.get(TABLES))
     kind, steps = found.get(KIND, "Solver"), int(state["steps"][0]) if "steps" in state else 0
     if budgets is None:
         (name,) = columns[2]

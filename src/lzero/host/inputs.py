@@ -51,7 +51,11 @@ class ExampleInputs:
 
     def call(self, model: nn.Module) -> Any:
         """What ``model`` returns of copies: a forward may write into its inputs, or take entries out of them."""
-        value = self.map(_fresh).value
+        return self.map(_fresh).bare(model)
+
+    def bare(self, model: nn.Module) -> Any:
+        """What ``model`` returns of these themselves."""
+        value = self.value
         if isinstance(value, Arguments):
             return model(*value.args, **value.kwargs)
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):

@@ -15,6 +15,7 @@ from lzero.cost import Cost, Measure
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.history import UNDRAWN
+from lzero.latency.packed import TABLES, pack
 from lzero.solver.arguments import scale_of
 from lzero.solver.gate_optimizer import GateOptimizer
 from lzero.solver.processes import Processes
@@ -60,7 +61,9 @@ class GateTrainer(Resumable):
         fresh: bool = False,
         process_group: Any = None,
     ) -> None:
-        self._model_cost = Cost(gates, measure)
+        self._model_cost = Cost(gates, measure, tables=constraints[0].table if constraints else None)
+        tables = [constraint.table for constraint in constraints if constraint.table is not None]
+        self._tables = {TABLES: pack(tables)} if tables else {}
         self._gate_optimizer = GateOptimizer(gates.log_alpha, gate_lr, optimizer) if self.trains else None
         kind = None if self._gate_optimizer is None else self._gate_optimizer.kind
         what = {KIND: type(self).__name__, "constraints": tuple(constraints), **asked, "optimizer": kind}
@@ -145,7 +148,7 @@ class GateTrainer(Resumable):
 
     def _tensors(self) -> dict[str, Tensor]:
         moved = {} if self._gate_optimizer is None else self._gate_optimizer.tensors()
-        return {**self._steps.tensors(), **moved}
+        return {**self._steps.tensors(), **moved, **self._tables}
 
     def _take(self, tensors: Mapping[str, Tensor]) -> None:
         self._steps.restore(tensors)
