@@ -9,7 +9,9 @@ from typing import Any
 from lzero.constraints import KIND, Budgets, Constraint, from_tensor
 from lzero.cost import Cost
 from lzero.gates.gates import Gates
+from lzero.latency.again import Latency
 from lzero.latency.packed import TABLES
+from lzero.latency.table import Table
 from lzero.settle import Settled
 
 _RELATIVE_MISS = 0.25  # of what was asked, before settling
@@ -30,6 +32,7 @@ class Certificate:
         parameters: parameters of the purged model that are not purged to zero.
         parameters_before: parameters of the ungated model.
         largest_difference: largest |gated eval output - purged output| on the example inputs; None if not verified.
+        latency: milliseconds by the table of a budget of latency, and measured again; None without such a budget.
         warnings: why not to trust it: settling, and not the training, has chosen what is shipped. Empty where all is
             well.
     """
@@ -44,6 +47,7 @@ class Certificate:
     parameters_before: int
     largest_difference: float | None
     warnings: tuple[str, ...] = ()
+    latency: Latency | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dicts and numbers, for JSON."""
@@ -63,16 +67,31 @@ class Certificate:
         lines.append(f"threshold {self.threshold:.3f}, {self.moved} gates settled")
         if self.largest_difference is not None:
             lines.append(f"largest difference to the gated model: {self.largest_difference:.1e}")
+        if self.latency is not None:
+            lines.append(f"latency: {self.latency}")
         lines += [f"warning: {text}" for text in self.warnings]
         return "\n".join(lines)
 
 
 def certify(
-    gates: Gates, budgets: Budgets | None, settled: Settled, difference: float | None, *, asked: bool = True
+    gates: Gates,
+    budgets: Budgets | None,
+    settled: Settled,
+    difference: float | None,
+    *,
+    asked: bool = True,
+    measured: tuple[float, float] | None = None,
 ) -> Certificate:
     """The certificate of ``settled``, for the ``budgets`` that it was chosen by.
 
-    Where nothing was ``asked`` for, but what is open on purpose, the lack of a budget is not worth a warning.
+    Args:
+        gates: that were settled.
+        budgets: what was asked for.
+        settled: what is shipped.
+        difference: largest |gated - purged output|.
+        asked: False where nothing was asked for, but what is open on purpose: the lack of a budget is not worth a
+            warning then.
+        measured: milliseconds of forwards before and after, as the table of a budget of latency was measured.
     """
     columns: list[dict[str, float]] = [{}, {}, {}]
     sets = [gates.probability(), settled.trained, settled.open]
@@ -99,7 +118,25 @@ def certify(
         parameters_before=round(float(whole.total)),
         largest_difference=difference,
         warnings=tuple(doubts),
+        latency=_latency(gates, budgets, settled, measured),
     )
+
+
+def table_of(budgets: Budgets | None) -> Table | None:
+    """The table of the first budget of latency; None where there is none."""
+    held = () if budgets is None else budgets.constraints
+    return next((constraint.table for constraint in held if constraint.table is not None), None)
+
+
+def _latency(
+    gates: Gates, budgets: Budgets | None, settled: Settled, measured: tuple[float, float] | None
+) -> Latency | None:
+    table = table_of(budgets)
+    if table is None:
+        return None
+    cost, (before, after) = Cost(gates, "latency", tables=table), measured or (None, None)
+    predicted = float(cost.value(settled.open))
+    return Latency(float(cost.total), predicted, before, after, table.device, table.threads, table.batch)
 
 
 def asked_of(gates: Gates) -> tuple[Constraint, ...]:

@@ -109,6 +109,13 @@ class ExampleInputs:
             made = made.map(lambda t: t[:, :steps].clone() if t.dim() == 3 else t)
         return made
 
+    def resized(self, examples: int) -> ExampleInputs:
+        """So many ``examples``, the first ones or all of them over and over, where all first dims are of one size."""
+        if examples == self.examples or len({tensor.shape[:1] for tensor in self}) != 1:
+            return self
+        which = torch.arange(examples) % self.examples
+        return self.map(lambda t: t[which.to(t.device)] if t.dim() else t)
+
     def one_more(self) -> ExampleInputs:
         """A batch with its first example once more."""
         examples = self.examples
