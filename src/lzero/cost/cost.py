@@ -66,7 +66,7 @@ class Cost:
         self._shape = _shape(gates, runs, list(zip(measures, paths, strict=True)), held)
         self.total = torch.ones(())
         self.to(gates.log_alpha.device)
-        self.total = self.value(gates.log_alpha.new_ones(len(gates)))
+        self.total = self.value(gates.log_alpha.new_ones(len(gates), dtype=torch.bool))
 
     def to(self, device: torch.device) -> None:
         """Move the tables to ``device``, in place."""

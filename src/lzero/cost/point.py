@@ -10,6 +10,8 @@ from torch import Tensor
 from lzero.cost.timed import Timed
 from lzero.gates.segments import Segments
 
+_ROUNDING = 1e-12  # of milliseconds that are added up
+
 
 @dataclass
 class Shape:
@@ -101,15 +103,17 @@ class Shape:
     def rises(self, open_: Tensor) -> Tensor:
         """What each gate of timed parts would add to a deployed set, a mask [G], opened alone: float64 [K, G].
 
-        No less than that where it owns open gates, which would come with it.
+        It may add more where it owns open gates, which come with it; rounding is taken off.
         """
         if self.timed is None:
             return open_.new_zeros((len(self.weight), len(open_)), dtype=torch.float64)
         p = open_.double()
         theirs = self.of_owner(p)
         sums = self.runs.sums(p * theirs)[:, None]
+        now = self.timed.deployed(sums)
         more = self.timed.deployed(sums + torch.eye(len(sums), dtype=sums.dtype, device=sums.device))
-        return self.runs.expand((more - self.timed.deployed(sums)).T).T * theirs
+        rises = (more - now - _ROUNDING * now).clamp_min(0)  # [K, R]
+        return self.runs.expand(rises.T).T * theirs
 
     def _others(self, axes: Tensor) -> Tensor:
         """For every axis of every product the product of its other ones, [N P, E] as ``axes``."""

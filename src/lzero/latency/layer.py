@@ -73,7 +73,7 @@ class Layer:
         return self.ms[-1][-1]
 
     def knots(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Numbers of the row and column widths that a smooth curve goes through: without those right above another."""
+        """Numbers of the row and column widths that a smooth curve goes through: without the upper ones of pairs."""
         return _apart(self.row_widths), _apart(self.column_widths)
 
 
@@ -96,5 +96,7 @@ def _between(low: float, high: float, share: float) -> float:
 
 
 def _apart(widths: Sequence[int]) -> tuple[int, ...]:
-    inner = [number for number, (low, high) in enumerate(pairwise(widths), 1) if high - low > 1]
-    return tuple(sorted({0, *inner, len(widths) - 1}))
+    """Numbers of the widths but for the upper one of each two that stand together, apart from all others."""
+    gaps = [2, *(high - low for low, high in pairwise(widths)), 2]  # before each width, and behind the last one
+    upper = {n for n in range(1, len(widths) - 1) if gaps[n] == 1 and gaps[n - 1] > 1 and gaps[n + 1] > 1}
+    return tuple(n for n in range(len(widths)) if n not in upper)

@@ -29,8 +29,8 @@ def widths_to_time(size: int, most: int = 12) -> tuple[int, ...]:
 
 
 def _rounded(width: int) -> int:
-    """``width`` to the next multiple of 16, or of 8 and 4 where it is small."""
-    step = next((step for step in (_BLOCK, _BLOCK // 2, _BLOCK // 4) if width >= step), 1)
+    """``width`` to the next multiple of 16, or of 8 and 4 where it is no more than one of them."""
+    step = next((step for step in (_BLOCK, _BLOCK // 2, _BLOCK // 4) if width >= 2 * step), 1)
     return (width + step // 2) // step * step
 
 
