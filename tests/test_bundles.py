@@ -33,3 +33,9 @@ def test_what_is_open_in_any_case_comes_first_and_opens_its_bundle():
 def test_sums_are_those_of_the_bundle_of_each_gate():
     bundles = Bundles(PRIORITY, torch.zeros(7, dtype=torch.bool), [GROUPS])
     assert bundles.sums(torch.arange(7.0)).tolist() == [5.0, 5.0, 8.0, 3.0, 5.0, 5.0, 8.0]
+
+
+def test_the_highest_is_that_of_the_bundle_of_each_gate():
+    bundles = Bundles(PRIORITY, torch.zeros(7, dtype=torch.bool), [GROUPS])
+    values = torch.tensor([0.5, 0.0, 2.0, 3.0, 4.0, 5.0, 1.0])
+    assert bundles.highest(values).tolist() == [5.0, 4.0, 2.0, 3.0, 4.0, 5.0, 2.0]

@@ -16,14 +16,14 @@ SIGNATURES = {
     "detach_gates": (["model"], {}),
     "Constraint": (
         ["target", "measure", "within", "each_layer", "uniform"],
-        {"measure": "params", "within": None, "each_layer": False, "uniform": False},
+        {"measure": "params", "within": None, "each_layer": False, "uniform": False, "table": None},
     ),
     "Solver": (
         ["gates", "target_density"],
         {"target_density": None, "measure": "params", "constraints": None, "total_steps": None, "optimizer": None},
     ),
     "Penalty": (["gates", "coefficient"], {"measure": "params"}),
-    "purge": (["model"], {"settle": True, "verify": True, "constraints": None}),
+    "purge": (["model"], {"settle": True, "verify": True, "measure": True, "constraints": None}),
     "save_purged": (["result", "folder"], {}),
     "load_purged": (["model", "saved"], {}),
     "HardConcrete": (
@@ -62,7 +62,7 @@ def test_both_trainers_have_the_same_methods(trainer):
     assert not hasattr(trainer, "state_dict")  # the model's has it all
 
 
-@pytest.mark.parametrize("room", ["gates", "baselines", "solver"])
+@pytest.mark.parametrize("room", ["gates", "baselines", "latency", "solver"])
 def test_every_room_exports_documented_names_by_one_path(room):
     module = importlib.import_module(f"lzero.{room}")
     assert module.__all__ == sorted(module.__all__) and inspect.getdoc(module)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ class Constraint:
     within: str | None = None
     each_layer: bool = False
     uniform: bool = False
-    table: Table | None = None
+    table: Table | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         expected = "a density in (0, 1], such as 0.1 for a tenth"

@@ -111,9 +111,10 @@ class ExampleInputs:
 
     def resized(self, examples: int) -> ExampleInputs:
         """So many ``examples``, the first ones or all of them over and over, where all first dims are of one size."""
-        if examples == self.examples or len({tensor.shape[:1] for tensor in self}) != 1:
+        sizes = {len(tensor) for tensor in self if tensor.dim()}
+        if len(sizes) != 1 or sizes == {examples}:
             return self
-        which = torch.arange(examples) % self.examples
+        which = torch.arange(examples) % sizes.pop()
         return self.map(lambda t: t[which.to(t.device)] if t.dim() else t)
 
     def one_more(self) -> ExampleInputs:
