@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 from hand_tables import table_of
-from latency.ticking import Ticking
 from plans import mlp
+from ticking import Ticking
 from torch import nn
 
 from lzero.host.inputs import ExampleInputs

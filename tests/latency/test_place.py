@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from latency.ticking import Ticking
+from ticking import Ticking
 from torch import nn
 
 from lzero.discover import discover

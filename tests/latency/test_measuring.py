@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from latency.ticking import Ticking
 from plans import lenet
+from ticking import Ticking
 from torch import nn
 
 import lzero
