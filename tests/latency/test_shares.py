@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from plans import CASES
+from plans import CASES, column, plan_of, units
+from torch import nn
 
 from lzero.host.copies import private_copy
 from lzero.host.inputs import ExampleInputs
@@ -49,3 +50,22 @@ def test_one_unit_is_kept_at_least_and_features_with_their_units():
     assert all(mask.all() for mask in kept(plan, {}).values())
     alive = alive_positions(plan.groups, keep, plan.shapes)
     assert int(alive["fc1.weight"][1].sum()) == 1
+
+
+def test_narrow_models_that_do_not_run_are_left_out():
+    class Stubborn(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1, self.fc2 = nn.Linear(5, 8), nn.Linear(8, 2)
+
+        def forward(self, x):
+            x = self.fc1(x)
+            if x.shape[1] < 4:
+                raise ValueError("too narrow")
+            return self.fc2(x)
+
+    model = Stubborn().eval()
+    plan = plan_of(model, [units("fc1", 8, ["fc1.weight"], ["fc1.bias"], {"fc2.weight": column(8)})], {}, None)
+    found = narrow_models(model, plan, ExampleInputs.of(torch.randn(2, 5)), {})
+    shares = [1.0, *(share["fc1"] for share in (uneven(["fc1"], n) for n in range(4)) if share["fc1"] > 3 / 8)]
+    assert [one.share for one in found] == shares and 1 < len(shares) < 5
