@@ -22,6 +22,8 @@ from lzero.latency.packed import TABLES, pack
 from lzero.latency.timer import device_name
 from lzero.settle import fill
 
+pytestmark = pytest.mark.filterwarnings("ignore::lzero.LzeroWarning")  # most trainings are short
+
 PLAN = mlp((6, 24, 18, 4), input_gates=False)[1]
 TABLE = table_of(PLAN, stairs)
 
@@ -35,7 +37,7 @@ def budget(target, table=TABLE, **options):
     return Constraint(target, "latency", table=table, **options)
 
 
-def trained(constraints, steps=300, **options):
+def trained(constraints, steps=80, **options):
     problem = Problem(wide)
     solver = lzero.Solver(problem.gates, constraints=constraints, total_steps=steps, **options)
     problem.train(solver, steps)
@@ -118,7 +120,7 @@ def test_parts_are_layers_of_the_table():
 @pytest.mark.parametrize("ms", [plain, stairs])
 @pytest.mark.parametrize("target", [0.3, 0.6])
 def test_a_training_ships_at_its_budget_with_less_than_a_unit_to_spare(target, ms):
-    problem, solver = trained([budget(target, table_of(PLAN, ms))])
+    problem, solver = trained([budget(target, table_of(PLAN, ms))], steps=300)
     assert abs(solver.metrics()["deployed"] - target) < 0.1
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # the training, and not settling, has chosen
@@ -181,7 +183,7 @@ def interrupted(problem, solver, steps):
 
 
 def test_a_training_resumes_to_the_bit_and_its_state_does_not_grow():
-    constraints, steps = [budget(0.5), Constraint(0.8, "macs")], 120
+    constraints, steps = [budget(0.5), Constraint(0.8, "macs")], 60
 
     def begun():
         problem = Problem(wide)
@@ -190,8 +192,8 @@ def test_a_training_resumes_to_the_bit_and_its_state_does_not_grow():
     whole, one = begun()
     whole.train(one, steps)
     first, two = begun()
-    state, random = interrupted(first, two, 50), torch.get_rng_state()
-    later = interrupted(*begun(), 90)
+    state, random = interrupted(first, two, 25), torch.get_rng_state()
+    later = interrupted(*begun(), 45)
     tables = [name for name in state if name.endswith(TABLES)]
     assert len(tables) == 1 and state[tables[0]].dtype == torch.uint8
     assert {name: value.shape for name, value in state.items()} == {n: v.shape for n, v in later.items()}
@@ -199,7 +201,7 @@ def test_a_training_resumes_to_the_bit_and_its_state_does_not_grow():
     second.model.load_state_dict(state)
     second.optimizer.load_state_dict(first.optimizer.state_dict())
     torch.set_rng_state(random)
-    second.train(three, steps - 50)
+    second.train(three, steps - 25)
     assert all(torch.equal(a, b) for a, b in zip(whole.state(), second.state(), strict=True))
     assert asked_of(second.gates) == tuple(constraints)
 

@@ -195,7 +195,7 @@ def test_prices_are_what_opening_one_gate_adds(name):
             assert float(price[gate]) == pytest.approx(float((cost.value(more) - cost.value(open_))[part]), abs=1e-9)
 
 
-@pytest.mark.parametrize(("ms", "bound"), [(plain, 2e-3), (stairs, 0.06)])
+@pytest.mark.parametrize(("ms", "bound"), [(plain, 4e-3), (stairs, 0.06)])
 def test_the_expectation_of_the_milliseconds_is_near(ms, bound):
     """f(E[width]) is not E[f(width)]: how far it is off, by Monte Carlo, for gates half open and nearly settled."""
     model, plan = mlp((6, 24, 18, 4), input_gates=False)
@@ -204,7 +204,7 @@ def test_the_expectation_of_the_milliseconds_is_near(ms, bound):
     generator = torch.Generator().manual_seed(0)
     for spread in (0.5, 3.0, 9.0):
         p = torch.sigmoid(spread * torch.randn(len(gates), generator=generator, dtype=DOUBLE))
-        draws = torch.rand(1500, len(gates), generator=generator, dtype=DOUBLE) < p
+        draws = torch.rand(600, len(gates), generator=generator, dtype=DOUBLE) < p
         mean = torch.stack([cost.value(draw) for draw in draws]).mean()
         assert float(abs(cost.value(p) - mean) / cost.total) < bound
 

@@ -69,3 +69,8 @@ def test_narrow_models_that_do_not_run_are_left_out():
     found = narrow_models(model, plan, ExampleInputs.of(torch.randn(2, 5)), {})
     shares = [1.0, *(share["fc1"] for share in (uneven(["fc1"], n) for n in range(4)) if share["fc1"] > 3 / 8)]
     assert [one.share for one in found] == shares and 1 < len(shares) < 5
+
+
+def test_gates_of_single_weights_narrow_nothing():
+    model, plan = CASES["weights"]()
+    assert len(narrow_models(private_copy(model), plan, ExampleInputs.of(plan.example_inputs), {})) == 1

@@ -54,7 +54,8 @@ def narrow_models(
     """
     groups = [group.name for group in plan.flat_groups if group.kind in _WIDTHS]
     made = [Narrow(1.0, model, _widths(plan, kept(plan, {}), sides))]
-    for shares in [dict.fromkeys(groups, _TENTH), *(uneven(groups, number) for number in range(_UNEVEN))]:
+    narrow = [dict.fromkeys(groups, _TENTH), *(uneven(groups, number) for number in range(_UNEVEN))]
+    for shares in narrow if groups else ():
         keep = kept(plan, shares)
         small = linked_copy(model, private=True)
         shrink(small, plan.groups, keep)
@@ -63,7 +64,7 @@ def narrow_models(
             inputs.call(small)
         except Exception:  # of a stranger's forward: purging says it better
             continue
-        made.append(Narrow(sum(shares.values()) / max(len(shares), 1), small, _widths(plan, keep, sides)))
+        made.append(Narrow(sum(shares.values()) / len(shares), small, _widths(plan, keep, sides)))
     return made
 
 
