@@ -19,8 +19,9 @@ LAYERS = [layer_of(PLAN, "fc1.weight"), layer_of(OTHER, "fc1.weight", plain), FL
 
 
 def at(surfaces, pairs):
-    rows, columns = (torch.tensor(side, dtype=torch.float64)[:, None] for side in zip(*pairs, strict=True))
-    return [found[:, 0] for found in surfaces.at(rows, columns)]
+    rows, columns = zip(*pairs, strict=True)
+    value, slopes = surfaces.at(torch.tensor([*rows, *columns], dtype=torch.float64)[:, None])
+    return [value[:, 0], *slopes[:, 0].chunk(2)]
 
 
 def places(seed):
@@ -56,7 +57,7 @@ def test_slopes_are_those_of_finite_differences(seed, smooth):
 def test_smooth_ones_go_through_the_edges_of_steps_alone():
     smooth = Surfaces([STEPS], smooth=True)
     for width, ms in ((1, 0), (8, 1), (16, 3), (33, 5), (12, 2)):
-        assert float(smooth.at(*torch.tensor([[[width]], [[1]]], dtype=torch.float64))[0]) == pytest.approx(ms)
+        assert float(at(smooth, [(width, 1)])[0]) == pytest.approx(ms)
 
 
 def test_at_the_whole_width_there_is_a_slope():

@@ -22,30 +22,40 @@ class Surfaces:
         chosen = [layer.knots() if smooth else _all(layer) for layer in layers]
         rows = [[layer.row_widths[n] for n in which] for layer, (which, _) in zip(layers, chosen, strict=True)]
         columns = [[layer.column_widths[n] for n in which] for layer, (_, which) in zip(layers, chosen, strict=True)]
-        self._rows, self._columns = _padded(rows), _padded(columns)  # [L, m], [L, n]
-        values = torch.zeros(len(layers), self._rows.shape[1], self._columns.shape[1], dtype=torch.float64)
+        self._widths = _padded([*rows, *columns])  # [2 L, m], of all rows before all columns
+        self._across = self._widths.shape[1]
+        values = torch.zeros(len(layers), self._across, self._across, dtype=torch.float64)
         for place, (layer, (down, across)) in enumerate(zip(layers, chosen, strict=True)):
             grid = torch.tensor([[layer.ms[i][j] for j in across] for i in down], dtype=torch.float64)
             values[place] = grid[-1, -1]
             values[place, : len(down), : len(across)] = grid
             values[place, len(down) :, : len(across)] = grid[-1]
             values[place, : len(down), len(across) :] = grid[:, -1:]
-        self._values = values.flatten(1)  # [L, m n]
+        self._values = values.flatten(1)  # [L, m m]
 
     def to(self, device: torch.device) -> None:
         """Move to ``device``, in place."""
-        self._rows, self._columns, self._values = (t.to(device) for t in (self._rows, self._columns, self._values))
+        self._widths, self._values = self._widths.to(device), self._values.to(device)
 
-    def at(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Milliseconds at widths [L, N], and their slopes by rows and by columns; each [L, N]."""
-        i, right, by_right = _cell(self._rows, rows)
-        j, down, by_down = _cell(self._columns, columns)
-        corner, width = i * self._columns.shape[1] + j, self._columns.shape[1]
-        a, b = self._values.gather(1, corner), self._values.gather(1, corner + 1)
-        c, d = self._values.gather(1, corner + width), self._values.gather(1, corner + width + 1)
+    def value(self, widths: Tensor) -> Tensor:
+        """Milliseconds at widths [2 L, N], all rows before all columns: [L, N]."""
+        (a, b, c, d), (right, down), _ = self._around(widths)
+        return torch.lerp(torch.lerp(a, b, down), torch.lerp(c, d, down), right)
+
+    def at(self, widths: Tensor) -> tuple[Tensor, Tensor]:
+        """Milliseconds at widths [2 L, N], [L, N], and their slopes by these, [2 L, N]."""
+        (a, b, c, d), (right, down), slopes = self._around(widths)
         above, below = torch.lerp(a, b, down), torch.lerp(c, d, down)
-        by_columns = torch.lerp(b - a, d - c, right)
-        return torch.lerp(above, below, right), (below - above) * by_right, by_columns * by_down
+        by_side = torch.cat([below - above, torch.lerp(b - a, d - c, right)])
+        return torch.lerp(above, below, right), by_side * slopes
+
+    def _around(self, widths: Tensor) -> tuple[list[Tensor], tuple[Tensor, ...], Tensor]:
+        """The values around each place, how far it is from the first row and column, and the slopes of that."""
+        index, share, slope = _cell(self._widths, widths)
+        i, j = index.chunk(2)
+        first = i * self._across + j
+        corners = [self._values.gather(1, first + more) for more in (0, 1, self._across, self._across + 1)]
+        return corners, share.chunk(2), slope
 
 
 def _all(layer: Layer) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -63,16 +63,15 @@ class Timed:
         blocks = [by_name[layer.rows[0][0]].blocks for _, layer in layers]
         most = max(map(len, blocks))
         padded = [axis for number in range(most) for axis in _column(blocks, number)]
-        self._blocks = most
+        self._layers = len(layers)
         self._base, self._matrix = _linear([*rows, *columns, *padded], len(runs))  # [(2 + N) L], [(2 + N) L, R]
         weight = [
             [float(table == of and any(covers(path, layer.path) for path in paths)) for of, layer in layers]
             for table, paths in parts
         ]
         self._weight = torch.tensor(weight, dtype=torch.float64)  # [K, L]
-        before = [
-            0.0 if table is None or not any(not path for path in paths) else table.before for table, paths in parts
-        ]
+        self._weights = self._weight.T.repeat(2 + most, 1)  # [(2 + N) L, K]
+        before = [table.before if table is not None and "" in paths else 0.0 for table, paths in parts]
         self._before = torch.tensor(before, dtype=torch.float64)  # [K]
         depends = (self._matrix != 0).view(2 + most, len(layers), len(runs)).any(0)
         self.pattern = ((self._weight @ depends.double()) > 0).double()
@@ -88,22 +87,26 @@ class Timed:
 
     def deployed(self, sums: Tensor) -> Tensor:
         """What deployed sets take, by their ``sums`` over runs, [R, N]: float64 [K, N]."""
-        axes = torch.addmm(self._base[:, None], self._matrix, sums).view(2 + self._blocks, -1, sums.shape[1])
-        seconds, _, _ = self._deployed.at(axes[0], axes[1])
-        return torch.addmm(self._before[:, None], self._weight, seconds * axes[2:].prod(0))
+        axes = torch.addmm(self._base[:, None], self._matrix, sums)  # [(2 + N) L, N]
+        value = self._deployed.value(axes[: 2 * self._layers])
+        return torch.addmm(self._before[:, None], self._weight, value * self._blocks(axes).prod(0))
 
     def expected(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """What is expected at ``sums`` [R], [K], and its slopes by them, [R, K]."""
-        axes = torch.addmv(self._base, self._matrix, sums).view(2 + self._blocks, -1, 1)
-        value, by_rows, by_columns = self._smooth.at(axes[0], axes[1])
-        blocks = axes[2:]
-        alive = blocks.prod(0)
-        others = [torch.cat([blocks[:n], blocks[n + 1 :]]).prod(0) for n in range(self._blocks)]
-        slopes = torch.cat(
-            [by_rows * alive, by_columns * alive, *(value * other for other in others)]
-        )  # [(2 + N) L, 1]
-        weighted = self._weight.T.repeat(2 + self._blocks, 1) * slopes  # [(2 + N) L, K]
-        return torch.addmv(self._before, self._weight, (value * alive)[:, 0]), self._matrix.T @ weighted
+        axes = torch.addmv(self._base, self._matrix, sums)[:, None]
+        value, slopes = self._smooth.at(axes[: 2 * self._layers])
+        blocks = self._blocks(axes)
+        if len(blocks):
+            alive = blocks.prod(0)
+            others = [torch.cat([blocks[:n], blocks[n + 1 :]]).prod(0) for n in range(len(blocks))]
+            slopes = torch.cat([slopes * alive.repeat(2, 1), *(value * other for other in others)])
+            value = value * alive
+        by_axis = self._weights * slopes  # [(2 + N) L, K]
+        return torch.addmv(self._before, self._weight, value[:, 0]), self._matrix.T @ by_axis
+
+    def _blocks(self, axes: Tensor) -> Tensor:
+        """Of [(2 + N) L, E] those of the blocks, [N, L, E]."""
+        return axes[2 * self._layers :].view(-1, self._layers, axes.shape[1])
 
 
 def _check(table: Table, entries: dict[str, Entry], plan: Plan) -> None:
