@@ -236,3 +236,46 @@ def test_a_layer_may_sum_several_widths():
     expected = between(whole, width(gates, side, leaf), torch.zeros((), dtype=DOUBLE))
     torch.testing.assert_close(found.value, expected.detach()[None])
     torch.testing.assert_close(found.row(), torch.autograd.grad(expected, leaf)[0])
+
+
+class Branch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(6, 5), nn.Linear(5, 6)
+
+    def forward(self, x):
+        return self.down(torch.relu(self.up(x)))
+
+
+class Branches(nn.Module):
+    """A block of two branches, each of which can be closed alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = Branch(), Branch()
+
+    def forward(self, x):
+        x = x + self.one(x)
+        return x + self.two(x)
+
+
+@pytest.mark.parametrize("kind", ["unit", "input", "depth", "width+depth"])
+def test_of_milliseconds_that_are_the_macs_they_are_the_macs(kind):
+    """Where each layer takes as long as it has MACs, both measures are the same: for branches in blocks as well."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), *(Branches() for _ in range(3)), nn.LayerNorm(6), nn.Linear(6, 2))
+    gates = lzero.attach_gates(model, torch.randn(3, 4), granularity=kind)
+    assert ("depth" in kind) == any(block.closed == "zero" for group in gates.plan.groups for block in group.blocks)
+    times = gates.plan.positions
+    layers = [layer_of(gates.plan, name, lambda r, c, n=n: float(n * r * c)) for name, n in times.items()]
+    table = Table(tuple(layers))
+    both = Cost(gates, ["latency", "macs"], [("",)] * 2, [table, None])
+    for seed in range(6):
+        p = random_p(gates, seed)
+        open_ = gates.masks.alive(gates.masks.with_floor(p > 0.5, p))
+        latency, macs = both.value(open_).tolist()
+        assert latency == pytest.approx(macs, rel=1e-12)
+        if "width" not in kind:  # there a gate may stand on both sides of a layer, and counts once
+            p = p.clamp(0.3, 1.0)  # no width below one
+            latency, macs = both.value(p).tolist()
+            assert latency == pytest.approx(macs, rel=0.03)
