@@ -63,3 +63,12 @@ def test_memory_formats_are_kept():
     assert made.weight.is_contiguous(memory_format=torch.channels_last)
     x = sample.narrowed(reads, 1, torch.device("cpu"))
     assert x.shape == (2, 2, 6, 6) and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_transposed_linear_of_gpt2():
+    layer = pytest.importorskip("transformers.pytorch_utils").Conv1D(5, 6)
+    x = torch.randn(2, 3, 6)
+    made, reads = narrowed(layer, 2, 4)
+    assert sides(layer) == (5, 6) and reads == 4 and feature_dim(layer, Sample.of(x)) == -1
+    whole = layer(torch.cat([x[..., :4], torch.zeros(2, 3, 2)], -1))
+    torch.testing.assert_close(made(x[..., :4]), whole[..., :2])

@@ -125,3 +125,16 @@ def test_a_fresh_batch_may_be_larger_than_the_example():
 def test_what_cannot_be_measured_is_refused(options, error, message):
     with pytest.raises(error, match=message):
         measure(**{"model": network(), "inputs": X, **options})
+
+
+def test_a_transposed_linear_has_its_rows_where_it_makes_features():
+    conv1d = pytest.importorskip("transformers.pytorch_utils").Conv1D
+    model = nn.Sequential(conv1d(12, 6), nn.ReLU(), conv1d(3, 12))
+    times = {conv1d: lambda layer, x: 1e-4 * layer.nf + 1e-5 * layer.nx}
+    gates = lzero.attach_gates(model, torch.randn(2, 6))
+    table = measured(model, torch.randn(2, 6), times)
+    assert table.layers[0].rows == (("0.weight", 1, 12),) and table.layers[0].columns == (("0.weight", 0, 6),)
+    assert table.predict({"0": (4, 6), "2": (3, 4)}) == pytest.approx(1e3 * (7e-4 + 1e-4), rel=0.02)
+    cost = lzero.constraints.Cost(gates, "latency", tables=table)
+    open_ = torch.arange(12) < 4
+    assert float(cost.value(open_)) == pytest.approx(table.predict({"0": (4, 6), "2": (3, 4)}), rel=1e-9)

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from lzero.host.memory_format import format_of, like_format
+from lzero.surgery.class_names import class_name
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = "transformers.pytorch_utils.Conv1D"  # the Linear of GPT-2, with a weight [in, out]
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,19 @@ def sides(module: nn.Module) -> tuple[int, int] | None:
     """
     if type(module) is nn.Linear:
         return module.out_features, module.in_features
+    if is_transposed(module):
+        return module.weight.shape[1], module.weight.shape[0]  # type: ignore[index, return-value]
     if type(module) not in _CONVOLUTIONS:
         return None
     layer: Any = module
     if layer.groups == 1:
         return layer.out_channels, layer.in_channels
     return (layer.out_channels, 0) if layer.groups == layer.in_channels else None
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Whether ``module`` is a Linear whose weight has what it reads first."""
+    return class_name(type(module)) == _TRANSPOSED
 
 
 def key_of(module: nn.Module, samples: tuple[Sample, ...]) -> tuple[Any, ...]:
@@ -68,6 +77,12 @@ def narrowed(module: nn.Module, rows: int, columns: int) -> tuple[nn.Module, int
     """A layer like ``module``, one of those with :func:`sides`, of these widths; and the width of what it reads."""
     layer: Any = module
     weight, bias = layer.weight, layer.bias
+    if is_transposed(module):
+        twin: Any = type(module)(1, 1)
+        twin.nf, twin.nx = rows, columns
+        twin.weight = nn.Parameter(weight[:columns, :rows].contiguous(), False)
+        twin.bias = nn.Parameter(bias[:rows].clone(), False)
+        return twin.eval(), columns
     options = {"bias": bias is not None, "device": weight.device, "dtype": weight.dtype}
     if type(module) is nn.Linear:
         made: Any = skip_init(nn.Linear, columns, rows, **options)  # type: ignore[no-untyped-call]
@@ -87,4 +102,6 @@ def narrowed(module: nn.Module, rows: int, columns: int) -> tuple[nn.Module, int
 
 def feature_dim(module: nn.Module, sample: Sample) -> int:
     """The dim of what ``module`` is called with that its features lie on."""
-    return -1 if type(module) is nn.Linear else len(sample.shape) - len(module.weight.shape) + 1  # type: ignore[arg-type]
+    if type(module) not in _CONVOLUTIONS:
+        return -1
+    return len(sample.shape) - len(module.weight.shape) + 1  # type: ignore[arg-type]

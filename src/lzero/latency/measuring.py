@@ -20,7 +20,7 @@ from lzero.host.mode import set_mode
 from lzero.host.progress import Progress
 from lzero.host.quiet import isolated_random_state
 from lzero.host.wrappers import unwrap
-from lzero.latency.alone import Sample, feature_dim, key_of, narrowed, sides
+from lzero.latency.alone import Sample, feature_dim, is_transposed, key_of, narrowed, sides
 from lzero.latency.assembly import Forward, Grid, assemble
 from lzero.latency.layer import Side
 from lzero.latency.place import Spans, Stations, layers_in
@@ -33,6 +33,7 @@ from lzero.surgery.attached import gates_of, root_gates
 from lzero.surgery.remove import without_gates
 
 _ROUNDS, _SECONDS = 21, 5.0  # of whole forwards, at most
+_ROW = 0.5  # seconds for the readings of one row of a grid; each has one in any case
 
 
 @torch.no_grad()
@@ -64,7 +65,7 @@ def measure(
         device: to measure on; by default that of the model.
         threads: of PyTorch, on a CPU; by default as many as it uses.
         grid: about how many widths of each side of a layer are timed.
-        repeats: readings of each of them, which take turns; the shortest counts.
+        repeats: readings of each of them, which take turns; the shortest counts. Of long calls there are fewer.
         warmup: calls before the first reading.
         progress: as for :func:`lzero.discover`.
         clock: gives seconds.
@@ -147,7 +148,8 @@ def _samples(model: nn.Module, paths: Mapping[str, Any], given: ExampleInputs) -
 
 def _sides(module: nn.Module, alone: bool, plan: Plan, names: tuple[str, ...]) -> tuple[Side, Side]:
     """The dims of a layer's rows and columns: of one that is timed in place all dims are rows."""
-    dims: list[Side] = [tuple((name, dim, plan.shapes[name][dim]) for name in names) for dim in (0, 1)]
+    order = (1, 0) if is_transposed(module) else (0, 1)
+    dims: list[Side] = [tuple((name, dim, plan.shapes[name][dim]) for name in names) for dim in order]
     if not alone:
         return (*dims[0], *dims[1]), ()
     found = sides(module)
@@ -206,5 +208,5 @@ def _grid(module: nn.Module, samples: tuple[Sample, ...], timer: Timer, grid: in
                 layer, reads = narrowed(module, width, column)
                 x = sample.narrowed(reads, dim, timer.device)
                 calls.append(lambda layer=layer, x=x: layer(x))
-            seconds[number] += timer.each(calls, repeats, warmup)
+            seconds[number] += timer.each(calls, repeats, warmup, _ROW)
     return Grid(row_widths, column_widths, seconds)

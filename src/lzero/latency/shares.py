@@ -64,7 +64,7 @@ def narrow_models(
             inputs.call(small)
         except Exception:  # of a stranger's forward: purging says it better
             continue
-        made.append(Narrow(sum(shares.values()) / len(shares), small, _widths(plan, keep, sides)))
+        made.append(Narrow(round(sum(shares.values()) / len(shares), 3), small, _widths(plan, keep, sides)))
     return made
 
 
