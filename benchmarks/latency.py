@@ -5,7 +5,7 @@
                                  [--out benchmarks/latency.csv]
 
 Three networks, two batch sizes and two targets: twelve cells. Every network is trained first, since how long a forward
-takes may depend on its activations (the pooling of LeNet-5 does), and its table is measured then; from there gates are
+takes may depend on its values (the pooling of LeNet-5 does), and its table is measured then; from there gates are
 trained under the budget, and the purged model is timed again beside the dense one, with one thread. The MACs budget
 that leads to the same latency by the table is found by training up to four times. Rows are appended as they come; a
 row that is there already is not measured again. A target below what one unit of every layer takes is raised to a tenth
