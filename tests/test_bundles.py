@@ -74,3 +74,9 @@ def test_what_is_open_in_any_case_does_not_lower_the_priority_of_what_follows():
     floor = torch.tensor([True, True, False, False, False, False])
     bundles = Bundles(torch.tensor([0.1, 0.2, 0.9, 0.8, 0.7, 0.6]), floor, (), [(slice(0, 6), 2)])
     assert torch.allclose(bundles.priority, torch.tensor([0.15, 0.15, 0.85, 0.85, 0.65, 0.65]))
+
+
+def test_the_highest_is_that_of_the_bundle_of_each_gate():
+    bundles = Bundles(PRIORITY, torch.zeros(7, dtype=torch.bool), [GROUPS])
+    values = torch.tensor([0.5, 0.0, 2.0, 3.0, 4.0, 5.0, 1.0])
+    assert bundles.highest(values).tolist() == [5.0, 4.0, 2.0, 3.0, 4.0, 5.0, 2.0]

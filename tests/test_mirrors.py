@@ -15,6 +15,7 @@ ROOMS = (
     "gates",
     "host",
     "integrations",
+    "latency",
     "plan",
     "plots",
     "proving",

@@ -16,7 +16,7 @@ SIGNATURES = {
     "detach_gates": (["model"], {}),
     "Constraint": (
         ["target", "measure", "within", "each_layer", "uniform"],
-        {"measure": "params", "within": None, "each_layer": False, "uniform": False},
+        {"measure": "params", "within": None, "each_layer": False, "uniform": False, "table": None},
     ),
     "Solver": (
         ["gates", "target_density"],
@@ -27,7 +27,7 @@ SIGNATURES = {
     "Compaction": (["model"], {"copies": ()}),
     "Descent": (["gates", "targets"], {"measure": "params", "finetune": None, "fresh": False}),
     "front": (["model", "targets", "evaluate"], {"measure": "params", "calibrate": None, "inputs": None}),
-    "purge": (["model"], {"settle": True, "verify": True, "constraints": None}),
+    "purge": (["model"], {"settle": True, "verify": True, "measure": True, "constraints": None}),
     "save_purged": (["result", "folder"], {}),
     "load_purged": (["model", "saved"], {}),
     "HardConcrete": (
@@ -66,7 +66,7 @@ def test_both_trainers_have_the_same_methods(trainer):
     assert not hasattr(trainer, "state_dict")  # the model's has it all
 
 
-@pytest.mark.parametrize("room", ["gates", "baselines", "solver"])
+@pytest.mark.parametrize("room", ["gates", "baselines", "latency", "solver"])
 def test_every_room_exports_documented_names_by_one_path(room):
     module = importlib.import_module(f"lzero.{room}")
     assert module.__all__ == sorted(module.__all__) and inspect.getdoc(module)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hand_tables import plain, stairs, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import CASES, Truth, mlp
@@ -38,15 +39,17 @@ def situations(draw, single):
     gates = gated(name)
     values = draw(st.lists(st.integers(-8, 6), min_size=len(gates), max_size=len(gates)))
     gates = gated(name, torch.tensor(values) / draw(st.sampled_from([1.0, 0.7, 7.0])))
-    measures = ["params", "macs", "gates"]
+    measures = ["params", "macs", "gates", "latency"]
     chosen = draw(st.lists(st.sampled_from(measures), min_size=1, max_size=1 if single else 3, unique=True))
+    table = table_of(gates.plan, draw(st.sampled_from([stairs, plain])))
     constraints = []
     for measure in chosen:
-        each_layer = not single and draw(st.booleans())
-        whole = Budgets([Constraint(1.0, measure, each_layer=each_layer)], gates)
+        each_layer = not single and measure != "latency" and draw(st.booleans())
+        options = {"each_layer": each_layer, "table": table if measure == "latency" else None}
+        whole = Budgets([Constraint(1.0, measure, **options)], gates)
         least = float(whole.cost.fraction(gates.floor()).max())
         target = least + (1 - least) * draw(st.floats(0, 1))
-        constraints.append(Constraint(min(max(target, least), 1.0), measure, each_layer=each_layer))
+        constraints.append(Constraint(min(max(target, least), 1.0), measure, **options))
     return gates, Budgets(constraints, gates)
 
 
@@ -88,7 +91,7 @@ def test_a_single_budget_is_met_with_less_than_one_unit_to_spare(situation):
     spare = float(budgets.targets - budgets.cost.fraction(settled.open))
     assert spare >= 0
     free = (gates.owners < 0) | settled.open[gates.owners]
-    prices = budgets.cost.gradient(settled.open, 0) / budgets.cost.total
+    prices = budgets.cost.price(settled.open, 0) / budgets.cost.total
     left = prices[~settled.open & free]
     assert not len(left) or spare < float(left.min())
 

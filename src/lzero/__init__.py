@@ -12,6 +12,7 @@ result = lzero.purge(model)
 import importlib
 from typing import TYPE_CHECKING
 
+from lzero import latency as latency
 from lzero.attach import attach_gates
 from lzero.compact import compact
 from lzero.compaction import Compaction

@@ -77,6 +77,10 @@ class Bundles:
         first.scatter_reduce_(0, self._chain, torch.where(chosen, self._place, never), "amin")
         return first[self._chain]
 
+    def highest(self, values: Tensor) -> Tensor:
+        """``values`` [G] >= 0, of every gate the highest of its bundle, [G]."""
+        return torch.zeros_like(values).scatter_reduce_(0, self.of, values, "amax")[self.of]
+
     def ends(self, order: Tensor) -> list[int]:
         """Where bundles end in ``order``, gates with those of a bundle side by side: lengths of its whole prefixes."""
         of = self.of[order]

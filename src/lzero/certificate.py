@@ -7,10 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lzero.checks import shown
-from lzero.constraints import KIND, Budgets, Constraint, from_tensor
+from lzero.constraint_record import KIND, from_tensor
+from lzero.constraints import Budgets, Constraint
 from lzero.cost import Cost
 from lzero.errors import StructureError
 from lzero.gates.gates import Gates
+from lzero.latency.again import Latency
+from lzero.latency.packed import TABLES
+from lzero.latency.table import Table
 from lzero.plan.widths import checked_round_to
 from lzero.settle import Settled, spare
 
@@ -32,6 +36,7 @@ class Certificate:
         parameters: parameters of the purged model that are not purged to zero.
         parameters_before: parameters of the ungated model.
         largest_difference: largest |gated eval output - purged output| on the example inputs; None if not verified.
+        latency: milliseconds by the table of a budget of latency, and measured again; None without such a budget.
         warnings: why not to trust it: settling, and not the training, has chosen what is shipped. Empty where all is
             well.
         round_to: what the shipped widths are multiples of, where they are not whole; or module path -> number.
@@ -49,6 +54,7 @@ class Certificate:
     parameters_before: int
     largest_difference: float | None
     warnings: tuple[str, ...] = ()
+    latency: Latency | None = None
     round_to: int | Mapping[str, int] = 1
     spare: Mapping[str, float] = field(default_factory=dict)
 
@@ -72,6 +78,8 @@ class Certificate:
         lines.append(f"threshold {self.threshold:.3f}, {self.moved} gates settled")
         if self.largest_difference is not None:
             lines.append(f"largest difference to the gated model: {self.largest_difference:.1e}")
+        if self.latency is not None:
+            lines.append(f"latency: {self.latency}")
         lines += [f"warning: {text}" for text in self.warnings]
         return "\n".join(lines)
 
@@ -87,11 +95,24 @@ def _whole_multiples(number: int) -> str:
 
 
 def certify(
-    gates: Gates, budgets: Budgets | None, settled: Settled, difference: float | None, *, asked: bool = True
+    gates: Gates,
+    budgets: Budgets | None,
+    settled: Settled,
+    difference: float | None,
+    *,
+    asked: bool = True,
+    measured: tuple[float, float] | None = None,
 ) -> Certificate:
     """The certificate of ``settled``, for the ``budgets`` that it was chosen by.
 
-    Where nothing was ``asked`` for, but what is open on purpose, the lack of a budget is not worth a warning.
+    Args:
+        gates: that were settled.
+        budgets: what was asked for.
+        settled: what is shipped.
+        difference: largest |gated - purged output|.
+        asked: False where nothing was asked for, but what is open on purpose: the lack of a budget is not worth a
+            warning then.
+        measured: milliseconds of forwards before and after, as the table of a budget of latency was measured.
     """
     columns: list[dict[str, float]] = [{}, {}, {}]
     sets = [gates.probability(), settled.trained, settled.open]
@@ -120,7 +141,25 @@ def certify(
         warnings=tuple(doubts),
         round_to=checked_round_to(gates.plan.round_to),
         spare={} if budgets is None else budgets.named(spare(gates, budgets, settled.open)),
+        latency=_latency(gates, budgets, settled, measured),
     )
+
+
+def table_of(budgets: Budgets | None) -> Table | None:
+    """The table of the first budget of latency; None where there is none."""
+    held = () if budgets is None else budgets.constraints
+    return next((constraint.table for constraint in held if constraint.table is not None), None)
+
+
+def _latency(
+    gates: Gates, budgets: Budgets | None, settled: Settled, measured: tuple[float, float] | None
+) -> Latency | None:
+    table = table_of(budgets)
+    if table is None:
+        return None
+    cost, (before, after) = Cost(gates, "latency", tables=table), measured or (None, None)
+    predicted = float(cost.value(settled.open))
+    return Latency(float(cost.total), predicted, before, after, table.device, table.threads, table.batch)
 
 
 def asked_of(gates: Gates) -> tuple[Constraint, ...]:
@@ -129,10 +168,10 @@ def asked_of(gates: Gates) -> tuple[Constraint, ...]:
     Raises:
         StructureError: the training had gates with another ``round_to``.
     """
-    asked = gates.ledger.latest.get("asked")
-    if asked is None:
+    left = gates.ledger.latest
+    if "asked" not in left:
         return ()
-    found = from_tensor(asked)
+    found = from_tensor(left["asked"], left.get(TABLES))
     theirs, mine = found.get("round_to", 1), checked_round_to(gates.plan.round_to)
     if theirs != mine:
         raise StructureError(
@@ -148,7 +187,7 @@ def _doubts(
 ) -> list[str]:
     state = gates.ledger.latest
     asked = state.get("asked")
-    found: Mapping[str, Any] = {} if asked is None else from_tensor(asked)
+    found: Mapping[str, Any] = {} if asked is None else from_tensor(asked, state.get(TABLES))
     kind, steps = found.get(KIND, "Solver"), int(state["steps"][0]) if "steps" in state else 0
     if budgets is None:
         (name,) = columns[2]

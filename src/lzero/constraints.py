@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,11 +14,10 @@ from lzero.cost import MEASURES, Cost, Measure, check_paths, layers
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
 from lzero.gates.masks import Masks
+from lzero.latency.table import Table, checked_table
 from lzero.plan.alike import families
+from lzero.plan.paths import covers
 from lzero.plan.widths import checked_round_to
-
-KIND = "seam"
-"""The entry of a saved description that names the class which trains the gates: a word of every file that was saved."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,8 @@ class Constraint:
 
     Attributes:
         target: density in (0, 1].
-        measure: ``"params"``, ``"macs"`` or ``"gates"``. Every gate counts one, that of a whole block as that of a
-            unit, and a unit in a closed block too: where blocks have gates, parameters or MACs say what is left.
+        measure: ``"params"``, ``"macs"``, ``"gates"`` or ``"latency"``. Every gate counts one, that of a whole block as
+            that of a unit, and a unit in a closed block too: where blocks have gates, the others say what is left.
         within: path of the module that the budget holds for, a layer or a block with all below it; None for the whole
             model.
         each_layer: hold for every gated layer on its own, of the whole model or of what lies ``within``.
@@ -38,9 +35,11 @@ class Constraint:
             every block) keep the same number of units, of the whole model or of what lies ``within``. The budget is
             then met with less than one unit (or step, see ``round_to`` of :func:`lzero.attach_gates`) in each of them
             to spare.
+        table: for ``"latency"`` what :func:`lzero.latency.measure` returned: milliseconds are the table's.
 
     Raises:
-        BudgetError: a target outside (0, 1], or not a number; an unknown measure; a path that is no word.
+        BudgetError: a target outside (0, 1], or not a number; an unknown measure; a path that is no word; a latency
+            without a table, or a table with another measure.
     """
 
     target: float
@@ -48,6 +47,7 @@ class Constraint:
     within: str | None = None
     each_layer: bool = False
     uniform: bool = False
+    table: Table | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         expected = "a density in (0, 1], such as 0.1 for a tenth"
@@ -55,6 +55,7 @@ class Constraint:
             self, "target", real("target", self.target, above=0, most=1, expected=expected, error=BudgetError)
         )
         choice("measure", self.measure, MEASURES, error=BudgetError)
+        checked_table(self.measure, self.table)
         flag("each_layer", self.each_layer, error=BudgetError)
         flag("uniform", self.uniform, error=BudgetError)
         if self.within is not None and not (isinstance(self.within, str) and self.within):
@@ -74,6 +75,9 @@ class Constraint:
         if not self.each_layer:
             return {self.within or "": self.target}
         found = layers(gates.plan, consumers=consumers, within=self.within or "")
+        if self.table is not None:  # a layer of a table may hold several of these: attention
+            timed = [layer.path for layer in self.table.layers]
+            found = [path for path in timed if any(covers(path, layer) for layer in found)]
         if not found:  # whole blocks alone have gates
             raise BudgetError("each_layer: no layer has gates of its own; leave it out, or count params or macs")
         return dict.fromkeys(found, self.target)
@@ -106,16 +110,17 @@ class Budgets:
     def __init__(self, constraints: Sequence[Constraint], gates: Gates, who: str = "constraints") -> None:
         self.constraints = _checked(who, constraints)
         parts = [
-            (constraint.measure, path, target)
+            (constraint.measure, path, target, constraint.table)
             for constraint in self.constraints
             for path, target in constraint.parts(gates).items()
         ]
-        self.names = [f"{measure}/{path}" if path else measure for measure, path, _ in parts]
+        self.names = [f"{measure}/{path}" if path else measure for measure, path, *_ in parts]
         if len(set(self.names)) < len(self.names):
             raise BudgetError(f"{who}: two budgets hold for the same part and measure: {', '.join(self.names)}")
         device = gates.log_alpha.device
-        self.targets = torch.tensor([target for *_, target in parts], dtype=torch.float64, device=device)
-        self.cost = Cost(gates, [measure for measure, *_ in parts], [(path,) for _, path, _ in parts])
+        self.targets = torch.tensor([target for _, _, target, _ in parts], dtype=torch.float64, device=device)
+        measures, tables = [measure for measure, *_ in parts], [table for *_, table in parts]
+        self.cost = Cost(gates, measures, [(path,) for _, path, *_ in parts], tables)
         self.families = _families(who, self.constraints, gates)
         floors = [gates.floor(), self.cheapest(gates.masks, gates.probability().detach().double())]
         floor = next((floor for floor in floors if self.met(floor)), floors[-1])
@@ -217,27 +222,3 @@ def _checked(who: str, constraints: object) -> tuple[Constraint, ...]:
     if wrong or not constraints:
         raise BudgetError(f"{expected}, found {shown(wrong[0]) if wrong else 'none'}")
     return tuple(constraints)
-
-
-def to_json(constraints: Sequence[Constraint]) -> list[dict[str, Any]]:
-    """Constraints as plain values."""
-    return [vars(constraint).copy() for constraint in constraints]
-
-
-def from_tensor(asked: Tensor) -> dict[str, Any]:
-    """What :func:`to_tensor` made of a description; ``constraints`` are :class:`Constraint` again.
-
-    Raises:
-        BudgetError: bytes that are none of that.
-    """
-    try:
-        found: dict[str, Any] = json.loads(bytes(asked.cpu().to(torch.uint8).tolist()).decode())
-        return {**found, "constraints": tuple(Constraint(**entry) for entry in found["constraints"])}
-    except (BudgetError, KeyError, RuntimeError, TypeError, ValueError, RecursionError) as problem:
-        raise BudgetError(f"the saved description of the budgets cannot be read: {problem}") from problem
-
-
-def to_tensor(asked: dict[str, Any]) -> Tensor:
-    """A description of what was asked, as the bytes of its JSON, uint8: state dicts hold tensors and nothing else."""
-    plain = {**asked, "constraints": to_json(asked["constraints"])}
-    return torch.tensor(list(json.dumps(plain, sort_keys=True).encode()), dtype=torch.uint8)

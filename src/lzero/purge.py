@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from lzero.certificate import Certificate, asked_of, certify
+from lzero.certificate import Certificate, asked_of, certify, table_of
 from lzero.checks import flag, shown
 from lzero.constraints import Budgets, Constraint
 from lzero.errors import LzeroWarning, StructureError
 from lzero.gates.gates import Gates
+from lzero.host.inputs import ExampleInputs
 from lzero.host.wrappers import check_unsharded, restore_forward, unwrap
+from lzero.latency.again import forwards_fit, measured
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
 from lzero.shipped.origin import Origin, size_of
@@ -68,6 +70,7 @@ def purge(
     constraints: Sequence[Constraint] | None = None,
     settle: bool = True,
     verify: bool = True,
+    measure: bool = True,
 ) -> PurgeResult:
     """A new, smaller, plain module that meets its budgets; ``model`` is left as it was.
 
@@ -78,6 +81,9 @@ def purge(
         settle: choose the deployed set so that every budget is met with less than one unit, or step of ``round_to``,
             to spare; False ships the gates that are open, each group at its next width.
         verify: run the gated and the purged model on the example inputs, count parameters, and compare.
+        measure: under a budget of latency, where the model is on the device of its table and the example inputs have
+            the shapes that it was measured with (but for their number): time forwards before and after, for some two
+            seconds, for the certificate. False says what the table does and no more.
 
     Raises:
         StructureError: ``model`` has no gates or is sharded over processes, or the purged model does not run, or does
@@ -92,6 +98,7 @@ def purge(
         raise StructureError(f"purge: expected a model with gates attached, found {shown(model)}")
     flag("settle", settle, error=StructureError)
     flag("verify", verify, error=StructureError)
+    flag("measure", measure, error=StructureError)
     model = unwrap(model)
     check_unsharded(model, "purge")
     gates = root_gates(model)
@@ -113,12 +120,23 @@ def purge(
     difference = None if verification is None else verification.largest_difference(small)
     restore_forward(small)
     library_of(model).purged(small, model)
-    certificate = certify(gates, budgets, settled, difference, asked=settle)
+    times = _times(model, small, gates, budgets) if measure else None
+    certificate = certify(gates, budgets, settled, difference, asked=settle, measured=times)
 
     for text in certificate.warnings:
         warnings.warn(f"{type(model).__name__}: {text}", LzeroWarning, stacklevel=3)
     table = Table.of(gates, settled.open, origin.size, size_of(small))
     return PurgeResult(small, certificate, kept if whole is None else whole.masks(settled.open), origin, table)
+
+
+def _times(model: nn.Module, small: nn.Module, gates: Gates, budgets: Budgets | None) -> tuple[float, float] | None:
+    """Milliseconds before and after, where the measuring of a table can be repeated.
+
+    Not where units have left the model before: what it was is not there to be timed.
+    """
+    table = table_of(budgets) if gates.whole is None else None
+    given = None if table is None else forwards_fit(table, small, ExampleInputs.of(gates.plan.example_inputs))
+    return None if table is None or given is None else measured(table, without_gates(model), small, given)
 
 
 def _settled(gates: Gates, budgets: Budgets | None, *, given: bool, settle: bool) -> Settled:

@@ -86,10 +86,11 @@ def fill(priority: Tensor, budgets: Budgets, masks: Masks, targets: Tensor | Non
 
     Gates are opened in that order, each one that still fits, starting from the first gate of every group. What results
     satisfies every budget, and no closed gate could be opened alone without breaking one: a single budget is met with
-    less than one unit to spare. Opening only ever raises a cost and the price of the next gate, so that a gate
-    refused once is refused for good, and runs of gates are accepted by bisection. Where a budget is uniform, or groups
-    open in steps, the gates of a :class:`Bundles` are opened together, by their mean priority, and "unit" above reads
-    "bundle"; the steps of a group open in turn, so that with one of them all later ones are refused.
+    less than one unit to spare. Opening only ever raises a cost, so that a gate refused once is refused for good, and
+    runs of gates are accepted by bisection; that holds for milliseconds too, where the price of a gate may fall. Where
+    a budget is uniform, or groups open in steps, the gates of a :class:`Bundles` are opened together, by their mean
+    priority, and "unit" above reads "bundle"; the steps of a group open in turn, so that with one of them all later
+    ones are refused.
 
     Args:
         priority: [G], in [0, 1], the highest first; a gate comes no earlier than the one that owns it, and of those
@@ -136,14 +137,16 @@ def _with_owner(priority: Tensor, masks: Masks) -> Tensor:
 def breaking(budgets: Budgets, open_: Tensor, targets: Tensor | None = None, bundles: Bundles | None = None) -> Tensor:
     """bool [G]: gates that break a budget when opened alone beside ``open_`` [G]; prices are exact.
 
-    With ``bundles``, gates whose bundle does: at the sum of its prices, than which it costs no less.
+    With ``bundles``, gates whose bundle does: at the sum of its prices, than which it costs no less; of milliseconds,
+    where two may cost what one does, at the highest of them.
     """
     targets = budgets.targets if targets is None else targets
     value, total = budgets.cost.value(open_), budgets.cost.total
     out = torch.zeros_like(open_)
     for part in range(len(total)):
-        price = budgets.cost.gradient(open_, part)
-        price = price if bundles is None else bundles.sums(price * ~open_)
+        price = budgets.cost.price(open_, part)
+        if bundles is not None:
+            price = (bundles.highest if budgets.cost.is_timed(part) else bundles.sums)(price * ~open_)
         out |= ((value[part] + price) / total[part] > targets[part]) & (price > 0)
     return out
 
@@ -180,7 +183,7 @@ def spare(gates: Gates, budgets: Budgets, open_: Tensor) -> Tensor:
     trials = [cost.value(open_ | (bundles.of == number)) - value for number in set(bundles.of[together].tolist())]
     left = torch.zeros_like(value)
     for part, room in enumerate(budgets.targets - value / cost.total):
-        alone = cost.gradient(open_, part)[able & ~together]
+        alone = cost.price(open_, part)[able & ~together]
         prices = torch.cat([alone, *(trial[part, None] for trial in trials)])
         prices = prices[prices > 0]
         left[part] = room / (prices.min() / cost.total[part]) if len(prices) else 0.0

@@ -289,3 +289,24 @@ class TestExampleInputs:
     def test_one_more_repeats_the_first_of_whatever_is_as_long(self) -> None:
         x, other, number = ExampleInputs((X, X[:2], torch.ones(()))).one_more()
         assert torch.equal(x, torch.cat([X, X[:1]])) and torch.equal(other, X[:2]) and not number.dim()
+
+    @pytest.mark.parametrize(
+        ("shapes", "examples", "expected"),
+        [
+            ([(3, 5), (3,), ()], 7, [(7, 5), (7,), ()]), ([(3, 5)], 2, [(2, 5)]), ([(3, 5)], 3, [(3, 5)]),
+            ([(3, 5), (2, 5)], 7, [(3, 5), (2, 5)]), ([], 7, []), ([()], 7, [()]),
+        ],
+    )  # fmt: skip
+    def test_another_number_of_examples(self, shapes: Any, examples: int, expected: Any) -> None:
+        made = ExampleInputs([torch.ones(shape) for shape in shapes]).resized(examples)
+        assert [tuple(tensor.shape) for tensor in made] == expected
+        assert torch.equal(next(iter(ExampleInputs(X).resized(len(X) + 2)))[len(X) :], X[:2])
+
+    def test_bare_ones_are_passed_themselves(self) -> None:
+        seen: list[Tensor] = []
+        model = nn.Identity()
+        model.register_forward_pre_hook(lambda module, args: seen.extend(args))
+        ExampleInputs(X).bare(model)
+        ExampleInputs((X,)).bare(model)
+        ExampleInputs({"input": X}).bare(model)
+        assert [x is X for x in seen] == [True, True]

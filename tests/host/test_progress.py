@@ -95,6 +95,15 @@ def test_discovery_counts_its_groups(monkeypatch):
     assert seen == sorted(seen)
 
 
+def test_a_bar_says_what_it_counts(clock, monkeypatch):
+    terminal = on_terminal(monkeypatch)
+    with module.Progress("timing", None, unit="layers") as progress:
+        progress.more(2)
+        clock[0] += 9
+        progress.done(1)
+    assert "layers" in terminal.getvalue() and "groups" not in terminal.getvalue()
+
+
 def test_nothing_is_shown_of_a_short_call(monkeypatch):
     terminal = on_terminal(monkeypatch)
     lzero.attach_gates(nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), torch.rand(2, 3))

@@ -6,7 +6,8 @@ from solver.problem import Problem
 from solver.resuming import solver, with_sgd
 
 import lzero
-from lzero.constraints import KIND, Constraint, to_tensor
+from lzero.constraint_record import KIND, to_tensor
+from lzero.constraints import Constraint
 from lzero.errors import SolverError
 from lzero.solver.asked import check_same_training, described
 

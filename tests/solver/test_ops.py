@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hand_tables import plain, table_of
 from operations import Operations
 from plans import column, lenet, mlp, plan_of, units
 from solver.problem import Problem
@@ -77,9 +78,15 @@ def test_the_number_of_operations_does_not_depend_on_the_number_of_groups(depth)
     assert int(gates.open_mask()[gates.slices["1"]].sum()) == 1
 
 
+def latency(gates):
+    return Constraint(0.7, "latency", table=table_of(gates.plan, plain))
+
+
 SEVERAL = {
     "input gates": (lenet, lambda g: lzero.Solver(g, 0.6, total_steps=1000)),
     "several": (lenet, lambda g: lzero.Solver(g, constraints=[Constraint(0.9, each_layer=True)], total_steps=1000)),
+    "latency": (lenet, lambda g: lzero.Solver(g, constraints=[latency(g), Constraint(0.9)], total_steps=1000)),
+    "latency alone": (mlp, lambda g: lzero.Solver(g, constraints=[latency(g)], total_steps=1000)),
     "augmented": (mlp, lambda g: lzero.Solver(g, 0.6, total_steps=1000, augmentation=0.5)),
     "unscaled": (mlp, lambda g: lzero.Solver(g, 0.6, total_steps=1000, scale=False)),
     "penalty": (lenet, lambda g: lzero.Penalty(g, 0.1)),

@@ -12,7 +12,7 @@ from solver.problem import Problem, equal
 from solver.resuming import CASES, by_safetensors, by_torch, fresh, solver
 
 import lzero
-from lzero.constraints import KIND, to_tensor
+from lzero.constraint_record import KIND, to_tensor
 from lzero.solver.resumable import Resumable
 
 ASKED, OTHER = (to_tensor({KIND: "Solver", "constraints": (), "x": x}) for x in (1, 2))

@@ -22,14 +22,17 @@ from torch import Tensor
 
 from lzero.cost.point import Point, Shape
 from lzero.cost.table import CONSTANT, Axis, Entry, Run, entries_of, runs_of
+from lzero.cost.timed import Timed
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.segments import Segments
+from lzero.latency.table import Table, checked_table
 from lzero.plan.group import GateGroup
 from lzero.plan.paths import covers
 
-Measure = Literal["params", "macs", "gates"]
-MEASURES: tuple[Measure, ...] = ("params", "macs", "gates")
+Measure = Literal["params", "macs", "gates", "latency"]
+COUNTED: tuple[Measure, ...] = ("params", "macs", "gates")
+MEASURES: tuple[Measure, ...] = (*COUNTED, "latency")
 
 
 class Cost:
@@ -38,8 +41,10 @@ class Cost:
     Args:
         gates: attached gates; their flat order is that of p.
         measure: ``"params"`` counts parameters; ``"macs"`` multiply-accumulates of matrix products and convolutions in
-            one forward of the example inputs; ``"gates"`` the gates that are alive. One for all parts, or one a part.
+            one forward of the example inputs; ``"gates"`` the gates that are alive; ``"latency"`` milliseconds, by a
+            table. One for all parts, or one a part.
         parts: for each part its module paths (a path covers what is below it); ``[("",)]`` is the whole model.
+        tables: for each part its table of latencies, None where it counts something else; or one for all.
 
     Attributes:
         total: float64 [K], the cost with every gate open, also of units that have left since.
@@ -48,15 +53,20 @@ class Cost:
     total: Tensor
 
     def __init__(
-        self, gates: Gates, measure: Measure | Sequence[Measure] = "params", parts: Sequence[Iterable[str]] = (("",),)
+        self,
+        gates: Gates,
+        measure: Measure | Sequence[Measure] = "params",
+        parts: Sequence[Iterable[str]] = (("",),),
+        tables: Table | Sequence[Table | None] | None = None,
     ) -> None:
         paths = [tuple(part) for part in parts]
         measures: list[Measure] = [measure] * len(paths) if isinstance(measure, str) else list(measure)
-        self._parts = list(zip(measures, paths, strict=True))
+        held = list(tables) if isinstance(tables, Sequence) else [tables] * len(paths)
+        self._parts, self._tables = list(zip(measures, paths, strict=True)), held
         self._count(gates)
-        self.total = self.value(gates.log_alpha.new_ones(len(gates)))
+        self.total = self.value(gates.log_alpha.new_ones(len(gates), dtype=torch.bool))
         if gates.whole is not None:
-            self.total = Cost(Gates(gates.whole.plan), measures, paths).total.to(self.total)
+            self.total = Cost(Gates(gates.whole.plan), measures, paths, held).total.to(self.total)
 
     def of(self, gates: Gates) -> Cost:
         """The same costs, relative to the same totals, of what is left of the ``gates``."""
@@ -67,7 +77,7 @@ class Cost:
     def _count(self, gates: Gates) -> None:
         runs = runs_of(gates)
         self._by_group = not gates.owned and len(runs) == len(gates.sizes)  # every run is a group, and none is owned
-        self._shape = _shape(gates, runs, self._parts)
+        self._shape = _shape(gates, runs, self._parts, self._tables)
         self._shape.to(gates.log_alpha.device)
 
     def to(self, device: torch.device) -> None:
@@ -76,7 +86,13 @@ class Cost:
         self.total = self.total.to(device)
 
     def value(self, probability: Tensor) -> Tensor:
-        """Cost of every part at p (or an open mask) [G], float64 [K], without a graph."""
+        """Cost of every part at p (or an open mask) [G], float64 [K], without a graph.
+
+        Of a bool mask that of the deployed set. It makes no difference to what is counted; milliseconds of a set are
+        the table's, those at probabilities the smooth ones of :mod:`lzero.cost.timed`.
+        """
+        if self._shape.timed is not None and probability.dtype is torch.bool:
+            return self._shape.shipped(probability)
         return self.at(probability).value
 
     def fraction(self, probability: Tensor) -> Tensor:
@@ -102,11 +118,22 @@ class Cost:
     def gradient(self, probability: Tensor, part: int) -> Tensor:
         """d value / d p of one part at p [G], float64 [G].
 
-        At an open mask it is what toggling each gate alone changes, exactly.
+        At an open mask it is what toggling each gate alone changes, exactly where something is counted.
         """
         chosen = torch.zeros_like(self.total)
         chosen[part] = 1.0
         return self.at(probability).pull(chosen)
+
+    def price(self, open_: Tensor, part: int) -> Tensor:
+        """What opening each closed gate alone adds to one part of a deployed set, a bool mask [G]; float64 [G].
+
+        Of milliseconds it may be more, where gates that it owns are open and come with it.
+        """
+        return self._shape.rises(open_)[part] if self.is_timed(part) else self.gradient(open_, part)
+
+    def is_timed(self, part: int) -> bool:
+        """Whether a part is in milliseconds: opening one gate can make another cheaper, where it takes a step."""
+        return self._shape.timed is not None and self._shape.timed.parts[part]
 
     def expected(self, probability: Tensor) -> Tensor:
         """Fractions [K], differentiable in ``probability`` [G] by the closed form."""
@@ -129,12 +156,20 @@ class _Closed(torch.autograd.Function):
         return ctx.point.pull(grad / ctx.total).to(ctx.dtype), None, None
 
 
-def _shape(gates: Gates, runs: Sequence[Run], parts: Sequence[tuple[str, tuple[str, ...]]]) -> Shape:
+def _shape(
+    gates: Gates,
+    runs: Sequence[Run],
+    parts: Sequence[tuple[str, tuple[str, ...]]],
+    tables: Sequence[Table | None],
+) -> Shape:
     """Products of axes with what each part counts of them; tensors on the same axes are one product."""
-    entries = {measure: entries_of(gates.plan, runs, macs=measure == "macs") for measure, _ in parts}
+    entries = {measure: entries_of(gates.plan, runs, macs=measure in ("macs", "latency")) for measure, _ in parts}
+    timed = [(checked_table(measure, table), paths) for (measure, paths), table in zip(parts, tables, strict=True)]
     products: dict[tuple[Axis, ...], int] = {}
     weights: list[tuple[int, int, float]] = []  # part, product, how much
     for number, (measure, paths) in enumerate(parts):
+        if measure == "latency":
+            continue
         counted = _gate_entries(gates, runs, paths) if measure == "gates" else _inside(entries[measure], paths)
         for entry in counted:
             uses = float(gates.plan.positions.get(entry.name, 0)) if measure == "macs" else 1.0
@@ -155,7 +190,9 @@ def _shape(gates: Gates, runs: Sequence[Run], parts: Sequence[tuple[str, tuple[s
     for number, place, amount in weights:
         weight[number, place] += amount
     owner = gates.owners if gates.owned else None
-    return Shape(Segments([run.stop - run.start for run in runs]), base, matrix, sides, weight, owner)
+    plan = gates.plan if gates.whole is None else gates.whole.plan  # a table is of the model as it was
+    clocks = Timed(timed, entries["latency"], plan, runs) if "latency" in entries else None
+    return Shape(Segments([run.stop - run.start for run in runs]), base, matrix, sides, weight, owner, clocks)
 
 
 def _inside(entries: Sequence[Entry], paths: tuple[str, ...]) -> list[Entry]:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lzero.cost.timed import Timed
 from lzero.gates.segments import Segments
+
+_ROUNDING = 1e-12  # of milliseconds that are added up
 
 
 @dataclass
@@ -23,6 +26,7 @@ class Shape:
         sides: long [P, N], the axes of every product, N >= 2.
         weight: float64 [K, P].
         owner: long [G], the gate that owns each, -1 where none does; None where there are no owned gates.
+        timed: what parts take that are counted by a table of latencies, in addition; None where there are none.
     """
 
     runs: Segments
@@ -31,6 +35,7 @@ class Shape:
     sides: Tensor
     weight: Tensor
     owner: Tensor | None
+    timed: Timed | None = None
 
     def __post_init__(self) -> None:
         count = self.sides.shape[1]
@@ -44,6 +49,8 @@ class Shape:
         self.others = torch.tensor([[m for m in range(count) if m != n] for n in range(count)])  # [N, N - 1]
         counts = (self.weights != 0).T.double() @ (self.all_sides != 0).double()
         seen = counts.view(len(self.weight), -1, len(self.runs.lengths)).sum(1) > 0
+        if self.timed is not None:
+            seen |= self.timed.pattern > 0
         self.pattern = seen.double()  # [K, R], what a part depends on
         self.met = self.matrix.shape[1] > len(self.runs.lengths)  # whether gates stand on several axes of a product
         self.everywhere = len(self.weight) == 1 and bool(seen.all())  # a single part that depends on every gate
@@ -53,6 +60,8 @@ class Shape:
     def to(self, device: torch.device) -> None:
         """Move every table to ``device``, in place."""
         self.runs.to(device)
+        if self.timed is not None:
+            self.timed.to(device)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(self, name, value.to(device))
@@ -61,6 +70,17 @@ class Shape:
         """The costs at p, [G]; and those at ``deployed``, [R] sums over the runs of an open set."""
         alive = p if self.owner is None else p * self.of_owner(p)
         expected = self.runs.sums(alive)
+        counted = self._counted(p, alive, expected, deployed)
+        if self.timed is None:
+            return counted
+        value, slopes = self.timed.expected(expected)  # 0 for the parts that are counted, as those for the timed ones
+        found = counted.value + value
+        shipped = found if deployed is None else counted.deployed + self.timed.deployed(deployed[:, None])[:, 0]
+        both = counted.slopes[:, : len(found)].clone()
+        both[: len(slopes)] += slopes
+        return Point(self, p, found, shipped, both)
+
+    def _counted(self, p: Tensor, alive: Tensor, expected: Tensor, deployed: Tensor | None) -> Point:
         if self.met:
             expected = torch.cat([expected, self.runs.sums(alive * (1 - self._of_owner_or_self(p)))])
             if deployed is not None:  # of an open set p (1 - p) is 0
@@ -74,6 +94,26 @@ class Shape:
         slopes = torch.mm(self.sides_by_sum, self.weights * other)  # [C, K], or [C, E] of a single part
         found = value.unbind(1)
         return Point(self, p, found[0], found[-1], slopes)
+
+    def shipped(self, open_: Tensor) -> Tensor:
+        """The costs of a deployed set, a mask [G]: float64 [K]."""
+        p = open_.double()
+        return self.point(p, self.runs.sums(p * self.of_owner(p))).deployed
+
+    def rises(self, open_: Tensor) -> Tensor:
+        """What each gate of timed parts would add to a deployed set, a mask [G], opened alone: float64 [K, G].
+
+        It may add more where it owns open gates, which come with it; rounding is taken off.
+        """
+        if self.timed is None:
+            return open_.new_zeros((len(self.weight), len(open_)), dtype=torch.float64)
+        p = open_.double()
+        theirs = self.of_owner(p)
+        sums = self.runs.sums(p * theirs)[:, None]
+        now = self.timed.deployed(sums)
+        more = self.timed.deployed(sums + torch.eye(len(sums), dtype=sums.dtype, device=sums.device))
+        rises = (more - now - _ROUNDING * now).clamp_min(0)  # [K, R]
+        return self.runs.expand(rises.T).T * theirs
 
     def _others(self, axes: Tensor) -> Tensor:
         """For every axis of every product the product of its other ones, [N P, E] as ``axes``."""

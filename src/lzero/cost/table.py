@@ -58,11 +58,22 @@ class Entry:
         name: of the parameter.
         rest: product of the ungated dims.
         axes: of its gated dims, in their order, and of the blocks that it leaves with.
+        dims: the gated dims; -1 for a gate of every element.
     """
 
     name: str
     rest: float
     axes: tuple[Axis, ...]
+    dims: tuple[int, ...] = ()
+
+    def along(self, dim: int, length: int) -> Axis:
+        """The axis of ``dim``, which has that ``length``."""
+        return self.axes[self.dims.index(dim)] if dim in self.dims else (float(length), ())
+
+    @property
+    def blocks(self) -> tuple[Axis, ...]:
+        """The axes of the blocks that it leaves with."""
+        return self.axes[len(self.dims) :]
 
     def products(self, runs: Sequence[Run]) -> list[tuple[Axis, ...]]:
         """The products of axes that add up to its expected share, ``rest`` apart.
@@ -153,11 +164,12 @@ def entries_of(plan: Plan, runs: Sequence[Run], *, macs: bool = False) -> list[E
     made = []
     for name, shape in plan.shapes.items():
         dims = placed.get(name, {})
+        gated = (-1,) if -1 in dims else tuple(sorted(dims))
         if -1 in dims:  # weight gates: one axis over all elements
             dims, shape = {0: dims[-1]}, (math.prod(shape),)
         axes = [_axis(dims[dim], shape[dim], by_group) for dim in sorted(dims)]
         rest = float(math.prod(size for dim, size in enumerate(shape) if dim not in dims))
-        made.append(Entry(name, rest, (*axes, *_factors(leaving.get(name, []), runs))))
+        made.append(Entry(name, rest, (*axes, *_factors(leaving.get(name, []), runs)), gated))
     return made
 
 

@@ -51,7 +51,11 @@ class ExampleInputs:
 
     def call(self, model: nn.Module) -> Any:
         """What ``model`` returns of copies: a forward may write into its inputs, or take entries out of them."""
-        value = self.map(_fresh).value
+        return self.map(_fresh).bare(model)
+
+    def bare(self, model: nn.Module) -> Any:
+        """What ``model`` returns of these themselves."""
+        value = self.value
         if isinstance(value, Arguments):
             return model(*value.args, **value.kwargs)
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -104,6 +108,14 @@ class ExampleInputs:
         if steps is not None and len({tensor.shape[1] for tensor in sequences}) == 1:
             made = made.map(lambda t: t[:, :steps].clone() if t.dim() == 3 else t)
         return made
+
+    def resized(self, examples: int) -> ExampleInputs:
+        """So many ``examples``, the first ones or all of them over and over, where all first dims are of one size."""
+        sizes = {len(tensor) for tensor in self if tensor.dim()}
+        if len(sizes) != 1 or sizes == {examples}:
+            return self
+        which = torch.arange(examples) % sizes.pop()
+        return self.map(lambda t: t[which.to(t.device)] if t.dim() else t)
 
     def one_more(self) -> ExampleInputs:
         """A batch with its first example once more."""

@@ -22,16 +22,18 @@ class Progress:
         what: is being done, in a word or two.
         show: True for a bar in any case, False for none; None for one on a terminal, of the first of several processes,
             where tqdm is installed.
+        unit: what is counted.
 
     Raises:
         StructureError: something else than True, False and None, or True without tqdm.
     """
 
-    def __init__(self, what: str, show: bool | None) -> None:
+    def __init__(self, what: str, show: bool | None, unit: str = "groups") -> None:
         if show is not None and not isinstance(show, bool):
             raise StructureError(f"progress: expected True, False or None (a bar on a terminal), found {shown(show)}")
         self._what, self._show, self._began = what, show or (show is None and _somebody_looks()), time.monotonic()
         self._bar: Any = None
+        self._unit = f" {unit}"
         self._total = self._done = 0
         self._kind: Any = None
         if self._show:
@@ -68,7 +70,7 @@ class Progress:
         if self._bar is None:
             # Made now and no earlier: tqdm starts a thread with its first bar.
             done = min(self._done, self._total)
-            self._bar = self._kind(desc=self._what, total=self._total, initial=done, unit=" groups", leave=False)
+            self._bar = self._kind(desc=self._what, total=self._total, initial=done, unit=self._unit, leave=False)
             self._bar.start_t -= past
         self._bar.total = self._total
         self._bar.update(min(self._done, self._total) - self._bar.n)

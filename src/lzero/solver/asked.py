@@ -8,16 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lzero.constraints import KIND, from_tensor, to_json
+from lzero.constraint_record import KIND, from_tensor, to_json
 from lzero.errors import BudgetError, SolverError
+from lzero.latency.packed import TABLES
 
 
-def described(asked: Tensor | None) -> str:
-    """What was asked, in words."""
+def described(asked: Tensor | None, tables: Tensor | None = None) -> str:
+    """What was asked, in words; ``tables`` of latencies as they are packed."""
     if asked is None:
         return "something unknown"
     try:
-        found = from_tensor(asked)
+        found = from_tensor(asked, tables)
     except BudgetError:
         return "something unreadable"
     budgets = ", ".join(_words(entry) for entry in to_json(found.pop("constraints")))
@@ -40,10 +41,11 @@ def check_same_training(who: str, left: Mapping[str, Tensor], asked: Tensor, exp
         SolverError: the gates were trained for something else, or something that is needed is missing.
     """
     if "asked" not in left or not torch.equal(left["asked"].cpu(), asked):
+        before, now = described(left.get("asked"), left.get(TABLES)), described(asked, expected.get(TABLES))
         raise SolverError(
-            f"{who}: these gates have been trained for {int(left['steps'][0])} steps by "
-            f"{described(left.get('asked'))}; this one is {described(asked)}. Build it as it was and attach the gates "
-            "as they were to go on with that training, or pass fresh=True to begin another one from where the gates are"
+            f"{who}: these gates have been trained for {int(left['steps'][0])} steps by {before}; this one is {now}. "
+            "Build it as it was and attach the gates as they were to go on with that training, or pass fresh=True to "
+            "begin another one from where the gates are"
         )
     wrong = [name for name, tensor in expected.items() if name not in left or left[name].shape != tensor.shape]
     if wrong:
@@ -56,4 +58,5 @@ def check_same_training(who: str, left: Mapping[str, Tensor], asked: Tensor, exp
 def _words(entry: Mapping[str, Any]) -> str:
     where = f" within {entry['within']}" if entry["within"] else ""
     how = f"{' in each layer' if entry['each_layer'] else ''}{', uniform' if entry['uniform'] else ''}"
-    return f"{entry['target']:g} of the {entry['measure']}{where}{how}"
+    table = f", table {entry['table'][:8]}" if "table" in entry else ""
+    return f"{entry['target']:g} of the {entry['measure']}{where}{how}{table}"

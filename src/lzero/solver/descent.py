@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lzero.checks import flag, shown
-from lzero.constraints import KIND, Budgets, Constraint, as_constraints, from_tensor, to_json, to_tensor
+from lzero.constraint_record import KIND, from_tensor, to_json, to_tensor
+from lzero.constraints import Budgets, Constraint, as_constraints
 from lzero.cost import Measure
 from lzero.errors import BudgetError, LzeroWarning, SolverError
 from lzero.gates.gates import Gates

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lzero.checks import choice, whole
-from lzero.cost import MEASURES, Measure
+from lzero.cost import COUNTED, Measure
 from lzero.errors import BudgetError, SolverError
 from lzero.gates.gates import Gates
 from lzero.solver.arguments import checked_gates
@@ -53,7 +53,7 @@ class Elbo(GateTrainer):
         fresh: bool = False,
     ) -> None:
         gates = checked_gates("Elbo", gates)
-        choice("measure", measure, MEASURES, error=BudgetError)
+        choice("measure", measure, COUNTED, error=BudgetError)
         expected = "the size of the training set, a whole number >= 1"
         count = whole("examples", examples, least=1, expected=expected, error=SolverError)
         expected = "a number of optimizer steps, a whole number >= 0"

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from lzero.checks import flag
-from lzero.constraints import KIND, Constraint, to_tensor
+from lzero.constraint_record import KIND, to_tensor
+from lzero.constraints import Constraint
 from lzero.cost import Cost, Measure
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.history import UNDRAWN
+from lzero.latency.packed import TABLES, pack
 from lzero.plan.widths import checked_round_to
 from lzero.solver.arguments import scale_of
 from lzero.solver.gate_optimizer import GateOptimizer
@@ -61,8 +63,9 @@ class GateTrainer(Resumable):
         fresh: bool = False,
         process_group: Any = None,
     ) -> None:
-        self._measure: Measure = measure
-        self._model_cost = Cost(gates, measure)
+        self._model_cost = Cost(gates, measure, tables=constraints[0].table if constraints else None)
+        tables = [constraint.table for constraint in constraints if constraint.table is not None]
+        self._tables = {TABLES: pack(tables)} if tables else {}
         self._gate_optimizer = GateOptimizer(gates.log_alpha, gate_lr, optimizer) if self.trains else None
         kind = None if self._gate_optimizer is None else self._gate_optimizer.kind
         what = {KIND: type(self).__name__, "constraints": tuple(constraints), **asked, "optimizer": kind}
@@ -149,7 +152,7 @@ class GateTrainer(Resumable):
 
     def _tensors(self) -> dict[str, Tensor]:
         moved = {} if self._gate_optimizer is None else self._gate_optimizer.tensors()
-        return {**self._steps.tensors(), **moved}
+        return {**self._steps.tensors(), **moved, **self._tables}
 
     def _take(self, tensors: Mapping[str, Tensor]) -> None:
         self._steps.restore(tensors)
@@ -168,7 +171,7 @@ class GateTrainer(Resumable):
             self._gate_optimizer.to(device)
 
     def _narrow(self, where: Tensor) -> None:
-        self._model_cost = Cost(self.gates, self._measure)
+        self._model_cost = self._model_cost.of(self.gates)
         if self._gate_optimizer is not None:
             self._gate_optimizer.narrow(where)
 

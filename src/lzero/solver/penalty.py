@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lzero.checks import choice, real, shown
-from lzero.cost import MEASURES, Cost, Measure, check_paths
+from lzero.cost import COUNTED, Cost, Measure, check_paths
 from lzero.errors import BudgetError
 from lzero.gates.gates import Gates
 from lzero.solver.arguments import checked_gates
@@ -54,7 +54,7 @@ class Penalty(GateTrainer):
         fresh: bool = False,
     ) -> None:
         gates = checked_gates("Penalty", gates)
-        choice("measure", measure, MEASURES, error=BudgetError)
+        choice("measure", measure, COUNTED, error=BudgetError)
         values = _checked(coefficient)
         parts = _by_path(values)
         check_paths("coefficient", parts, gates.plan, consumers=measure == "gates")

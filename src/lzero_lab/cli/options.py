@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from lzero.checks import shown
-from lzero.cost import MEASURES
+from lzero.cost import COUNTED
 from lzero.plan.granularity import expected, granularities, spelled
 from lzero_lab import datasets, models
 from lzero_lab.datasets import Dataset
@@ -101,7 +101,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 def add_measure(parser: argparse._ActionsContainer) -> None:
     """The option for what a budget counts."""
     parser.add_argument(
-        "--measure", choices=MEASURES, default="params", help="what the budget counts (default: %(default)s)"
+        "--measure", choices=COUNTED, default="params", help="what the budget counts (default: %(default)s)"
     )
 
 

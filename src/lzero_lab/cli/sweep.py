@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from lzero.cost import MEASURES
+from lzero.cost import COUNTED
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import progress, show_files, show_table
 from lzero_lab.runs.figures import draw_all
@@ -26,7 +26,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     budget.add_argument(
         "--target", type=opt.density, nargs="+", default=list(_TARGETS), help=f"densities (default: {_words(_TARGETS)})"
     )
-    budget.add_argument("--measure", choices=MEASURES, nargs="+", default=["params"], help="default: params")
+    budget.add_argument("--measure", choices=COUNTED, nargs="+", default=["params"], help="default: params")
     budget.add_argument(
         "--scope", choices=("model", "layer"), default="model", help="what a target holds for (default: %(default)s)"
     )
