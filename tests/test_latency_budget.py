@@ -273,3 +273,39 @@ def test_a_saved_model_has_it_in_its_description(tmp_path):
     lzero.load_purged(wide()[0], tmp_path)
     held = json.loads((tmp_path / "lzero.json").read_text())["certificate"]
     assert held["latency"]["predicted"] == result.certificate.latency.predicted
+
+
+def test_a_descent_takes_up_its_tables_too():
+    stages = [[budget(0.8)], [budget(0.5)]]
+
+    def begun():
+        problem = Problem(wide)
+        return problem, lzero.Descent(problem.gates, stages, total_steps=80)
+
+    first, one = begun()
+    first.train(one, 30)
+    second, _ = begun()
+    second.model.load_state_dict(first.model.state_dict())
+    two = lzero.Descent(second.gates, stages, total_steps=80)
+    assert two.steps == 30
+    first.train(one, 50)
+    assert lzero.purge(first.model).certificate.deployed["latency"] <= 0.5
+
+
+def test_units_that_leave_a_training_leave_the_budget_as_it_was():
+    problem = Problem(wide)
+    plan = problem.gates.plan
+    whole = lzero.Gates(plan)
+    with torch.no_grad():
+        problem.gates.log_alpha[1::3] = -9.0
+    open_ = problem.gates.open_mask()
+    solver = lzero.Solver(problem.gates, constraints=[budget(0.5)], total_steps=300)
+    lzero.compact(problem.model, problem.optimizer)
+    problem.train(solver, 1)
+    cost, before = solver.budgets.cost, Budgets([budget(0.5)], whole).cost
+    stay = torch.zeros(len(whole), dtype=torch.bool)
+    stay[problem.gates.whole.numbers] = True
+    assert torch.equal(cost.total, before.total) and int(stay.sum()) == len(problem.gates) < len(whole)
+    assert torch.equal(cost.value(open_[stay]), before.value(open_ & stay))
+    result = lzero.purge(problem.model)
+    assert result.certificate.deployed["latency"] <= 0.5 and result.certificate.latency.measured_before is None

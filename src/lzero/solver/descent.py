@@ -16,6 +16,7 @@ from lzero.constraints import Budgets, Constraint, as_constraints
 from lzero.cost import Measure
 from lzero.errors import BudgetError, LzeroWarning, SolverError
 from lzero.gates.gates import Gates
+from lzero.latency.packed import TABLES
 from lzero.solver.arguments import checked_gates
 from lzero.solver.gate_trainer import Loss
 from lzero.solver.processes import Processes
@@ -171,7 +172,7 @@ class Descent:
         left = self._gates.ledger.latest
         if "course" not in left or not torch.equal(left["course"].cpu(), self._course):
             return 0
-        asked = from_tensor(left["asked"])["constraints"]
+        asked = from_tensor(left["asked"], left.get(TABLES))["constraints"]
         return self._stages.index(asked) if asked in self._stages else 0
 
     def _enter(self, number: int, *, fresh: bool) -> None:
