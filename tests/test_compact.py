@@ -235,7 +235,7 @@ def test_whatever_stops_it_everything_is_as_it_was(way: str, monkeypatch: pytest
     error: type[BaseException] = lzero.StructureError
     if way != "state":
         error = KeyboardInterrupt
-        name = "lzero.surgery.narrow." + ("follow_saved" if way == "interrupt" else "shrink")
+        name = "lzero.surgery.narrow." + ("hook_loading_first" if way == "interrupt" else "shrink")
 
         def stop(*_: Any) -> None:
             raise KeyboardInterrupt

@@ -208,6 +208,19 @@ def forward_pre_hooks(module: nn.Module) -> Mapping[int, Callable[..., Any]]:
     return module._forward_pre_hooks
 
 
+def hook_loading_first(module: nn.Module, hook: Callable[..., None]) -> None:
+    """Call ``hook`` before all others when a state dict is loaded into ``module``. Fails closed."""
+    others = dict(module._load_state_dict_pre_hooks)
+    module._load_state_dict_pre_hooks.clear()
+    module.register_load_state_dict_pre_hook(hook)  # type: ignore[no-untyped-call]
+    module._load_state_dict_pre_hooks.update(others)
+
+
+def leave_loading_hooks(module: nn.Module) -> None:
+    """Let a hook on loading change the hooks of ``module``, which are being gone through. Fails closed."""
+    module._load_state_dict_pre_hooks = module._load_state_dict_pre_hooks.copy()
+
+
 def remove_hooks(module: nn.Module, unwanted: Callable[[Any], bool]) -> None:
     """Take the ``unwanted`` hooks on forwards, state dicts and loading off ``module``. Fails closed."""
     tables: tuple[tuple[dict[int, Any], tuple[str, ...]], ...] = (

@@ -114,8 +114,7 @@ def attach_gates(
     if per_example:
         check_readers(model, plan.flat_groups)
     _rehearse(model, gates)
-    register(model, gates.plan.maps(), gates, rescale=rescale)
-    follow_saved(model, gates)
+    register(model, gates.plan.maps(), gates, rescale=rescale, then=follow_saved)
     return gates
 
 

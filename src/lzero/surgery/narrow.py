@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from lzero._torch import hook_loading_first, leave_loading_hooks
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.narrow import narrow, narrow_ledger
@@ -59,8 +60,7 @@ def narrow_model(model: nn.Module, keep: Tensor, optimizers: Iterable[torch.opti
         replace_tensors(model, {find_tensor(model, name): tensor for name, tensor in parameters.items()})
         undo.append(_undo(gates.log_alpha))
         narrow(gates, plan, keep, whole)
-        register(model, plan.maps(), gates, rescale=False)
-        follow_saved(model, gates)
+        register(model, plan.maps(), gates, rescale=False, then=follow_saved)
         undo.append(states.swap)
         states.swap()
     except BaseException:
@@ -93,8 +93,7 @@ class SavedWidths:
         if int(keep.sum()) < len(saved):
             raise SolverError(_NARROWER)
         if len(saved) < len(own):
-            hooks = model._load_state_dict_pre_hooks  # they are being gone through
-            model._load_state_dict_pre_hooks = hooks.copy()
+            leave_loading_hooks(model)
             narrow_model(model, keep.to(self.gates.log_alpha.device))
 
 
@@ -106,10 +105,7 @@ _NARROWER = (
 
 def follow_saved(model: nn.Module, gates: Gates) -> None:
     """Let ``model`` take up trainings that units have left; before all other hooks on loading."""
-    others = dict(model._load_state_dict_pre_hooks)
-    model._load_state_dict_pre_hooks.clear()
-    model.register_load_state_dict_pre_hook(SavedWidths(gates))  # type: ignore[no-untyped-call]
-    model._load_state_dict_pre_hooks.update(others)
+    hook_loading_first(model, SavedWidths(gates))
 
 
 def _whole(model: nn.Module, gates: Gates) -> Whole:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +26,17 @@ from lzero.surgery.skips import attach_skips, switched_modules
 Place = tuple[nn.Module, str, int, Sequence[Tensor]]  # module, parameter name, dim, gates of each position
 
 
-def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> None:
+def register(
+    model: nn.Module,
+    maps: Maps,
+    gates: Gates,
+    *,
+    rescale: bool,
+    then: Callable[[nn.Module, Gates], None] = lambda model, gates: None,
+) -> None:
     """Parametrize every gated tensor of ``model`` and let its forward draw; ``rescale`` divides weights by E[z].
 
-    Whatever stops it, Ctrl-C included, ``model`` is as it was before, to the bit.
+    Whatever stops it, Ctrl-C included, also in what it does ``then``, ``model`` is as it was before, to the bit.
     """
     places, norms = _every_alias(model, maps or _home(model, gates)), filled_layers(model, gates.plan.groups)
     switched, routed = switched_modules(model, gates.plan.groups), routing_modules(model, gates.plan.groups)
@@ -49,6 +56,7 @@ def register(model: nn.Module, maps: Maps, gates: Gates, *, rescale: bool) -> No
         show_place(model)
         seal(model)
         _hide_from_data_parallel(model)
+        then(model, gates)
         if rescale:
             with torch.no_grad():
                 for tensor, factor in factors(model, gates.means()):
