@@ -7,6 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from lzero.compact import BELOW
+
 COLOURS = {"dense": "#4d4d4d", "gated": "#0072b2", "compacted": "#d55e00"}
 HEAD = """# Whole trainings
 
@@ -90,11 +92,11 @@ The same with other limits of P(z != 0), up to which a closed gate leaves: valid
 def _limits(found):
     """A table of the trainings with other limits, empty where there are none."""
     several = {key: seeds for key, seeds in found.items() if any(len(v) > len(COLOURS) for v in seeds.values())}
-    names = sorted({n for s in several.values() for v in s.values() for n in v if n not in COLOURS}, reverse=True)
+    names = sorted({n for s in several.values() for v in s.values() for n in v if n not in COLOURS})
     if not names:
         return ""
     columns = ["gated", *names, "compacted"]
-    heads = [*(name.removeprefix("below ") for name in names), "0.001, the default"]
+    heads = [*(name.removeprefix("below ") for name in names), f"{BELOW}, the default"]
     lines = []
     for (network, target, epochs), seeds in several.items():
         cells = []

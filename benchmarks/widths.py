@@ -1,12 +1,13 @@
 """How much of its MACs a purged network saves in milliseconds, by what its widths are multiples of.
 
-    python benchmarks/widths.py [--only ResNet-18 ViT GPT staircase] [--repeats 30] [--out widths.csv]
+    python benchmarks/widths.py [--only LeNet-5 ResNet-18 ViT GPT staircase] [--repeats 30] [--out widths.csv]
 
-A ResNet-18, a ViT and a GPT for images of 32x32 and 64 tokens, on random weights: gates closed at random, settled at
-50, 25 and 10 % of the MACs with `round_to` 1, 8 and 16, purged, and timed against the whole network in inference, batch
-1 and 32, in turns. `of_macs` is 1 where a network with a tenth of the MACs is ten times as fast. The staircase is a 3x3
-convolution of as many channels in as out on 32x32, batch 32, one row a width, all widths in turns. One thread. Rows are
-appended as they come, and those that the file has already, of this machine, are left out.
+A LeNet-5, a ResNet-18, a ViT and a GPT for images of 28x28 or 32x32 and 64 tokens, on random weights: gates closed at
+random, settled at 50, 25 and 10 % of the MACs with `round_to` 1, 8 and 16, purged, and timed against the whole network
+in inference, batch 1 and 32, in turns. `of_macs` is 1 where a network with a tenth of the MACs is ten times as fast. A
+density that one step of every group is more than has no row. The staircase is a 3x3 convolution of as many channels in
+as out on 32x32, batch 32, one row a width, all widths in turns. One thread. Rows are appended as they come, and those
+that the file has already, of this machine, are left out.
 """
 
 import argparse
@@ -23,9 +24,10 @@ from rows import machine
 from torch import nn
 
 import lzero
-from lzero_lab.models import ResNet
+from lzero_lab.models import LeNet5, ResNet
 
 NETWORKS = {
+    "LeNet-5": Network(LeNet5, 32, (1, 28, 28), ("unit",), {}),
     "ResNet-18": Network(lambda: ResNet(3, (64, 128, 256, 512), blocks=2), 32, (3, 32, 32), ("unit",), {}),
     "ViT": Network(lambda: ViT(width=192, heads=6, depth=6), 32, (3, 32, 32), ("unit",), {}),
     "GPT": Network(lambda: GPT(width=256, heads=8, depth=4), 32, (CONTEXT,), ("unit",), {}),
@@ -121,7 +123,11 @@ def network_rows(name, network, batches, densities, round_to, repeats, done, whe
             left = [batch for batch in batches if (name, batch, density, number, where) not in done]
             if not left:
                 continue
-            small, shipped = purged(dense, network.data(batch=2)[0], density, number)
+            try:
+                small, shipped = purged(dense, network.data(batch=2)[0], density, number)
+            except lzero.BudgetError as error:
+                print(f"{name} at {density} in steps of {number}: {error}")
+                continue
             for batch in left:
                 pairs = times(dense, small, network.data(batch=batch)[0], repeats)
                 whole, part = (quartiles(column)[0] * 1e3 for column in zip(*pairs, strict=True))
@@ -148,6 +154,32 @@ def staircase_rows(widths, repeats, done, where):
         ratios = (middle / whole, low / whole, high / whole)
         found_here = (whole, middle, *ratios, shipped / ratios[0])
         yield Row(STAIRCASE, 32, float(width), 1, shipped, *found_here, repeats, where)
+
+
+def write_page(path):
+    """``widths.md`` beside the CSV at ``path``: how much of their MACs purged networks save in milliseconds."""
+    rows = [row for row in read(path) if row.network != STAIRCASE]
+    steps = sorted({row.round_to for row in rows})
+    lines = [
+        "# Purged inference, and what widths are multiples of",
+        "",
+        f"Made by `python benchmarks/widths.py` from [{path.name}]({path.name}): time of the purged network over that",
+        "of the whole one, and in brackets the ratio of the MACs over it: 1 where a tenth of the MACs takes a tenth of",
+        f"the time. Medians of pairs. {'; '.join(sorted({row.machine for row in rows}))}.",
+        "",
+        f"| network | batch | asked, of the MACs | {' | '.join(f'round_to={step}' for step in steps)} |",
+        f"|---|---:|---:|{'---:|' * len(steps)}",
+    ]
+    found = {(row.network, row.batch, row.asked, row.round_to): row for row in rows}
+    for network, batch, asked in dict.fromkeys(key[:3] for key in found):
+        cells = [found.get((network, batch, asked, step)) for step in steps]
+        said = ["below the floor" if row is None else f"{row.ratio:.3f} ({row.of_macs:.2f})" for row in cells]
+        lines.append(f"| {network} | {batch} | {asked:.0%} | {' | '.join(said)} |")
+    stairs = [row for row in read(path) if row.network == STAIRCASE]
+    if stairs:
+        said = ", ".join(f"{row.asked:.0f}: {row.value:.1f}" for row in stairs if row.asked % 8 in (0, 1))
+        lines += ["", f"A 3x3 convolution on 32x32, batch 32, milliseconds by channels: {said}."]
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def main(arguments=None):
@@ -180,6 +212,7 @@ def main(arguments=None):
                 f"{row.shipped:.3f} of the MACs: {row.of_macs:.2f} of what they say",
                 flush=True,
             )
+    write_page(options.out)
 
 
 if __name__ == "__main__":
