@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := test
-.PHONY: venv test test-all lint demo bench gpu-check gpu-session scoreboard scoreboard-vision figures study clean
+.PHONY: venv test test-all lint demo bench bench-whole gpu-check gpu-session scoreboard scoreboard-vision figures study clean
 
 venv: $(STAMP)
 
@@ -38,6 +38,14 @@ demo: $(STAMP)
 # What gates cost, in a quarter of an hour on a machine that does nothing else; BENCH="--only step MLP" for a part.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py $(BENCH)
+
+# Whole trainings, purged inference by what widths are multiples of, and budgets of latency: an hour or two; DATA is a
+# folder with MNIST and CIFAR-10. They go on where they were stopped.
+DATA ?= data
+bench-whole: $(STAMP)
+	$(BIN)/python benchmarks/widths.py
+	$(BIN)/python benchmarks/whole.py LeNet-5 MLP GPT ResNet-20 --data $(DATA) --below 0.005 0.001
+	$(BIN)/python benchmarks/latency.py --data $(DATA)
 
 # Every type of model of the installed transformers, in an hour or two; it goes on where it was stopped.
 scoreboard: $(STAMP)

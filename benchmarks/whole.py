@@ -29,7 +29,7 @@ from lzero_lab.models import MLP, LeNet5, ResNet
 COLUMNS = ("network", "target", "epochs", "seed", "variant", "epoch", "seconds", "loss", "error", "macs", "machine")
 VARIANTS = ("dense", "gated", "compacted")
 LIMIT = "below "
-EPOCHS = {"LeNet-5": 20, "MLP": 20, "ResNet-20": 12, "GPT": 8}
+EPOCHS = {"LeNet-5": 10, "MLP": 10, "ResNet-20": 8, "GPT": 8}
 SIZES = {"LeNet-5": 20_000, "MLP": 20_000, "ResNet-20": 10_000, "GPT": 4_096}
 TARGETS = {"LeNet-5": 0.1, "MLP": 0.1, "ResNet-20": 0.1, "GPT": 0.25}
 BATCH = {"LeNet-5": 128, "MLP": 128, "ResNet-20": 128, "GPT": 32}
