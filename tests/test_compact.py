@@ -286,3 +286,20 @@ def test_of_groups_that_open_in_steps_whole_steps_leave() -> None:
     other, theirs = gated(round_to=4)
     other.load_state_dict(model.state_dict())
     assert theirs.sizes == gates.sizes and theirs.masks.stepped == gates.masks.stepped
+
+
+def test_of_every_group_the_likeliest_closed_gates_stay_in_reserve() -> None:
+    _, gates = gated()
+    with torch.no_grad():
+        gates.log_alpha[:] = 2.0
+        for name, where in gates.slices.items():
+            gates.log_alpha[where.start + 2 : where.stop] = torch.linspace(-9, -8, where.stop - where.start - 2)
+            assert int((~gates.open_mask()[where]).sum()) == len(gates[name]) - 2
+    for share, counts in ((0.0, (0, 0, 0)), (1e-6, (1, 1, 1)), (0.25, (3, 2, 3)), (1.0, (7, 5, 8))):
+        stay = gates_that_stay(gates, 0.05, share)
+        for where, count in zip(gates.slices.values(), counts, strict=True):
+            assert stay[where].nonzero().flatten().tolist()[:2] == [0, 1]
+            size = where.stop - where.start
+            assert stay[where].nonzero().flatten().tolist()[2:] == list(range(size - count, size))
+    gates.hold(gates.open_mask())
+    assert int(gates_that_stay(gates, 0.05, 1.0).sum()) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -98,10 +99,19 @@ def take_out(
 
 
 @torch.no_grad()
-def gates_that_stay(gates: Gates, below: float = BELOW) -> Tensor:
-    """The gates, bool [G], that are not closed for good, or cannot leave one by one."""
+def gates_that_stay(gates: Gates, below: float = BELOW, reserve: float = 0.0) -> Tensor:
+    """The gates, bool [G], that are not closed for good, or cannot leave one by one.
+
+    Args:
+        gates: of a model that trains.
+        below: P(z != 0) up to which a closed gate leaves.
+        reserve: share of every group, as it was, whose likeliest closed gates stay all the same, one at least where it
+            is not 0; until a set is held.
+    """
     open_ = gates.open_mask()
     stay = open_.clone() if gates.held is not None else open_ | (gates.probability() > below)
+    if reserve and gates.held is None:
+        stay |= _likeliest_closed(gates, open_, reserve)
     leaves = may_go(gates.plan)
     for name, where in gates.slices.items():
         if not leaves[name]:
@@ -120,6 +130,17 @@ def gates_that_stay(gates: Gates, below: float = BELOW) -> Tensor:
             if group.kind == "input":
                 stay[gates.slices[group.name]] = True
     return _alike(gates, stay)
+
+
+def _likeliest_closed(gates: Gates, open_: Tensor, share: float) -> Tensor:
+    """Of every group the likeliest gates that are not ``open_``, as many as that ``share`` of it as it was; [G]."""
+    score, chosen = gates.probability() - 2.0 * open_, torch.zeros_like(open_)
+    whole = gates.slices if gates.whole is None else gates.whole.plan.slices
+    for name, where in gates.slices.items():
+        count = math.ceil(share * (whole[name].stop - whole[name].start))
+        best = torch.argsort(score[where], descending=True, stable=True)[:count]
+        chosen[where.start + best] = True
+    return chosen & ~open_
 
 
 def _alike(gates: Gates, stay: Tensor) -> Tensor:

@@ -18,6 +18,12 @@ from lzero.solver.processes import Processes
 WORTH = 0.15
 """The share of the work of a forward, as it is now, from which on it is worth to build the model anew."""
 
+RESERVE = 1 / 32
+"""The share of every group that stays closed in reserve until what is shipped is settled.
+
+A budget is met by filling what is left of it with units that fit, down to the cheapest: neurons fill the gaps of heads.
+"""
+
 _LOOKS = 50  # over a training
 _ALL = 0.02  # of the work, once a set is held: it happens once
 
@@ -30,8 +36,9 @@ class Compaction:
     so that a training has a handful of rebuilds, after each of which ``torch.compile`` compiles once more. Once the
     deployed set is settled, all that is closed leaves, and the rest of the training has the shape of what is shipped.
 
-    What stays always costs at least what the budget asks for at that step, in each of its parts: the set that is
-    settled later lies within it, and meets the budget as closely as ever.
+    What stays always costs at least what the budget asks for at that step, in each of its parts, and has a few closed
+    units of every kind (``RESERVE``): the set that is settled later lies within it, and meets the budget as closely as
+    ever.
 
     Args:
         model: that the gates are attached to; also inside ``torch.compile``.
@@ -89,7 +96,7 @@ class Compaction:
         if step % max(1, length // _LOOKS) and not (held and not self._settled):
             return
         self._settled = held
-        stay = gates_that_stay(gates, self._below)
+        stay = gates_that_stay(gates, self._below, RESERVE)
         if bool(stay.all()) or bool((budgets.cost.fraction(stay) < targets).any() and not held):
             return
         if self._saved(gates, stay) >= (_ALL if held else self._worth):
