@@ -24,7 +24,7 @@ BELOW = 0.05
 """P(z != 0) up to which a gate that is closed counts as closed for good.
 
 Of those that fall below it while the target comes down, some would open again; trainings that let them go end no worse,
-and the earlier they go the more is saved: ``benchmarks/whole.md`` has trainings at 0.05, 0.005 and 0.001.
+and the earlier they go the more is saved: ``benchmarks/whole.md`` has trainings at 0.05 and at 0.001.
 """
 
 
