@@ -142,6 +142,29 @@ def test_a_training_that_lost_less_is_not_loaded_into_what_lost_more() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values(), strict=True))
 
 
+@pytest.mark.parametrize(
+    "left",
+    [7, torch.tensor([0.5]), torch.tensor([[0]]), torch.tensor([1, 2]), torch.arange(9, 26), torch.tensor([0, 99])],
+    ids=repr,
+)
+def test_what_is_left_is_checked_before_a_model_loses_units(left: Any) -> None:
+    model, gates = gated()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(lzero.SolverError, match="load"):
+        model.load_state_dict({**before, "lzero.left": left})
+    assert gates.whole is None
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values(), strict=True))
+
+
+def test_a_front_of_a_model_that_units_have_left_counts_from_the_whole() -> None:
+    (one, _), (two, _) = gated(), gated()
+    lzero.compact(two)
+    first, second = (lzero.front(model, [0.3, 0.2], lambda small: float(small(X).sum())) for model in (one, two))
+    for row, other in zip(first.rows, second.rows, strict=True):
+        assert {**row, "evaluation": 0} == {**other, "evaluation": 0}
+        assert row["evaluation"] == pytest.approx(other["evaluation"])
+
+
 def test_a_gradient_that_waits_and_a_graph_that_is_alive_are_no_obstacle() -> None:
     model, _ = gated()
     loss = F.cross_entropy(model(X), Y)

@@ -179,11 +179,12 @@ def _point(
 
 def _shipped(gates: Gates, budgets: Budgets, result: PurgeResult) -> Row:
     """What is left: of what the budget holds for, of the whole model, and in parameters."""
-    open_: Tensor = torch.cat([result.kept[name] for name in gates.slices]).to(gates.log_alpha.device)
     row: Row = {"shipped": max(result.certificate.deployed[name] for name in budgets.names)}
-    cost = Cost(gates, ["params", "macs"], [("",), ("",)])
-    whole = zip(("params", "macs"), cost.fraction(open_).tolist(), cost.total.tolist(), strict=True)
-    row |= {name: value for name, value, total in whole if total}
+    whole = gates if gates.whole is None else Gates(gates.whole.plan)  # kept is of all that there were
+    open_: Tensor = torch.cat([result.kept[name] for name in gates.slices]).to(whole.log_alpha.device)
+    cost = Cost(whole, ["params", "macs"], [("",), ("",)])
+    counted = zip(("params", "macs"), cost.fraction(open_).tolist(), cost.total.tolist(), strict=True)
+    row |= {name: value for name, value, total in counted if total}
     return {**row, "parameters": result.certificate.parameters}
 
 

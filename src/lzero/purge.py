@@ -16,11 +16,12 @@ from lzero.constraints import Budgets, Constraint
 from lzero.errors import LzeroWarning, StructureError
 from lzero.gates.gates import Gates
 from lzero.host.inputs import ExampleInputs
+from lzero.host.tensors import saved_size
 from lzero.host.wrappers import check_unsharded, restore_forward, unwrap
 from lzero.latency.again import forwards_fit, measured
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
-from lzero.shipped.origin import Origin, size_of
+from lzero.shipped.origin import Origin
 from lzero.surgery.attached import root_gates
 from lzero.surgery.grown import check_not_grown
 from lzero.surgery.libraries import library_of
@@ -125,7 +126,7 @@ def purge(
 
     for text in certificate.warnings:
         warnings.warn(f"{type(model).__name__}: {text}", LzeroWarning, stacklevel=3)
-    table = Table.of(gates, settled.open, origin.size, size_of(small))
+    table = Table.of(gates, settled.open, origin.size, saved_size(small))
     return PurgeResult(small, certificate, kept if whole is None else whole.masks(settled.open), origin, table)
 
 

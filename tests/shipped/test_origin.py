@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from lzero.errors import StructureError
-from lzero.shipped.origin import Origin, size_of
+from lzero.host.tensors import saved_size
+from lzero.shipped.origin import Origin
 
 
 class Net(nn.Module):
@@ -25,10 +26,10 @@ def test_it_has_the_shapes_of_the_state_dict():
 
 def test_its_size_counts_tied_tensors_once():
     model = Net()
-    assert size_of(model) == 4 * (24 + 6 + 24 + 4) + 3
+    assert saved_size(model) == 4 * (24 + 6 + 24 + 4) + 3
     model.two.weight = nn.Parameter(torch.ones(6, 4).t())
     model.one.weight = model.two.weight
-    assert size_of(model) == 4 * (6 + 24 + 4) + 3 == Origin.of(model).size
+    assert saved_size(model) == 4 * (6 + 24 + 4) + 3 == Origin.of(model).size
 
 
 @pytest.mark.parametrize(

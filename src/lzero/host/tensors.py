@@ -102,6 +102,17 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters(remove_duplicate=False)), **dict(buffers)}
 
 
+def saved_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors that the state dict of ``model`` has, themselves."""
+    names = model.state_dict().keys()
+    return {name: tensor for name, tensor in tensors_of(model).items() if name in names}
+
+
+def saved_size(model: nn.Module) -> int:
+    """Bytes of all tensors in the state dict of ``model``, tied ones once."""
+    return sum(tensor.nbytes for tensor in {id(tensor): tensor for tensor in saved_tensors(model).values()}.values())
+
+
 def draw_normal(like: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers in the shape, dtype and device of ``like``; drawn on the CPU, where ``generator`` is."""
     return torch.randn(like.shape, generator=generator).to(like)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from lzero.errors import StructureError
-from lzero.host.tensors import tensors_of
+from lzero.host.tensors import saved_size, saved_tensors
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Origin:
     @classmethod
     def of(cls, model: nn.Module, granularity: Mapping[str, str] | None = None) -> Origin:
         """That of ``model``, which has no gates."""
-        state = _saved(model)
+        state = saved_tensors(model)
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        return cls(type(model).__name__, shapes, dict(granularity or {}), size_of(model))
+        return cls(type(model).__name__, shapes, dict(granularity or {}), saved_size(model))
 
     def check(self, model: nn.Module, place: str) -> None:
         """Raise where ``model`` is of another architecture.
@@ -44,21 +44,10 @@ class Origin:
         way_out = "build the model that the gates were attached to"
         if type(model).__name__ != self.kind:
             raise StructureError(f"{place}: holds a purged {self.kind}, found a {type(model).__name__}; {way_out}")
-        found = {name: tuple(tensor.shape) for name, tensor in _saved(model).items()}
+        found = {name: tuple(tensor.shape) for name, tensor in saved_tensors(model).items()}
         for name in dict.fromkeys((*self.shapes, *found)):
             expected, shape = self.shapes.get(name), found.get(name)
             if expected != shape:
                 had = "no such tensor" if expected is None else f"shape {list(expected)}"
                 has = "none" if shape is None else f"{list(shape)}"
                 raise StructureError(f"{name}: {place} was purged from a model with {had}, found {has}; {way_out}")
-
-
-def size_of(model: nn.Module) -> int:
-    """Bytes of all tensors in the state dict of ``model``, tied ones once."""
-    return sum(tensor.nbytes for tensor in {id(tensor): tensor for tensor in _saved(model).values()}.values())
-
-
-def _saved(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors that the state dict of ``model`` has, themselves."""
-    names = model.state_dict().keys()
-    return {name: tensor for name, tensor in tensors_of(model).items() if name in names}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lzero._torch import hook_loading_first, leave_loading_hooks
+from lzero.checks import shown
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.gates.narrow import narrow, narrow_ledger
@@ -15,8 +16,8 @@ from lzero.gates.whole import Whole
 from lzero.host.memory_format import like_format
 from lzero.host.resize import resize
 from lzero.host.snapshot import Snapshot
-from lzero.host.tensors import find_tensor, replace_tensors, tensors_of
-from lzero.plan.narrowed import narrowed, positions_left
+from lzero.host.tensors import find_tensor, replace_tensors, saved_size, saved_tensors
+from lzero.plan.narrowed import may_go, narrowed, positions_left
 from lzero.surgery.attached import raw_tensor, root_gates
 from lzero.surgery.checkpoint import PREFIX
 from lzero.surgery.optimizer_state import OptimizerStates
@@ -83,20 +84,28 @@ class SavedWidths:
         Raises:
             SolverError: it is narrower already.
         """
-        saved = state.get(prefix + LEFT)
+        saved: object = state.get(prefix + LEFT)
         own = torch.arange(self.gates.plan.size) if self.gates.whole is None else self.gates.whole.numbers
         if saved is None:
             if self.gates.whole is not None and any(key.startswith(prefix + PREFIX) for key in state):
                 raise SolverError(_NARROWER)
             return
+        if not isinstance(saved, Tensor) or saved.dtype != torch.long or saved.dim() != 1:
+            expected = "expected the numbers of gates in int64"
+            raise SolverError(f"{prefix}{LEFT}: {expected}, found {shown(saved)}; {_AS_SAVED}")
         keep = torch.isin(own, saved.cpu())
         if int(keep.sum()) < len(saved):
             raise SolverError(_NARROWER)
         if len(saved) < len(own):
+            able = may_go(self.gates.plan)
+            for name, mask in self.gates.split(keep).items():
+                if not bool(mask.any() if able[name] else mask.all()):
+                    raise SolverError(f"{prefix}{LEFT}: does not fit the gates of {name}; {_AS_SAVED}")
             leave_loading_hooks(model)
             narrow_model(model, keep.to(self.gates.log_alpha.device))
 
 
+_AS_SAVED = "load a state dict as it was saved, into the model as it was built"
 _NARROWER = (
     "the saved training had units that have left this model since (lzero.compact): load it into the model as it was "
     "built, with gates attached anew"
@@ -110,10 +119,8 @@ def follow_saved(model: nn.Module, gates: Gates) -> None:
 
 def _whole(model: nn.Module, gates: Gates) -> Whole:
     """What there is of ``model``, whose gates are off."""
-    state, found = model.state_dict().keys(), tensors_of(model)
-    saved = {name: tensor for name, tensor in found.items() if name in state}
-    size = sum(tensor.nbytes for tensor in {id(tensor): tensor for tensor in saved.values()}.values())
-    return Whole(gates.plan, torch.arange(len(gates)), {n: tuple(t.shape) for n, t in saved.items()}, size)
+    shapes = {name: tuple(tensor.shape) for name, tensor in saved_tensors(model).items()}
+    return Whole(gates.plan, torch.arange(len(gates)), shapes, saved_size(model))
 
 
 def _at(values: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
