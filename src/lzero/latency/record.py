@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lzero.checks import shown
+from lzero.entries import Entries
 from lzero.errors import BudgetError
 from lzero.latency.layer import Layer, Side
 
@@ -38,7 +38,7 @@ def from_json(text: str, place: str) -> dict[str, Any]:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BudgetError(f"{place}: not readable as JSON ({type(error).__name__}); {_AGAIN}") from error
-    read = _Reader(place)
+    read = _Reader(place, _AGAIN, BudgetError)
     found = read.table("the file", values)
     if found.get("lzero latency") != FORMAT or type(found.get("lzero latency")) is not int:
         raise BudgetError(f"{place}: expected a table of latencies of format {FORMAT}, found {shown(values)}; {_AGAIN}")
@@ -69,11 +69,8 @@ def _layer(layer: Layer) -> list[Any]:
     return [layer.path, layer.rows, layer.columns, layer.row_widths, layer.column_widths, layer.ms]
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Entries of JSON as what they have to be, errors otherwise."""
-
-    place: str
+class _Reader(Entries):
+    """What a table of latencies has."""
 
     def layer(self, value: object) -> Layer:
         path, rows, columns, row_widths, column_widths, ms = self.row("layers", value, 6)
@@ -90,22 +87,6 @@ class _Reader:
         triples = [self.row("layers", row, 3) for row in self.row("layers", value)]
         return tuple((self.word("layers", a), self.whole("layers", b), self.whole("layers", c)) for a, b, c in triples)
 
-    def table(self, name: str, value: object) -> dict[str, Any]:
-        return value if type(value) is dict else self._wrong(name, "named entries", value)
-
-    def row(self, name: str, value: object, length: int | None = None) -> list[Any]:
-        fits = type(value) is list and length in (None, len(value))
-        return value if fits else self._wrong(name, "a list", value)  # type: ignore[return-value]
-
-    def word(self, name: str, value: object) -> str:
-        return value if type(value) is str else self._wrong(name, "a word", value)
-
-    def whole(self, name: str, value: object) -> int:
-        return value if type(value) is int and 0 <= value < 2**63 else self._wrong(name, "a whole number >= 0", value)
-
     def number(self, name: str, value: object) -> float:
         fits = type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]
-        return float(value) if fits else self._wrong(name, "a finite number >= 0", value)  # type: ignore[arg-type]
-
-    def _wrong(self, name: str, expected: str, found: object) -> Any:
-        raise BudgetError(f"{self.place}, {name}: expected {expected}, found {shown(found)}; {_AGAIN}")
+        return float(value) if fits else self.wrong(name, "a finite number >= 0", value)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from lzero.checks import shown
+from lzero.entries import Entries
 from lzero.errors import StructureError
 from lzero.shipped.origin import Origin
 from lzero.version import __version__
@@ -73,7 +74,7 @@ class Description:
             )
         except (ValueError, RecursionError) as error:
             raise StructureError(f"{place}: not readable as JSON ({type(error).__name__}); {_AGAIN}") from error
-        read = _Reader(place)
+        read = _Reader(place, _AGAIN, StructureError)
         found = read.table("the file", values)
         if (version := found.get("format")) != FORMAT or type(version) is not int:
             raise StructureError(
@@ -111,24 +112,8 @@ def ranges(mask: Tensor) -> str:
     return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Entries of JSON as what they have to be, errors otherwise."""
-
-    place: str
-
-    def table(self, name: str, value: object) -> dict[str, Any]:
-        return value if type(value) is dict else self._wrong(name, "named entries", value)
-
-    def row(self, name: str, value: object, length: int | None = None) -> list[Any]:
-        fits = type(value) is list and length in (None, len(value))
-        return value if fits else self._wrong(name, "a list", value)  # type: ignore[return-value]
-
-    def word(self, name: str, value: object) -> str:
-        return value if type(value) is str else self._wrong(name, "a word", value)
-
-    def whole(self, name: str, value: object) -> int:
-        return value if type(value) is int and 0 <= value < 2**63 else self._wrong(name, "a whole number >= 0", value)
+class _Reader(Entries):
+    """What the description of a purged model has."""
 
     def shape(self, name: str, value: object) -> tuple[int, ...]:
         return tuple(self.whole(name, size) for size in self.row(name, value))
@@ -140,9 +125,6 @@ class _Reader:
     def kept(self, name: str, value: object) -> tuple[int, str]:
         total, open_ = self.row(name, value, 2)
         return self.whole(name, total), self.word(name, open_)
-
-    def _wrong(self, name: str, expected: str, found: object) -> Any:
-        raise StructureError(f"{self.place}, {name}: expected {expected}, found {shown(found)}; {_AGAIN}")
 
 
 def _digest(values: Mapping[str, Any]) -> str:
