@@ -15,7 +15,8 @@ HEAD = """# Whole trainings
 Made from [{file}]({file}), which `python benchmarks/whole.py NETWORK --data DIR --seeds N` makes (and `--below 0.001`
 the second table): a dense network, the same with gates under a budget of MACs, and with gates and `lzero.Compaction`,
 side by side in one process, epoch by epoch in turns. Seconds without evaluation; ratios are to the dense training of the
-same seed, mean (least to most) over seeds; errors are on validation data, of what is shipped (gates are held by then).
+same seed, mean (least to most) over seeds; errors are on validation data, of what is shipped (gates are held by
+then).
 {machines}.
 
 ![Seconds of an epoch, and validation loss against seconds]({picture})

@@ -23,8 +23,8 @@ from lzero.surgery.narrow import narrow_model
 BELOW = 0.05
 """P(z != 0) up to which a gate that is closed counts as closed for good.
 
-Of those that fall below it while the target comes down, some would open again; trainings that let them go end no worse,
-and the earlier they go the more is saved: ``benchmarks/whole.md`` has trainings at 0.05 and at 0.001.
+Trainings at 0.05 end no worse than those that wait for 0.001, or in which no unit leaves, and the earlier units go the more
+is saved (``benchmarks/whole.md``).
 """
 
 

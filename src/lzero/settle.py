@@ -46,8 +46,7 @@ def settle(gates: Gates, budgets: Budgets | None, targets: Tensor | None = None)
     """The largest deployed set that meets every budget, likeliest gates first: :func:`fill` by P(z != 0).
 
     Here alone groups open in steps (``plan.steps``). A training counts its open gates one at a time until it settles:
-    counts in steps would jump where single gates move, so that multipliers swing, and less of a budget is used
-    (measured, see ``docs/architecture.md``).
+    counts in steps would jump where single gates move, and multipliers with them.
 
     Args:
         gates: attached gates.
