@@ -12,12 +12,11 @@ from lzero.compact import BELOW
 COLOURS = {"dense": "#4d4d4d", "gated": "#0072b2", "compacted": "#d55e00"}
 HEAD = """# Whole trainings
 
-Made from [{file}]({file}), which `python benchmarks/whole.py NETWORK --data DIR --seeds N` makes (and `--below 0.001`
-the second table): a dense network, the same with gates under a budget of MACs, and with gates and `lzero.Compaction`,
-side by side in one process, epoch by epoch in turns. Seconds without evaluation; ratios are to the dense training of the
-same seed, mean (least to most) over seeds; errors are on validation data, of what is shipped (gates are held by
-then).
-{machines}.
+Made from [{file}]({file}), which `python benchmarks/whole.py NETWORK --data DIR --seeds N` makes (the second table by
+`--below 0.001`): a dense network, the same with gates under a budget of MACs, and with gates and `lzero.Compaction`,
+side by side in one process, epoch by epoch in turns. Seconds without evaluation; ratios are to the dense training of
+the same seed, mean (least to most) over seeds; errors are on validation data, of what is shipped (gates are held by
+then). {machines}.
 
 ![Seconds of an epoch, and validation loss against seconds]({picture})
 

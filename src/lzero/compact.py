@@ -23,8 +23,8 @@ from lzero.surgery.narrow import narrow_model
 BELOW = 0.05
 """P(z != 0) up to which a gate that is closed counts as closed for good.
 
-Trainings at 0.05 end no worse than those that wait for 0.001, or in which no unit leaves, and the earlier units go the more
-is saved (``benchmarks/whole.md``).
+Trainings at 0.05 end no worse than those that wait for 0.001, or in which no unit leaves, and the earlier units go the
+more is saved (``benchmarks/whole.md``).
 """
 
 
