@@ -279,7 +279,7 @@ def test_mistakes_are_told() -> None:
     model, _ = gated()
     with pytest.raises(lzero.StructureError, match="no gates attached"):
         lzero.compact(Net())
-    with pytest.raises(lzero.StructureError, match="expected optimizers of the model"):
+    with pytest.raises(lzero.StructureError, match="expected optimizers behind the model"):
         lzero.compact(model, [torch.optim.SGD(model.parameters(), 0.1)])  # type: ignore[arg-type]
     with pytest.raises(lzero.StructureError, match="wrap the model anew"):
         lzero.compact(nn.DataParallel(model))

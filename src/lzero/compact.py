@@ -167,7 +167,9 @@ def checked_model(model: Any, optimizers: Sequence[Any]) -> tuple[nn.Module, Gat
         raise StructureError(f"compact: expected a model with gates attached, found {shown(model)}")
     for optimizer in optimizers:
         if not isinstance(optimizer, torch.optim.Optimizer):
-            raise StructureError(f"compact: expected optimizers of the model behind it, found {shown(optimizer)}")
+            raise StructureError(
+                f"compact: expected optimizers behind the model, compact(model, optimizer), found {shown(optimizer)}"
+            )
     check_not_parallel(model, "compact")
     inner = unwrap(model)
     check_unsharded(inner, "compact")

@@ -138,3 +138,9 @@ def test_a_transposed_linear_has_its_rows_where_it_makes_features():
     cost = lzero.constraints.Cost(gates, "latency", tables=table)
     open_ = torch.arange(12) < 4
     assert float(cost.value(open_)) == pytest.approx(table.predict({"0": (4, 6), "2": (3, 4)}), rel=1e-9)
+
+
+@pytest.mark.parametrize("device", ["nowhere", "cuda:99", 3.5], ids=repr)
+def test_a_device_that_is_not_here_is_told_with_the_way_out(device):
+    with pytest.raises(StructureError, match=r"latency\.measure: device: .* cannot be used .* pass one that is here"):
+        measure(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.randn(3, 4), device)

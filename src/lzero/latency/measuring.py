@@ -72,7 +72,7 @@ def measure(
 
     Raises:
         BudgetError: a number of the settings that is none, or a model without layers that compute with weights.
-        StructureError: no module, no inputs, or a model that does not run on them.
+        StructureError: no module, no inputs, a model that does not run on them, or a device that is not here.
     """
     for name, value, least in (("grid", grid, 2), ("repeats", repeats, 1), ("warmup", warmup, 0)):
         whole(name, value, least=least, expected=f"a whole number >= {least}", error=BudgetError)
@@ -123,7 +123,15 @@ def _prepared(model: object, inputs: Any, device: torch.device | str | None) -> 
     given = ExampleInputs.of(plan.example_inputs if inputs is None else inputs)
     if device is None:
         device = next((parameter.device for parameter in plain.parameters()), torch.device("cpu"))
-    return plan, plain.to(device), given.copy().to(torch.device(device))
+    try:
+        where = torch.device(device)
+        return plan, plain.to(where), given.copy().to(where)
+    except Exception as error:  # of PyTorch, whatever a build without that device raises
+        said = next(iter(str(error).splitlines()), "")
+        raise StructureError(
+            f"latency.measure: device: {shown(device)} cannot be used ({type(error).__name__}: {said}); pass one that "
+            'is here, such as "cpu", or None for that of the model'
+        ) from error
 
 
 def _samples(model: nn.Module, paths: Mapping[str, Any], given: ExampleInputs) -> dict[str, tuple[Sample, ...]]:

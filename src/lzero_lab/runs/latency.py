@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import torch
 from torch import Tensor, nn
+
+from lzero.latency.timer import device_name
 
 _LEAST = 2e-3  # seconds of one measurement: forwards are repeated until they take so long
 _MOST = 1000  # forwards in one measurement
@@ -34,12 +34,7 @@ def latencies(networks: Sequence[nn.Module], x: Tensor, repetitions: int = 31) -
 
 def machine() -> str:
     """What this machine computes with, and by how many threads, in words."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, ValueError, StopIteration):  # not on Linux, or an unusual one
-        pass
+    name = device_name(torch.device("cpu"))
     threads = torch.get_num_threads()
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
 
