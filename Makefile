@@ -39,11 +39,14 @@ demo: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
-# Whole trainings, purged inference by what widths are multiples of, and budgets of latency: an hour or two; DATA is a
-# folder with MNIST and CIFAR-10. They go on where they were stopped.
+# How costs grow, purged inference (eager, compiled, two threads), whole trainings, and budgets of latency: an hour or
+# two; DATA is a folder with MNIST and CIFAR-10. They go on where they were stopped.
 DATA ?= data
 bench-whole: $(STAMP)
+	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/widths.py
+	$(BIN)/python benchmarks/widths.py --only LeNet-5 ResNet-18 ViT GPT --threads 2
+	$(BIN)/python benchmarks/widths.py --only LeNet-5 ResNet-18 ViT GPT --compile --round-to 16
 	$(BIN)/python benchmarks/whole.py LeNet-5 MLP GPT ResNet-20 --data $(DATA) --below 0.001
 	$(BIN)/python benchmarks/latency.py --data $(DATA)
 

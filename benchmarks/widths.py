@@ -1,6 +1,7 @@
 """How much of its MACs a purged network saves in milliseconds, by what its widths are multiples of.
 
-    python benchmarks/widths.py [--only LeNet-5 ResNet-18 ViT GPT staircase] [--repeats 30] [--out widths.csv]
+    python benchmarks/widths.py [--only LeNet-5 ResNet-18 ViT GPT staircase] [--threads 1] [--compile] [--repeats 30]
+                                [--out widths.csv]
 
 A LeNet-5, a ResNet-18, a ViT and a GPT for images of 28x28 or 32x32 and 64 tokens, on random weights: gates closed at
 random, settled at 50, 25 and 10 % of the MACs with `round_to` 1, 8 and 16, purged, and timed against the whole network
@@ -35,6 +36,7 @@ NETWORKS = {
 DENSITIES, ROUND_TO, BATCHES = (0.5, 0.25, 0.1), (1, 8, 16), (1, 32)
 WIDTHS = range(8, 97)  # of the staircase
 STAIRCASE = "staircase"
+EAGER, COMPILED = "eager", "compiled"
 PLACE = Path(__file__).with_suffix(".csv")
 
 
@@ -53,6 +55,7 @@ class Row:
         ratio, low, high: of the two times, the median of the pairs and its quartiles; of the staircase of the times.
         of_macs: shipped / ratio.
         repeats: how many pairs.
+        mode: ``eager`` or ``compiled``.
         machine: processor, cores, threads, torch, device.
     """
 
@@ -68,12 +71,13 @@ class Row:
     high: float
     of_macs: float
     repeats: int
+    mode: str
     machine: str
 
     @property
     def key(self):
         """What is measured once."""
-        return self.network, int(self.batch), float(self.asked), int(self.round_to), self.machine
+        return self.network, int(self.batch), float(self.asked), int(self.round_to), self.mode, self.machine
 
 
 def append(row, path):
@@ -108,19 +112,22 @@ def purged(dense, x, density, round_to):
     return result.model.eval(), result.certificate.deployed["macs"]
 
 
-def times(dense, small, x, repeats):
+def times(dense, small, x, repeats, mode):
     """Seconds of both, in pairs."""
+    if mode == COMPILED:
+        torch.compiler.reset()  # it would give up on a class that it has compiled for eight sizes
+        dense, small = (torch.compile(model, dynamic=False) for model in (dense, small))
     with torch.inference_mode():
         return paired(lambda: dense(x), lambda: small(x), repeats, warm=3)
 
 
-def network_rows(name, network, batches, densities, round_to, repeats, done, where):
+def network_rows(name, network, batches, densities, round_to, repeats, mode, done, where):
     """The rows of one network that are not there yet."""
     torch.manual_seed(0)
     dense = network.build().eval()
     for density in densities:
         for number in round_to:
-            left = [batch for batch in batches if (name, batch, density, number, where) not in done]
+            left = [batch for batch in batches if (name, batch, density, number, mode, where) not in done]
             if not left:
                 continue
             try:
@@ -129,16 +136,16 @@ def network_rows(name, network, batches, densities, round_to, repeats, done, whe
                 print(f"{name} at {density} in steps of {number}: {error}")
                 continue
             for batch in left:
-                pairs = times(dense, small, network.data(batch=batch)[0], repeats)
+                pairs = times(dense, small, network.data(batch=batch)[0], repeats, mode)
                 whole, part = (quartiles(column)[0] * 1e3 for column in zip(*pairs, strict=True))
                 ratio, low, high = quartiles([other / base for base, other in pairs])
                 found = (whole, part, ratio, low, high, shipped / ratio)
-                yield Row(name, batch, density, number, shipped, *found, len(pairs), where)
+                yield Row(name, batch, density, number, shipped, *found, len(pairs), mode, where)
 
 
 def staircase_rows(widths, repeats, done, where):
     """One row a width, all of them timed in turns."""
-    widths = [width for width in widths if (STAIRCASE, 32, float(width), 1, where) not in done]
+    widths = [width for width in widths if (STAIRCASE, 32, float(width), 1, EAGER, where) not in done]
     layers = [(nn.Conv2d(width, width, 3, padding=1).eval(), torch.randn(32, width, 32, 32)) for width in widths]
     found = {width: [] for width in widths}
     with torch.inference_mode():
@@ -153,33 +160,41 @@ def staircase_rows(widths, repeats, done, where):
         shipped = (width / widths[-1]) ** 2
         ratios = (middle / whole, low / whole, high / whole)
         found_here = (whole, middle, *ratios, shipped / ratios[0])
-        yield Row(STAIRCASE, 32, float(width), 1, shipped, *found_here, repeats, where)
+        yield Row(STAIRCASE, 32, float(width), 1, shipped, *found_here, repeats, EAGER, where)
 
 
 def write_page(path):
     """``widths.md`` beside the CSV at ``path``: how much of their MACs purged networks save in milliseconds."""
     rows = [row for row in read(path) if row.network != STAIRCASE]
-    steps = sorted({row.round_to for row in rows})
     lines = [
         "# Purged inference, and what widths are multiples of",
         "",
         f"Made by `python benchmarks/widths.py` from [{path.name}]({path.name}): time of the purged network over that",
         "of the whole one, and in brackets the ratio of the MACs over it: 1 where a tenth of the MACs takes a tenth of",
-        f"the time. Medians of pairs. {'; '.join(sorted({row.machine for row in rows}))}.",
-        "",
-        f"| network | batch | asked, of the MACs | {' | '.join(f'round_to={step}' for step in steps)} |",
-        f"|---|---:|---:|{'---:|' * len(steps)}",
+        "the time. Compiled: both of them by `torch.compile`. Medians of pairs.",
     ]
+    for mode, where in sorted({(row.mode, row.machine) for row in rows}, reverse=True):
+        lines += ["", f"## {mode.capitalize()}", "", f"{where}.", ""]
+        lines += _table([row for row in rows if (row.mode, row.machine) == (mode, where)])
+    stairs = [row for row in read(path) if row.network == STAIRCASE]
+    if stairs:
+        said = ", ".join(f"{row.asked:.0f}: {row.value:.1f}" for row in stairs if row.asked % 8 in (0, 1))
+        lines += ["", "## A staircase", ""]
+        lines += [f"A 3x3 convolution on 32x32, batch 32, one thread, milliseconds by channels: {said}."]
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _table(rows):
+    """The lines of one table: a row a network, batch and density, a column for what widths are multiples of."""
+    steps = sorted({row.round_to for row in rows})
+    yield f"| network | batch | asked, of the MACs | whole, ms | {' | '.join(f'round_to={step}' for step in steps)} |"
+    yield f"|---|---:|---:|---:|{'---:|' * len(steps)}"
     found = {(row.network, row.batch, row.asked, row.round_to): row for row in rows}
     for network, batch, asked in dict.fromkeys(key[:3] for key in found):
         cells = [found.get((network, batch, asked, step)) for step in steps]
         said = ["below the floor" if row is None else f"{row.ratio:.3f} ({row.of_macs:.2f})" for row in cells]
-        lines.append(f"| {network} | {batch} | {asked:.0%} | {' | '.join(said)} |")
-    stairs = [row for row in read(path) if row.network == STAIRCASE]
-    if stairs:
-        said = ", ".join(f"{row.asked:.0f}: {row.value:.1f}" for row in stairs if row.asked % 8 in (0, 1))
-        lines += ["", f"A 3x3 convolution on 32x32, batch 32, milliseconds by channels: {said}."]
-    path.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        whole = next(row.dense for row in cells if row is not None)
+        yield f"| {network} | {batch} | {asked:.0%} | {whole:.3g} | {' | '.join(said)} |"
 
 
 def main(arguments=None):
@@ -190,25 +205,36 @@ def main(arguments=None):
     parser.add_argument("--round-to", nargs="+", type=int, default=ROUND_TO)
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES)
     parser.add_argument("--widths", nargs="+", type=int, default=WIDTHS, help="of the staircase")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true", help="compiled networks in the place of eager ones")
     parser.add_argument("--repeats", type=int, default=30, help="pairs of blocks of forwards")
     parser.add_argument("--out", type=Path, default=PLACE, help="a CSV, which is gone on with")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     where, done = machine(), {row.key for row in read(options.out)}
+    mode = COMPILED if options.compile else EAGER
     for name in options.only:
         rows = (
             staircase_rows(options.widths, options.repeats, done, where)
             if name == STAIRCASE
             else network_rows(
-                name, NETWORKS[name], options.batches, options.densities, options.round_to, options.repeats, done, where
+                name,
+                NETWORKS[name],
+                options.batches,
+                options.densities,
+                options.round_to,
+                options.repeats,
+                mode,
+                done,
+                where,
             )
         )
         for row in rows:
             append(row, options.out)
             spread = f"{row.ratio:.3f} ({row.low:.3f} to {row.high:.3f}) of {row.dense:.3g} ms"
             print(
-                f"{row.network:10} batch {row.batch:<3} {row.asked:<5g} round_to {row.round_to:<3} {spread}, "
+                f"{row.network:10} {row.mode} batch {row.batch} {row.asked:g} round_to {row.round_to} {spread}, "
                 f"{row.shipped:.3f} of the MACs: {row.of_macs:.2f} of what they say",
                 flush=True,
             )

@@ -40,3 +40,13 @@ def test_the_staircase_has_a_row_for_every_width(tmp_path):
     widths.main(arguments)
     widths.main(arguments)
     assert [(row.asked, row.shipped) for row in widths.read(tmp_path / "a.csv")] == [(2, 0.25), (4, 1)]
+
+
+def test_eager_and_compiled_have_rows_and_tables_of_their_own(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    arguments = ["--only", "GPT", "--densities", "0.8", "--batches", "1", "--repeats", "2", "--round-to", "8"]
+    for more in ([], ["--compile"], ["--compile"]):
+        widths.main([*arguments, *more, "--out", str(tmp_path / "a.csv")])
+    assert [row.mode for row in widths.read(tmp_path / "a.csv")] == ["eager", "compiled"]
+    page = (tmp_path / "a.md").read_text()
+    assert page.index("## Eager") < page.index("## Compiled")
