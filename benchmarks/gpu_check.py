@@ -1,6 +1,6 @@
 """Everything that needs a CUDA device, in one run of a few minutes: checks, then the benchmark.
 
-    python benchmarks/gpu_check.py --out gpu-check [--device cuda] [--repeats 40] [--compile]
+    python benchmarks/gpu_check.py --out gpu-check [--device cuda] [--only WORD ...] [--repeats 40] [--compile]
 
 Prints a table, writes gpu-check.csv and the benchmark's files into --out, and exits with 1 where a check fails. With
 ``--device cpu`` it runs what needs no CUDA device.
@@ -12,23 +12,27 @@ import csv
 import math
 import sys
 import time
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import bench
+import gpu_cheaper
+import gpu_streams
 import torch
-from networks import BYTES, CONTEXT, GPT, NETWORKS, loss_of
+from gpu_training import (
+    STEPS,
+    NotHereError,
+    built,
+    check_target,
+    data,
+    needs_cuda,
+    train,
+    without_waiting,
+)
+from networks import NETWORKS, loss_of
 
 import lzero
-from lzero_lab.models import MLP, LeNet5
-
-STEPS = 30
-STREAMS = ("width", "depth", "width+depth")  # granularities that gate what all blocks read
-
-
-class NotHereError(Exception):
-    """A check that needs what this machine lacks."""
+from lzero_lab.models import MLP
 
 
 @dataclass(frozen=True)
@@ -39,50 +43,6 @@ class Result:
     outcome: str  # passed, failed, skipped
     seconds: float
     note: str = ""
-
-
-def needs_cuda(device):
-    if device.type != "cuda":
-        raise NotHereError("needs a CUDA device")
-
-
-def data(device, batch=32):
-    """The same images and classes on every device."""
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(batch, 1, 28, 28, generator=generator)
-    return x.to(device), torch.randint(0, 10, (batch,), generator=generator).to(device)
-
-
-def built(device, build=LeNet5, granularity="unit", target=0.5, steps=STEPS, attach_on=None, seed=0, **options):
-    """Model, gates, solver and optimizer; attached on ``attach_on`` and moved to ``device`` afterwards."""
-    torch.manual_seed(seed)
-    first = torch.device(attach_on or device)
-    model = build().to(first)
-    gates = lzero.attach_gates(model, data(first)[0][:2], granularity=granularity)
-    model.to(device)
-    solver = lzero.Solver(gates, target, total_steps=steps, **options)
-    return model, gates, solver, torch.optim.Adam(model.parameters(), lr=1e-3)
-
-
-def train(model, solver, optimizer, device, steps=STEPS, forward=None):
-    """Losses of a training."""
-    x, y = data(device)
-    losses = []
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = loss_of(model if forward is None else forward, x, y)
-        loss.backward()
-        solver.step()
-        optimizer.step()
-        losses.append(loss.detach())
-    return torch.stack(losses).tolist()
-
-
-def check_target(model, target=0.5):
-    result = lzero.purge(model)
-    deployed = result.certificate.deployed["params"]
-    assert 0 <= target - deployed < 0.05, f"asked {target}, shipped {deployed}"
-    return result, f"shipped {deployed:.3f} of {target} asked"
 
 
 def attach_on_the_device(device):
@@ -185,18 +145,6 @@ def compiled(device):
     assert len(set(losses)) == len(losses), "two steps had the same draw"
     assert not counters["graph_break"]
     return f"{backend}; {check_target(model)[1]}"
-
-
-@contextmanager
-def without_waiting(what):
-    """A context in which waiting for the device is an error that begins with ``what``."""
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    except RuntimeError as problem:
-        raise AssertionError(f"{what}: {problem}") from problem
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def no_waiting(device):
@@ -311,96 +259,6 @@ def resumed(device):
     return check_target(twin)[1]
 
 
-def stream(device, granularity, attach_on=None, **options):
-    """A small GPT with gates on its residual stream, solver, optimizer and a batch."""
-    torch.manual_seed(0)
-    first = torch.device(attach_on or device)
-    model = GPT(width=32, heads=2, depth=3).to(first)
-    tokens = torch.randint(0, BYTES, (8, CONTEXT))
-    gates = lzero.attach_gates(model, tokens[:2].to(first), granularity=granularity)
-    model.to(device)
-    solver = lzero.Solver(gates, 0.5, total_steps=STEPS, **options)
-    x = tokens.to(device)
-    return model, gates, solver, torch.optim.Adam(model.parameters(), lr=1e-3), (x, x.roll(-1, 1))
-
-
-def streams_in_every_precision(device):
-    """Width and depth in float32, in bfloat16 and, with a GradScaler, in float16; attached here and on the CPU."""
-    notes = []
-    for granularity in STREAMS:
-        for dtype in (None, torch.bfloat16, *((torch.float16,) if device.type == "cuda" else ())):
-            model, gates, solver, optimizer, (x, y) = stream(device, granularity, None if dtype else "cpu")
-            scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
-            for _ in range(STEPS):
-                optimizer.zero_grad()
-                with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                    loss = loss_of(model, x, y)
-                scaler.scale(loss).backward()
-                solver.step(scaler=scaler if scaler.is_enabled() else None)
-                scaler.step(optimizer)
-                scaler.update()
-            assert gates.log_alpha.device.type == device.type and bool(gates.log_alpha.isfinite().all())
-            assert solver.skipped < STEPS // 2, f"{solver.skipped} steps were skipped"
-            notes.append(f"{granularity}, {dtype or torch.float32}: {check_target(model)[1]}".replace("torch.", ""))
-    return "; ".join(notes)
-
-
-def streams_without_waiting(device):
-    """Neither the forward and backward of a gated stream nor the solver's step waits for the device."""
-    needs_cuda(device)
-    for granularity in STREAMS:
-        model, _gates, solver, optimizer, (x, y) = stream(device, granularity)
-        for step in range(2 * STEPS // 3):
-            optimizer.zero_grad()
-            with without_waiting(granularity) if step > 5 else nullcontext():
-                loss_of(model, x, y).backward()
-                solver.step()
-            optimizer.step()
-    return ", ".join(STREAMS)
-
-
-def streams_compiled(device):
-    """torch.compile of a gated stream: the losses of the eager one with the same draws, and the target."""
-    backend, notes = "inductor" if device.type == "cuda" else "aot_eager", []
-    for granularity in STREAMS:
-        torch._dynamo.reset()
-        model, gates, solver, optimizer, (x, y) = stream(device, granularity)
-        forward = torch.compile(model, backend=backend)
-        noise = type(gates.estimator).noise
-        try:
-            type(gates.estimator).noise = lambda self, like: torch.linspace(-2, 2, len(like), device=like.device)
-            eager, compiled = (loss_of(one, x, y) for one in (model, forward))
-        finally:
-            type(gates.estimator).noise = noise
-        torch.testing.assert_close(compiled, eager, rtol=1e-3, atol=1e-4)
-        for _ in range(STEPS):
-            optimizer.zero_grad()
-            loss_of(forward, x, y).backward()
-            solver.step()
-            optimizer.step()
-        notes.append(f"{granularity}, {backend}: {check_target(model)[1]}")
-    return "; ".join(notes)
-
-
-def streams_purged(device):
-    """What a settled stream gives on the device is what its purged model gives, in single precision without TF32."""
-    notes = []
-    for granularity in STREAMS:
-        model, _gates, solver, optimizer, (x, y) = stream(device, granularity, finetune=0.2)
-        for _ in range(STEPS):
-            optimizer.zero_grad()
-            loss_of(model, x, y).backward()
-            solver.step()
-            optimizer.step()
-        result, note = check_target(model)
-        assert all(p.device.type == device.type for p in result.model.parameters())
-        with torch.no_grad():
-            difference = float((result.model.eval()(x) - model.eval()(x)).abs().max())
-        assert difference < 1e-4, f"{granularity}: outputs differ by {difference:.1e}"
-        notes.append(f"{granularity}: {note}; outputs within {difference:.0e}")
-    return "; ".join(notes)
-
-
 CHECKS = (
     attach_on_the_device,
     move_after_attaching,
@@ -414,10 +272,8 @@ CHECKS = (
     equal_to_the_cpu,
     purged,
     resumed,
-    streams_in_every_precision,
-    streams_without_waiting,
-    streams_compiled,
-    streams_purged,
+    *gpu_streams.CHECKS,
+    *gpu_cheaper.CHECKS,
 )
 
 
@@ -445,6 +301,7 @@ def write(results, path):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="checks with one of these words in their names")
     parser.add_argument("--out", type=Path, default=Path("gpu-check"))
     parser.add_argument("--repeats", type=int, default=40, help="of the benchmark; 0 leaves it out")
     parser.add_argument("--compile", action="store_true", help="compiled networks in the benchmark too")
@@ -456,7 +313,8 @@ def main(arguments=None):
     started, results = time.perf_counter(), []
     options.out.mkdir(parents=True, exist_ok=True)
     print(f"{bench.machine(options.device)}", flush=True)
-    for check in CHECKS:
+    chosen = [check for check in CHECKS if not options.only or any(word in check.__name__ for word in options.only)]
+    for check in chosen:
         result = outcome(check, device)
         results.append(result)
         print(f"{result.outcome:8} {result.check:32} {result.seconds:6.1f} s  {result.note}", flush=True)

@@ -16,13 +16,16 @@ Made from [{file}]({file}), which `python benchmarks/whole.py NETWORK --data DIR
 `--below 0.001`): a dense network, the same with gates under a budget of MACs, and with gates and `lzero.Compaction`,
 side by side in one process, epoch by epoch in turns. Seconds without evaluation; ratios are to the dense training of
 the same seed, mean (least to most) over seeds; errors are on validation data, of what is shipped (gates are held by
-then). {machines}.
+then). *To the same loss*: when the compacted training comes within 1 % of the gated one's last validation loss, as a
+share of that one's seconds; "never" counts the seeds in which it does not. {machines}.
 
 ![Seconds of an epoch, and validation loss against seconds]({picture})
 
-| network | epochs, seeds | dense, s | gated | compacted | its last epoch | error: dense | gated | compacted |
-|---|---|---:|---:|---:|---:|---:|---:|---:|
+| network | epochs, seeds | dense, s | gated | compacted | its last epoch | to the same loss | error: dense | gated | \
+compacted |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|
 """
+SAME = 1.01
 
 
 def _read(path):
@@ -63,6 +66,25 @@ def _total(rows):
     return sum(row["seconds"] for row in rows)
 
 
+def _same_loss(variants):
+    """When the compacted training is as good as the gated one is at its end, over its seconds; None for never."""
+    spent, enough = 0.0, SAME * variants["gated"][-1]["loss"]
+    for row in variants["compacted"]:
+        spent += row["seconds"]
+        if row["loss"] <= enough:
+            return spent / _total(variants["gated"])
+    return None
+
+
+def _reached(seeds):
+    reached = [_same_loss(variants) for variants in seeds.values()]
+    times = [time for time in reached if time is not None]
+    never = f"never in {len(reached) - len(times)}"
+    if not times:
+        return never
+    return _spread(times, "{:.2f}x") + ("" if len(times) == len(reached) else f", {never}")
+
+
 def _line(network, target, epochs, seeds):
     ratios = {name: [_total(v[name]) / _total(v["dense"]) for v in seeds.values()] for name in COLOURS}
     last = [v["compacted"][-1]["seconds"] / v["dense"][-1]["seconds"] for v in seeds.values()]
@@ -74,6 +96,7 @@ def _line(network, target, epochs, seeds):
         _spread(ratios["gated"], "{:.2f}x"),
         _spread(ratios["compacted"], "{:.2f}x"),
         _spread(last, "{:.2f}x"),
+        _reached(seeds),
         *(_spread(errors[name], "{:.2f} %") for name in COLOURS),
     ]
     return f"| {' | '.join(cells)} |"

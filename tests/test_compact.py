@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 import lzero
 from lzero.compact import gates_that_stay
 from lzero.cost import Cost
+from lzero.surgery.shrink import shrink
 
 
 def state_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Any]:
@@ -273,6 +274,32 @@ def test_whatever_stops_it_everything_is_as_it_was(way: str, monkeypatch: pytest
     monkeypatch.undo()
     if way != "state":
         assert lzero.compact(model, optimizer) > 0
+
+
+def test_a_copy_that_stops_it_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, gates = gated()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    lzero.Solver(gates, 0.3, total_steps=300)
+    F.cross_entropy(model(X), Y).backward()
+    optimizer.step()
+    average = copy.deepcopy(model)
+    before = state_of(model, optimizer), {name: value.clone() for name, value in average.state_dict().items()}
+    seen = []
+
+    def stop(*arguments: Any, **options: Any) -> None:
+        seen.append(arguments)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        shrink(*arguments, **options)
+
+    monkeypatch.setattr("lzero.surgery.narrow.shrink", stop)
+    with pytest.raises(KeyboardInterrupt):
+        lzero.compact(model, optimizer, copies=[average])
+    assert equal(before[0], state_of(model, optimizer)) and gates.whole is None
+    assert all(torch.equal(value, before[1][name]) for name, value in average.state_dict().items())
+    monkeypatch.undo()
+    assert lzero.compact(model, optimizer, copies=[average]) > 0
+    assert all(p.shape == q.shape for p, q in zip(model.parameters(), average.parameters(), strict=True))
 
 
 def test_mistakes_are_told() -> None:

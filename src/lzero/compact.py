@@ -93,9 +93,7 @@ def take_out(
             raise StructureError(
                 f"copies: has {len(theirs)} gates where the model has {len(keep)}; pass a copy to every compact()"
             )
-    narrow_model(model, keep, optimizers)  # first: what cannot be cut is refused here
-    for other in copies:
-        narrow_model(other, keep.to(root_gates(other).log_alpha.device))
+    narrow_model(model, keep, optimizers, copies)
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ def states(value, name="moment", shape=(3, 5)):
 
 def cut(value, name="moment", shape=(3, 5)):
     parameter, optimizer = states(value, name, shape)
-    OptimizerStates([optimizer], {parameter: DIMS}).swap()
+    OptimizerStates([optimizer], {parameter: DIMS}).apply()
     return optimizer.state[parameter][name]
 
 
@@ -43,7 +43,7 @@ def test_adafactor_of_torch_goes_on():
     parameter.grad = torch.randn(3, 5)
     optimizer.step()
     before = {name: value.clone() for name, value in optimizer.state[parameter].items()}
-    OptimizerStates([optimizer], {parameter: DIMS}).swap()
+    OptimizerStates([optimizer], {parameter: DIMS}).apply()
     after = optimizer.state[parameter]
     assert torch.equal(after["row_var"], before["row_var"][[0, 2]])
     assert torch.equal(after["col_var"], before["col_var"][:, [1, 2, 4]])
@@ -57,10 +57,10 @@ def test_what_no_dim_explains_is_refused_before_anything_changes(value):
     assert optimizer.state[parameter]["moment"] is value
 
 
-def test_a_second_swap_takes_it_back():
+def test_what_is_applied_can_be_restored():
     value = torch.zeros(3, 5)
     parameter, optimizer = states(value)
     made = OptimizerStates([optimizer], {parameter: DIMS})
-    made.swap()
-    made.swap()
+    made.apply()
+    made.restore()
     assert optimizer.state[parameter]["moment"] is value

@@ -29,19 +29,46 @@ LEFT = f"{PREFIX}left"
 """The entry of a state dict that says which gates are left."""
 
 
-def narrow_model(model: nn.Module, keep: Tensor, optimizers: Iterable[torch.optim.Optimizer] = ()) -> None:
-    """``model`` without the units whose gates ``keep``, bool [G], closes, in place; ``optimizers`` follow.
+def narrow_model(
+    model: nn.Module,
+    keep: Tensor,
+    optimizers: Iterable[torch.optim.Optimizer] = (),
+    copies: Iterable[nn.Module] = (),
+) -> None:
+    """``model`` without the units whose gates ``keep``, bool [G], closes, in place; the others follow.
 
-    Parameters stay the objects that they are, and so do the gates. Whatever stops it, all is as it was, to the bit.
+    Parameters stay the objects that they are, and so do the gates. Whatever stops it, all of them are as they were, to
+    the bit.
 
     Args:
         model: with gates attached, unwrapped.
         keep: of groups that :func:`lzero.plan.narrowed.may_go` says no of, all True; one at least in each.
         optimizers: all that have parameters of ``model``.
+        copies: other models with the same gates, which lose the same units.
 
     Raises:
         StructureError: an optimizer keeps what cannot be cut.
     """
+    models, undo = [model, *copies], list[Callable[[], None]]()
+    try:
+        for number, each in enumerate(models):
+            _narrow(each, keep.to(root_gates(each).log_alpha.device), () if number else optimizers, undo)
+    except BaseException:
+        for back in reversed(undo):
+            back()
+        raise
+    for each in models:
+        gates = root_gates(each)
+        narrow_ledger(gates, keep.to(gates.log_alpha.device))
+
+
+def _narrow(
+    model: nn.Module,
+    keep: Tensor,
+    optimizers: Iterable[torch.optim.Optimizer],
+    undo: list[Callable[[], None]],
+) -> None:
+    """Narrow one model; what takes it back, first things last, is appended to ``undo`` before it is needed."""
     gates = root_gates(model)
     kept = {name: mask.cpu() for name, mask in gates.split(keep).items()}
     plan = narrowed(gates.plan, kept)
@@ -49,27 +76,20 @@ def narrow_model(model: nn.Module, keep: Tensor, optimizers: Iterable[torch.opti
     stays = positions_left(gates.plan, kept, {name: tensor.shape for name, tensor in tensors.items()})
     parameters = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, nn.Parameter)}
     states = OptimizerStates(optimizers, {parameters[name]: stays[name] for name in stays if name in parameters})
-    before, undo = Snapshot(list(model.modules())), list[Callable[[], None]]()
-    try:
-        strip(model, gates)
-        whole = gates.whole or _whole(model, gates)
-        shrink(model, gates.plan.groups, kept)
-        for name in stays:
-            if name in parameters:
-                undo.append(_undo(parameters[name]))
-                resize(parameters[name], lambda values, dims=stays[name]: _at(values, dims))  # type: ignore[misc]
-        replace_tensors(model, {find_tensor(model, name): tensor for name, tensor in parameters.items()})
-        undo.append(_undo(gates.log_alpha))
-        narrow(gates, plan, keep, whole)
-        register(model, plan.maps(), gates, rescale=False, then=follow_saved)
-        undo.append(states.swap)
-        states.swap()
-    except BaseException:
-        for back in reversed(undo):
-            back()
-        before.restore()
-        raise
-    narrow_ledger(gates, keep)
+    undo.append(Snapshot(list(model.modules())).restore)
+    strip(model, gates)
+    whole = gates.whole or _whole(model, gates)
+    shrink(model, gates.plan.groups, kept)
+    for name in stays:
+        if name in parameters:
+            undo.append(_undo(parameters[name]))
+            resize(parameters[name], lambda values, dims=stays[name]: _at(values, dims))  # type: ignore[misc]
+    replace_tensors(model, {find_tensor(model, name): tensor for name, tensor in parameters.items()})
+    undo.append(_undo(gates.log_alpha))
+    narrow(gates, plan, keep, whole)
+    register(model, plan.maps(), gates, rescale=False, then=follow_saved)
+    undo.append(states.restore)
+    states.apply()
 
 
 class SavedWidths:

@@ -28,20 +28,24 @@ class OptimizerStates:
     """
 
     def __init__(self, optimizers: Iterable[torch.optim.Optimizer], cuts: Cuts) -> None:
-        self._made: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._made: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
         for optimizer in optimizers:
             for parameter, dims in cuts.items():
                 state = optimizer.state.get(parameter)
                 if state:
                     who = type(optimizer).__name__
                     made = {name: _cut(who, name, value, parameter, dims) for name, value in state.items()}
-                    self._made.append((state, made))
+                    self._made.append((state, dict(state), made))
 
-    def swap(self) -> None:
-        """Let the optimizers have the new entries, and keep the old: called again, it takes them back."""
-        for place, (state, made) in enumerate(self._made):
-            self._made[place] = state, dict(state)
+    def apply(self) -> None:
+        """Let the optimizers have the new entries."""
+        for state, _, made in self._made:
             state.update(made)
+
+    def restore(self) -> None:
+        """Give them the old ones back, whether they have the new ones or not."""
+        for state, before, _ in self._made:
+            state.update(before)
 
 
 def _cut(who: str, name: str, value: Any, parameter: nn.Parameter, dims: Mapping[int, Tensor]) -> Any:
