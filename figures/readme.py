@@ -1,168 +1,123 @@
-"""The measured part of README.md, generated from the CSV files in this folder.
+"""The measured part of README.md, generated from the CSV files of figures/, benchmarks/ and scoreboard/.
 
 python figures/readme.py            # rewrite it
 python figures/readme.py --check    # only say whether it is up to date
 """
 
+import csv
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from statistics import mean, stdev
+from collections import Counter
+from statistics import mean
 
-from script import HERE, head, parser
+from measured import OURS, best, spread
+from script import HERE, parser
 
-from lzero.plots.table import grouped
-from lzero.recorder import Recorder, Row
+from lzero.recorder import Recorder
 from lzero_lab.files import write_text
 from lzero_lab.studies.report import budgets, finished, published
 from lzero_lab.studies.study import Study
 
-README = HERE.parent / "README.md"
+ROOT = HERE.parent
+README = ROOT / "README.md"
 BEGIN, END = "<!-- measured: figures/readme.py -->", "<!-- end of measured -->"
-OURS = "hard concrete, constrained"
 
 
 def measured() -> str:
-    """The Markdown between the two marks."""
-    return "\n\n".join([BEGIN, comparison(), digits(), control(), study(), robustness(), END])
+    """The Markdown between the two marks: a line a claim, with its number and the command that makes it."""
+    claims = [exact(), one_training(), any_model(), untuned(), accurate(), cheaper(), latency()]
+    return "\n".join([BEGIN, "", *(f"- {claim}" for claim in claims), "", END])
 
 
-def comparison() -> str:
-    """Three ways to one density."""
-    lines = [
-        "**One training instead of many** (digits, MLP 64-300-100-10; `make demo`; two-core x86 machine):",
-        "",
-        *head(["method", "λ", "trainings", "asked", "shipped", "test error"]),
-    ]
-    for row in Recorder.from_csv(HERE / "comparison.csv"):
-        coefficient = f"{row['coefficient']:.3g}" if "coefficient" in row else "–"
-        asked = f"{row['asked']:.1%}" if "asked" in row else "–"
-        lines.append(
-            f"| {row['method']} | {coefficient} | {row['trainings']} | {asked} | {row['shipped']:.2%} "
-            f"| {row['error']:.2%} |"
-        )
-    return "\n".join(lines)
-
-
-def digits() -> str:
-    """Asked and shipped."""
-    rows = Recorder.from_csv(HERE / "digits.csv").rows
-    exact = [row for row in rows if row["slack"] >= 0 and row["exhausted"]]
-    whole = [row for row in rows if row["scope"] == "model"]
-    near = max(abs(row["trained"] - row["asked"]) for row in whole)
+def exact() -> str:
+    rows = [*Recorder.from_csv(HERE / "digits.csv").rows]
+    rows += [row for row in Recorder.from_csv(HERE / "mnist_control.csv").rows if row["method"] == "constrained"]
+    rows = [row for row in rows if "slack" in row]
+    met = sum(row["slack"] >= 0 and bool(row["exhausted"]) for row in rows)
     return (
-        "**Asked is shipped** (`python figures/digits.py`): six targets from 10 % to 80 %, three seeds, parameters and "
-        f"MACs, model-wide and layer-wise: {len(exact)} of {len(rows)} trainings ship at or below their target and "
-        f"within one unit of it. Before settling, the model-wide ones lie within {100 * near:.1f} points of it.\n\n"
-        "![Asked against shipped density](figures/control.png)"
+        f"**Asked is shipped**: {met} of {len(rows)} trainings, for parameters or MACs, of the model or of each layer, "
+        "ship at or below their target and within one unit of it (`python figures/digits.py`, `python "
+        "figures/mnist_control.py`)."
     )
 
 
-def study() -> str:
-    """Error at a budget, beside the published rows."""
-    rows = finished(HERE / "study", Study.read("mnist"))
-    lines = [
-        "**Error at a budget** (MNIST, 55,000 training images, test error of the purged model after the last epoch, "
-        "mean ± standard deviation over seeds; `make study`; hard-concrete gates under the constraint, by the recipe "
-        "of the study with the least validation error; published: arXiv 2208.04425, last of 200 epochs, five seeds):",
-        "",
-        "| network, budget | shipped params | shipped MACs | epochs | seeds | test error | published |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
+def one_training() -> str:
+    rows = {row["method"]: row for row in Recorder.from_csv(HERE / "comparison.csv")}
+    ours, theirs = rows["constrained"], rows["bisection"]
+    return (
+        f"**One training**: asked for {ours['asked']:.0%}, it ships {ours['shipped']:.2%} with a test error of "
+        f"{ours['error']:.2%}; bisection on λ takes {theirs['trainings']} trainings to {theirs['shipped']:.2%} "
+        "(`make demo`)."
+    )
+
+
+def any_model() -> str:
+    found = []
+    for name in ("transformers", "timm", "torchvision"):
+        with (ROOT / "scoreboard" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+            states = Counter(row["state"] for row in csv.DictReader(file))
+        built = sum(states.values()) - states["not built"]
+        found.append((f"{states['exact']} of {built} of {name}", states["wrong"]))
+    wrong = sum(number for _, number in found)
+    return (
+        f"**Any model, proved**: every unit that can go is found in one forward and proved on random weights. Exact: "
+        f"{', '.join(text for text, _ in found)}; wrong: {wrong} "
+        "([coverage](docs/coverage.md), `make scoreboard`, `make scoreboard-vision`)."
+    )
+
+
+def untuned() -> str:
+    rows = Recorder.from_csv(HERE / "robustness.csv").rows
+    long = [row for row in rows if row["steps"] >= 700]
+    near = sum(abs(row["trained"] - row["asked"]) <= 0.01 for row in long)
+    return (
+        "**Nobody tunes it**: one set of defaults, losses times 0.05 to 20, SGD and Adam, 700 to 20,000 steps: "
+        f"{near} of {len(long)} trainings within a point of their target before anything is settled (`python "
+        "figures/robustness.py`)."
+    )
+
+
+def accurate() -> str:
+    rows, parts = finished(HERE / "study", Study.read("mnist")), []
     for budget in budgets(rows):
         chosen = best(row for row in rows if row["budget"] == budget and row["label"].startswith(OURS))
-        if not chosen:
-            continue
         theirs = [row for row in published([budget], "mnist") if row["source"] == "arXiv 2208.04425"]
-        reported = ", ".join(f"{row['error']:.2%} ± {row['spread']:.2%}" for row in theirs)
-        lines.append(
-            f"| {budget} | {max(row['shipped_params'] for row in chosen):.2%} "
-            f"| {max(row['shipped_macs'] for row in chosen):.2%} | {chosen[0]['epochs']} | {len(chosen)} "
-            f"| {spread(chosen)} | {reported} |"
-        )
-    others = len({row["label"] for row in rows})
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"All {others} methods of the study at equal shipped size, ARM, structured Bayesian pruning, magnitude "
-            "pruning and dense networks among them, with the published rows: "
-            "[figures/study/table.md](figures/study/table.md).",
-            "",
-            "![Test error of every method at every budget](figures/study/methods.png)",
-            "",
-            fashion(),
-        ]
-    )
-
-
-def fashion() -> str:
-    """The same recipes on other data."""
-    rows = finished(HERE / "study-fashion", replace(Study.read("mnist"), data="fashion-mnist"))
-    names = budgets(rows)
-    lines = [f"| Fashion-MNIST | {' | '.join(names)} |", "|---" + "|---:" * len(names) + "|"]
-    for label, group in grouped(rows, "label").items():
-        cells = grouped(group, "budget")
-        lines.append(f"| {label} | {' | '.join(spread(cells[name]) if name in cells else '–' for name in names)} |")
+        if chosen and theirs:
+            parts.append(f"{budget}: {spread(chosen)} ({theirs[0]['error']:.2%} ± {theirs[0]['spread']:.2%})")
     return (
-        "The same recipes on Fashion-MNIST, with nothing changed, test error of the purged model "
-        "([figures/study-fashion/table.md](figures/study-fashion/table.md)):\n\n" + "\n".join(lines)
+        f"**Accurate at its size**, MNIST test error after the last epoch, in brackets published for the same "
+        f"formulation: {'; '.join(parts)} (`make study`, [all methods side by side](figures/study/table.md))."
     )
 
 
-def best(rows: Iterable[Row]) -> list[Row]:
-    """The trainings of the method with the least mean validation error, of those with the most seeds."""
-    methods = sorted(grouped(list(rows), "label").values(), key=len)
-    most = [group for group in methods if len(group) == len(methods[-1])]
-    return list(min(most, key=lambda group: mean(row["validation_error"] for row in group), default=[]))
-
-
-def spread(rows: Sequence[Row]) -> str:
-    """Mean and standard deviation of the test errors."""
-    errors = [row["error"] for row in rows]
-    return f"{mean(errors):.2%}" + (f" ± {stdev(errors):.2%}" if len(errors) > 1 else "")
-
-
-def control() -> str:
-    """Asked and shipped on MNIST; what a target costs."""
-    rows = Recorder.from_csv(HERE / "mnist_control.csv").rows
-    asked = [row for row in rows if row["method"] == "constrained" and "shipped" in row]
-    exact = [row for row in asked if row["slack"] >= 0 and row["exhausted"]]
-    near = max(abs(row["trained"] - row["asked"]) for row in asked if row["scope"] == "model")
+def cheaper() -> str:
+    with (ROOT / "benchmarks" / "whole.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    parts = []
+    for network in ("LeNet-5", "ResNet-20", "GPT"):
+        seconds: dict[tuple[str, str], float] = {}
+        for row in rows:
+            if row["network"] == network:
+                key = row["seed"], row["variant"]
+                seconds[key] = seconds.get(key, 0.0) + float(row["seconds"])
+        seeds = {seed for seed, _ in seconds}
+        ratio = mean(seconds[seed, "compacted"] / seconds[seed, "dense"] for seed in seeds)
+        target = next(float(row["target"]) for row in rows if row["network"] == network)
+        parts.append(f"{ratio:.2f} for a {network} at {target:.0%} of the MACs")
     return (
-        "**The same on MNIST**, MLP and LeNet-5, five targets, model-wide and layer-wise (`python "
-        f"figures/mnist_control.py`): {len(exact)} of {len(asked)} at or below their target and within one unit of it, "
-        f"the model-wide ones within {100 * near:.1f} points of it before settling; beside the official code's numbers "
-        "and what a grid of λ ships, in [figures/mnist_control.md](figures/mnist_control.md). What it costs to land "
-        "within a point of a target by a constraint, by bisection and by a grid: "
-        "[figures/mnist_cost.md](figures/mnist_cost.md)."
+        "**Trainings get cheaper on their way**: closed units leave the training model and the optimizer's state. "
+        f"Seconds of a whole training over those of the dense one: {', '.join(parts)} (`python benchmarks/whole.py`, "
+        "[docs/cheaper.md](docs/cheaper.md))."
     )
 
 
-def robustness() -> str:
-    """One set of defaults."""
-    rows = Recorder.from_csv(HERE / "robustness.csv").rows
-    exact = [row for row in rows if "slack" in row and row["slack"] >= 0 and row["exhausted"]]
-    long, short = ([row for row in rows if (row["steps"] >= 700) == kind] for kind in (True, False))
+def latency() -> str:
+    with (ROOT / "benchmarks" / "latency.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["budget"] == "latency"]
+    near = sum(abs(float(row["measured"]) / float(row["asked"]) - 1) <= 0.1 for row in rows)
     return (
-        "**Nobody tunes the solver** (`python figures/robustness.py`; digits and MNIST, targets from 5 % to 80 %, "
-        "parameters and MACs, 700 to 20,000 steps, loss times 0.05, 1 and 20, Adam and SGD with its rate in the units "
-        "of the loss, batches of 32 to 512; every target at a middle setting, and 40 settings drawn once from the full "
-        f"product): {near(long)}. Of short trainings (100 to 500 steps, loss times 1e-3 to 1e3) {near(short)}. "
-        f"{len(exact)} of all {len(rows)} ship at or below their target, within one unit. All rows are "
-        "in [figures/robustness.csv](figures/robustness.csv); what each default rests on in "
-        "[figures/defaults.md](figures/defaults.md), [figures/gate_rate.md](figures/gate_rate.md) and "
-        "[figures/settling.md](figures/settling.md).\n\n"
-        "![Deployed minus asked density before settling](figures/robustness.png)"
+        f"**Budgets in milliseconds**: {near} of {len(rows)} purged networks within 10 % of the latency they were "
+        "asked for, timed again (`python benchmarks/latency.py`, [docs/latency.md](docs/latency.md))."
     )
-
-
-def near(rows: Sequence[Row]) -> str:
-    """How many trainings end within a point of their target, and how far the others are."""
-    away = [abs(row["trained"] - row["asked"]) for row in rows if "trained" in row]
-    within = sum(distance <= 0.01 for distance in away)
-    worst = f"all within {100 * max(away):.1f}"
-    return f"{within} of {len(rows)} end within one point of the target *before* settling, {worst}"
 
 
 def main() -> int:
@@ -170,8 +125,7 @@ def main() -> int:
     accepted.add_argument("--check", action="store_true")
     options = accepted.parse_args()
     text = README.read_text(encoding="utf-8")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    new = before + measured() + after
+    new = text.split(BEGIN)[0] + measured() + text.split(END)[1]
     if options.check:
         return 0 if new == text else 1
     write_text(README, new)

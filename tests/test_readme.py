@@ -13,11 +13,12 @@ import lzero
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_measured_part_is_what_the_csv_files_give(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["readme.py", "--check"])
+@pytest.mark.parametrize("script", ["readme", "measured"])
+def test_what_was_measured_is_what_the_csv_files_give(script, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--check"])
     with pytest.raises(SystemExit) as exit_:
-        runpy.run_path(str(ROOT / "figures" / "readme.py"), run_name="__main__")
-    assert exit_.value.code == 0, "README.md is older than the CSV files: run python figures/readme.py"
+        runpy.run_path(str(ROOT / "figures" / f"{script}.py"), run_name="__main__")
+    assert exit_.value.code == 0, f"it is older than the CSV files: run python figures/{script}.py"
 
 
 ELSEWHERE = ("accelerate_digits", "transformers_digits")  # these run in tests/integrations
