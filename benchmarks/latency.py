@@ -8,8 +8,9 @@ Three networks, two batch sizes and two targets: twelve cells. Every network is 
 takes may depend on its values (the pooling of LeNet-5 does), and its table is measured then; from there gates are
 trained under the budget, and the purged model is timed again beside the dense one, with one thread. The MACs budget
 that leads to the same latency by the table is found by training up to four times. Rows are appended as they come; a
-row that is there already is not measured again. A target below what one unit of every layer takes is raised to a tenth
-of the way from there to the whole. ``--data none`` stands for made-up images, to see that it runs.
+row that is there already is not measured again, and latency.md is written anew at the end. A target below what one unit
+of every layer takes is raised to a tenth of the way from there to the whole. ``--data none`` stands for made-up images,
+to see that it runs.
 """
 
 import argparse
@@ -161,6 +162,41 @@ def read(path):
         return {tuple(row[name] for name in KEY): row for row in csv.DictReader(file)}
 
 
+def write_page(path):
+    """``latency.md`` beside the CSV at ``path``: a line a cell, and how many are within a tenth of what was asked."""
+    found = read(path)
+    pairs = [(row, found.get((*key[:3], "macs", key[4]))) for key, row in found.items() if row["budget"] == "latency"]
+    near = sum(abs(float(row["measured"]) / float(row["asked"]) - 1) <= 0.1 for row, _ in pairs)
+    machines = "; ".join(sorted({row["machine"] for row, _ in pairs}))
+    lines = [
+        "# Asked and measured latency",
+        "",
+        f"Made by `python benchmarks/latency.py` from [{path.name}]({path.name}): trained networks, then under a",
+        "budget of latency, in shares of the whole network's; the purged network is timed again, in turns with the",
+        "whole one. Beside it the budget of MACs that takes as long by the table, and how many trainings it took to",
+        "find it (at most four).",
+        f"Validation errors; one seed a cell. {machines}.",
+        "",
+        f"**{near} of {len(pairs)} cells are within 10 % of what was asked.**",
+        "",
+        "| network, steps | batch | asked | by the table | measured | off by | MACs | error | MACs budget: measured "
+        "| error | trainings | whole: error |",
+        f"|---|{'---:|' * 11}",
+    ]
+    for row, other in pairs:
+        off = float(row["measured"]) / float(row["asked"]) - 1
+        shares = [f"{float(row[name]):.1%}" for name in ("asked", "by_table", "measured")]
+        cells = [f"{row['network']}, {row['steps']}", row["batch"], *shares, f"{off:+.1%}", f"{float(row['macs']):.1%}"]
+        cells.append(f"{float(row['error']):.2%}")
+        if other is None:
+            cells += ["", "", ""]
+        else:
+            cells += [f"{float(other['measured']):.1%}", f"{float(other['error']):.2%}", other["trainings"]]
+        whole = f"{float(row['dense_error']):.2%}"
+        lines.append(f"| {' | '.join([*cells, whole])} |")
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def keyed(*values):
     """What a row is of, as words."""
     return tuple(f"{value:.5g}" if isinstance(value, float) else str(value) for value in values)
@@ -211,6 +247,7 @@ def main(arguments=None):
                 for key in (first, second):
                     row = read(options.out)[key]
                     print(" ".join(key), *(f"{n}={row[n]}" for n in NUMBERS[:7]), f"error={row['error']}", flush=True)
+    write_page(options.out)
 
 
 if __name__ == "__main__":

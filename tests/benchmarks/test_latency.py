@@ -27,6 +27,17 @@ def test_rows_are_found_by_what_they_are_of(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 3
 
 
+def test_the_page_says_how_many_cells_are_near(tmp_path: Path) -> None:
+    path = tmp_path / "latency.csv"
+    shares = {"asked": 0.5, "by_table": 0.5, "macs": 0.3, "error": 0.1, "dense_error": 0.05, "machine": "here"}
+    for batch, measured in ((1, 0.46), (32, 0.44)):
+        latency.append(path, row(**shares, batch=batch, budget="latency", measured=measured))
+    latency.append(path, row(**shares, batch=32, budget="macs", measured=0.52, trainings=2))
+    latency.write_page(path)
+    page = path.with_suffix(".md").read_text()
+    assert "**1 of 2 cells" in page and "| 44.0% | -12.0% |" in page and "| 52.0% | 10.00% | 2 | 5.00% |" in page
+
+
 @pytest.mark.parametrize("target", [0.3, 0.5, 0.8])
 @pytest.mark.parametrize("start", [0.05, 0.4, 0.9])
 def test_the_macs_of_a_latency_are_sought(target: float, start: float) -> None:
