@@ -51,7 +51,9 @@ def machine(device="cpu"):
         names = [line.partition(":")[2].strip() for line in cpus.read_text().splitlines() if "model name" in line]
         name = names[0] if names else name
     card = torch.cuda.get_device_name() if device != "cpu" else "cpu"
-    return f"{name}; {os.cpu_count()} cores; {torch.get_num_threads()} thread; torch {torch.__version__}; {card}"
+    threads = torch.get_num_threads()
+    words = f"{threads} thread{'s' if threads > 1 else ''}"
+    return f"{name}; {os.cpu_count()} cores; {words}; torch {torch.__version__}; {card}"
 
 
 def write(rows, path):

@@ -173,7 +173,7 @@ def write_page(path):
         "of the whole one, and in brackets the ratio of the MACs over it: 1 where a tenth of the MACs takes a tenth of",
         "the time. Compiled: both of them by `torch.compile`. Medians of pairs.",
     ]
-    for mode, where in sorted({(row.mode, row.machine) for row in rows}, reverse=True):
+    for mode, where in sorted({(row.mode, row.machine) for row in rows}, key=lambda kind: (kind[0] != EAGER, kind[1])):
         lines += ["", f"## {mode.capitalize()}", "", f"{where}.", ""]
         lines += _table([row for row in rows if (row.mode, row.machine) == (mode, where)])
     stairs = [row for row in read(path) if row.network == STAIRCASE]

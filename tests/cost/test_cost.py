@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 
 from lzero.attach import attach_gates
 from lzero.cost import Cost
+from lzero.cost.table import entries_of
 from lzero.gates.gates import Gates
 from lzero.plan.block import Block
 from lzero.plan.group import GateGroup, Member
@@ -251,3 +253,18 @@ def test_a_branch_lives_where_its_block_does():
     expected = 12 * (0.5 * 0.1 + 0.25 * 0.9) + 4 * 0.75
     assert float(Cost(gates, "params").value(p)) == pytest.approx(expected, rel=1e-12)
     assert float(Cost(gates, "gates").value(p)) == pytest.approx(0.75 + 0.5 * 0.1 + 0.25 * 0.9, rel=1e-12)
+
+
+def test_tensors_are_counted_once_a_measure_however_many_parts_there_are(monkeypatch):
+    model = nn.Sequential(*(nn.Linear(6, 6) for _ in range(9)))
+    gates = attach_gates(model, torch.randn(2, 6))
+    counted = []
+
+    def counting(plan, runs, *, macs=False):
+        counted.append(macs)
+        return entries_of(plan, runs, macs=macs)
+
+    monkeypatch.setattr(sys.modules[Cost.__module__], "entries_of", counting)
+    layers = [(f"{number}.weight",) for number in range(9)]
+    Cost(gates, ["params"] * 9 + ["macs"] * 9, layers * 2)
+    assert counted == [False, True]

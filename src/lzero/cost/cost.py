@@ -163,7 +163,8 @@ def _shape(
     tables: Sequence[Table | None],
 ) -> Shape:
     """Products of axes with what each part counts of them; tensors on the same axes are one product."""
-    entries = {measure: entries_of(gates.plan, runs, macs=measure in ("macs", "latency")) for measure, _ in parts}
+    measures = dict.fromkeys(measure for measure, _ in parts)
+    entries = {measure: entries_of(gates.plan, runs, macs=measure in ("macs", "latency")) for measure in measures}
     timed = [(checked_table(measure, table), paths) for (measure, paths), table in zip(parts, tables, strict=True)]
     products: dict[tuple[Axis, ...], int] = {}
     weights: list[tuple[int, int, float]] = []  # part, product, how much
