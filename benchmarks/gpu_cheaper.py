@@ -16,7 +16,7 @@ def compacted(device):
     model, gates, solver, optimizer = built(device)
     train(model, solver, optimizer, device, STEPS // 2)
     with torch.no_grad():
-        gates.log_alpha[::3] = -9.0
+        gates.log_alpha[::8] = -9.0
     x, _ = data(device)
     before, parameters = model.eval()(x), sum(p.numel() for p in model.parameters())
     gone = lzero.compact(model, optimizer)
