@@ -2,27 +2,22 @@
 
 import torch
 from accelerate import Accelerator
-from sklearn.datasets import load_digits
+from side_by_side import TRAIN, network, show
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 import lzero
 
-EPOCHS, TRAIN, ACCUMULATE = 30, 1400, 2
-images, labels = load_digits(return_X_y=True)
-order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))  # other hands wrote the last digits
-x, y = torch.tensor(images[order]).float() / 16, torch.tensor(labels[order])
+DENSITY, EPOCHS, ACCUMULATE = 0.10, 30, 2
 accelerator = Accelerator(cpu=True, gradient_accumulation_steps=ACCUMULATE)
 
 
-def trained(target=None):
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10))
-    loader = DataLoader(TensorDataset(x[:TRAIN], y[:TRAIN]), batch_size=16, shuffle=True)
-    if target is not None:
+def train(density=None):
+    model, loader = network(), DataLoader(TRAIN, batch_size=16, shuffle=True)
+    if density is not None:
         steps = EPOCHS * -(-len(loader) // ACCUMULATE)
         solver = lzero.integrations.accelerate.budget(  # before prepare
-            accelerator, model, target, example_inputs=x[:2], total_steps=steps
+            accelerator, model, density, example_inputs=TRAIN[:2][0], total_steps=steps
         )
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
@@ -30,16 +25,12 @@ def trained(target=None):
         for inputs, targets in loader:
             with accelerator.accumulate(wrapped):
                 accelerator.backward(nn.functional.cross_entropy(wrapped(inputs), targets))
-                if target is not None:
+                if density is not None:
                     solver.step()  # beside the other one
                 optimizer.step()
                 optimizer.zero_grad()
-    return model if target is None else solver.purge()
+    return model if density is None else solver.purge()
 
 
-dense, result = trained(), trained(0.10)
-print(result.certificate)
-for name, model in {"dense": dense, "purged": result.model}.items():
-    error = (model(x[TRAIN:]).argmax(1) != y[TRAIN:]).float().mean()
-    parameters = sum(p.numel() for p in model.parameters())
-    print(f"{name}: test error {error:.2%}, {parameters:,} parameters")
+dense, result = train(), train(DENSITY)
+show("accelerate_digits", dense, result)

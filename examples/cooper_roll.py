@@ -6,24 +6,31 @@ There is no Solver here: the gates are moved by the primal optimizer, in a group
 
 import cooper
 import torch
-from sklearn.datasets import load_digits
+from side_by_side import TRAIN, network, show
 from torch import nn
+from torch.utils.data import DataLoader
 
 import lzero
 from lzero.cost import Cost
 
-torch.manual_seed(0)
-digits = load_digits()
-x, y = torch.tensor(digits.data / 16, dtype=torch.float32), torch.tensor(digits.target)
-loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=32, shuffle=True)
+DENSITY, EPOCHS = 0.10, 40
+loader = DataLoader(TRAIN, batch_size=32, shuffle=True)
 
-model = nn.Sequential(nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10))
-gates = lzero.attach_gates(model, x[:2])
+dense = network()
+optimizer = torch.optim.Adam(dense.parameters(), lr=1e-3)
+for _ in range(EPOCHS):
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(dense(inputs), targets).backward()
+        optimizer.step()
+
+model = network()
+gates = lzero.attach_gates(model, TRAIN[:2][0])
 cost = Cost(gates, "params")
 
 
 class Sparse(cooper.ConstrainedMinimizationProblem):
-    """Cross-entropy subject to a density of one tenth."""
+    """Cross-entropy subject to a density."""
 
     def __init__(self):
         super().__init__()
@@ -36,8 +43,8 @@ class Sparse(cooper.ConstrainedMinimizationProblem):
     def compute_cmp_state(self, inputs, targets):
         loss = nn.functional.cross_entropy(model(inputs), targets)
         state = cooper.ConstraintState(
-            violation=cost.expected(gates.probability()) - 0.10,
-            strict_violation=cost.fraction(gates.open_mask()) - 0.10,
+            violation=cost.expected(gates.probability()) - DENSITY,
+            strict_violation=cost.fraction(gates.open_mask()) - DENSITY,
         )
         return cooper.CMPState(loss=loss, observed_constraints={self.density: state})
 
@@ -50,9 +57,9 @@ optimizer = cooper.optim.SimultaneousOptimizer(
     ),
     dual_optimizers=torch.optim.SGD(problem.dual_parameters(), lr=5e-2, maximize=True),
 )
-for _ in range(40):
+for _ in range(EPOCHS):
     for inputs, targets in loader:
         optimizer.roll(compute_cmp_state_kwargs={"inputs": inputs, "targets": targets})
+result = lzero.purge(model, constraints=[lzero.Constraint(DENSITY)])
 
-result = lzero.purge(model, constraints=[lzero.Constraint(0.10)])
-print(result.certificate, result.model, sep="\n")
+show("cooper_roll", dense, result)

@@ -7,35 +7,29 @@ import copy
 import os
 
 import torch
-from sklearn.datasets import load_digits
-from torch import nn
+from side_by_side import IMAGES, LABELS, error, network, show
 from torch.nn import functional as F
+from torch.utils.data import TensorDataset
 
 import lzero
 
-SEEDS, STEPS, DENSITY = int(os.environ.get("SEEDS", "1")), 1020, 0.05
+DENSITY, STEPS, SEEDS = 0.05, 1020, int(os.environ.get("SEEDS", "1"))
 SHARE, TEMPERATURE = 0.9, 2.0  # chosen on the validation split, as all else here
-x, y = (torch.tensor(part) for part in load_digits(return_X_y=True))
-order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-x, y = x[order].float() / 16, y[order]
-FEW, ALL, VALIDATION, TEST = slice(200), slice(1100), slice(1100, 1450), slice(1450, None)
+FEW, ALL = slice(200), slice(1100)
+VALIDATION, TEST = (TensorDataset(IMAGES[part], LABELS[part]) for part in (slice(1100, 1450), slice(1450, None)))
 
 
 def batches(part, steps):
     """``steps`` batches of 32, shuffled anew each epoch."""
-    images, targets = x[part], y[part]
+    images, targets = IMAGES[part], LABELS[part]
     while steps > 0:
         for batch in torch.randperm(len(images)).split(32)[:-1][:steps]:
             yield images[batch], targets[batch]
         steps -= len(images) // 32
 
 
-def network():
-    return nn.Sequential(nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10))
-
-
-def train_dense():
-    model = network()
+def train_dense(seed):
+    model = network(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for images, targets in batches(ALL, 510):
         optimizer.zero_grad()
@@ -54,7 +48,7 @@ def compress(trained, share=0.0, masks_first=0.0):
     """``trained`` at the budget; ``share`` of the loss is the teacher's, and weights wait for the first part of it."""
     teacher = copy.deepcopy(trained).eval().requires_grad_(False)  # before attach_gates
     model = copy.deepcopy(trained).train()
-    gates = lzero.attach_gates(model, x[:2])
+    gates = lzero.attach_gates(model, IMAGES[:2])
     solver = lzero.Solver(gates, target_density=DENSITY, total_steps=STEPS)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for step, (images, targets) in enumerate(batches(FEW, STEPS)):
@@ -70,25 +64,20 @@ def compress(trained, share=0.0, masks_first=0.0):
     return lzero.purge(model)
 
 
-def error(model, part):
-    with torch.no_grad():
-        return float((model.eval()(x[part]).argmax(1) != y[part]).float().mean())
-
-
 WAYS = {"labels alone": {}, "masks first": {"masks_first": 0.3}, "teacher": {"share": SHARE}}
 WAYS["teacher, masks first"] = {**WAYS["masks first"], **WAYS["teacher"]}
 errors = {name: [] for name in ("dense", *WAYS)}
+results = {}
 for seed in range(SEEDS):
-    torch.manual_seed(seed)
-    dense = train_dense()
-    errors["dense"].append([error(dense, VALIDATION), error(dense, TEST)])
+    dense = train_dense(seed)
     for name, options in WAYS.items():
         torch.manual_seed(seed)
-        found = compress(dense, **options)
-        errors[name].append([error(found.model, VALIDATION), error(found.model, TEST)])
-        result = found if name == "teacher" else globals().get("result")
+        results[name] = compress(dense, **options)
+    for name, model in {"dense": dense, **{name: found.model for name, found in results.items()}}.items():
+        errors[name].append([error(model, VALIDATION), error(model, TEST)])
 
-print(result.certificate)
+result = results["teacher"]
+show("distil", dense, result, test=TEST)
 for name, rows in errors.items():
     validation, test = torch.tensor(rows).mean(0)
     size = 1 if name == "dense" else DENSITY

@@ -7,47 +7,42 @@ import copy
 
 import peft
 import torch
-from sklearn.datasets import load_digits
+from side_by_side import IMAGES, TEST, TRAIN, network, show
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lzero
 
-EPOCHS = 40
-x, y = (torch.tensor(part) for part in load_digits(return_X_y=True))
-order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-x, y = x[order].float() / 16, y[order]
-mirrored = x.view(-1, 8, 8).flip(2).flatten(1)
+DENSITY, EPOCHS = 0.10, 40
 
 
-def fit(model, inputs, epochs, solver=None):
+def mirrored(data):
+    images, labels = data.tensors
+    return TensorDataset(images.view(-1, 8, 8).flip(2).flatten(1), labels)
+
+
+def train(model, data, epochs, solver=None):
     """The loop: of what may learn, and with a solver or without."""
-    loader = DataLoader(TensorDataset(inputs[:1400], y[:1400]), batch_size=32, shuffle=True)
+    loader = DataLoader(data, batch_size=32, shuffle=True)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=2e-3)
     for _ in range(epochs):
-        for images, targets in loader:
+        for inputs, targets in loader:
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(images), targets).backward()
+            nn.functional.cross_entropy(model(inputs), targets).backward()
             if solver is not None:
                 solver.step()
             optimizer.step()
+    return model
 
 
-torch.manual_seed(0)
-base = nn.Sequential(nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10))
-fit(base, x, 15)
-config = peft.LoraConfig(r=8, target_modules=["0", "2", "4"])
-
-dense = peft.get_peft_model(copy.deepcopy(base), copy.deepcopy(config))
-fit(dense, mirrored, EPOCHS)
+base = train(network(), TRAIN, 15)
+config = peft.LoraConfig(r=8, target_modules=["fc1", "fc2", "out"])
+dense = train(peft.get_peft_model(copy.deepcopy(base), copy.deepcopy(config)), mirrored(TRAIN), EPOCHS)
 
 model = peft.get_peft_model(copy.deepcopy(base), config)
-gates = lzero.attach_gates(model, mirrored[:2])  # units of the base and their adapters; ranks stay
-fit(model, mirrored, EPOCHS, lzero.Solver(gates, target_density=0.10, total_steps=EPOCHS * 44))
+gates = lzero.attach_gates(model, IMAGES[:2])  # units of the base and their adapters; ranks stay
+train(model, mirrored(TRAIN), EPOCHS, lzero.Solver(gates, target_density=DENSITY, total_steps=EPOCHS * 44))
 result = lzero.purge(model)
 
-print(result.certificate)
-merged = {"dense": dense.merge_and_unload(), "purged": copy.deepcopy(result.model).merge_and_unload()}
-for name, trained in merged.items():
-    error = (trained(mirrored[1400:]).argmax(1) != y[1400:]).float().mean()
-    print(f"{name}, merged: test error {error:.2%}, {sum(p.numel() for p in trained.parameters()):,} parameters")
+merged = copy.deepcopy(result.model).merge_and_unload()
+show("peft_digits", dense.merge_and_unload(), result, purged=merged, test=mirrored(TEST))

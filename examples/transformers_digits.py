@@ -3,17 +3,13 @@
 import tempfile
 
 import torch
-from sklearn.datasets import load_digits
-from torch.utils.data import Subset
+from side_by_side import TEST, TRAIN, show
 from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClassification
 
 import lzero
 
-EPOCHS, TRAIN = 15, 1400
-images, labels = load_digits(return_X_y=True)
-order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))  # other hands wrote the last digits
-x, y = torch.tensor(images[order]).float().view(-1, 1, 8, 8) / 16, torch.tensor(labels[order])
-rows = [{"pixel_values": image, "labels": label} for image, label in zip(x, y, strict=True)]
+DENSITY, EPOCHS = 0.40, 15
+rows = [{"pixel_values": image.view(1, 8, 8), "labels": label} for image, label in TRAIN]
 folder = tempfile.mkdtemp()
 
 
@@ -23,7 +19,7 @@ def network():
     return ViTForImageClassification(ViTConfig(image_size=8, patch_size=2, num_channels=1, num_labels=10, **sizes))
 
 
-def trained(callbacks):
+def train(*callbacks):
     arguments = TrainingArguments(
         folder,
         num_train_epochs=EPOCHS,
@@ -35,22 +31,23 @@ def trained(callbacks):
         use_cpu=True,
         disable_tqdm=True,
     )
-    trainer = Trainer(network(), arguments, train_dataset=Subset(rows, range(TRAIN)), callbacks=callbacks)
+    trainer = Trainer(network(), arguments, train_dataset=rows, callbacks=[*callbacks])
     trainer.train()
     return trainer.model.eval()
 
 
-dense = trained([])
-budget = lzero.integrations.transformers.Budget(0.40)  # the one new argument
-trained([budget])
+def logits(model, images):
+    return model(images.view(-1, 1, 8, 8)).logits
+
+
+dense = train()
+budget = lzero.integrations.transformers.Budget(DENSITY)  # the one new argument
+train(budget)
 result = budget.purge()
-print(result.certificate)
 
 result.model.save_pretrained(folder)
 small = lzero.integrations.transformers.from_pretrained(folder)
+show("transformers_digits", dense, result, purged=small, answer=logits)
 with torch.no_grad():
-    same = torch.equal(small(x[TRAIN:]).logits, result.model(x[TRAIN:]).logits)
-    print(f"from the folder: {'the same logits to the bit' if same else 'other logits'}")
-    for name, model in {"dense": dense, "purged": small}.items():
-        error = (model(x[TRAIN:]).logits.argmax(1) != y[TRAIN:]).float().mean()
-        print(f"{name}: test error {error:.2%}, {model.num_parameters():,} parameters")
+    same = torch.equal(logits(small, TEST[:][0]), logits(result.model, TEST[:][0]))
+print(f"from the folder: {'the same logits to the bit' if same else 'other logits'}")

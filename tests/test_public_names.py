@@ -76,6 +76,22 @@ def test_every_room_exports_documented_names_by_one_path(room):
         assert getattr(value, "__module__", f"lzero.{room}").startswith(("lzero.", "typing")), name
 
 
+def test_dir_is_the_public_names_and_no_files():
+    assert dir(lzero) == sorted([*lzero.__all__, "__version__", "integrations", "latency", "plots"])
+    for name in dir(lzero):
+        assert getattr(lzero, name) is not None
+    assert dir(lzero.integrations) == sorted(lzero.integrations.STACKS)
+
+
+def test_what_dir_leaves_out_is_still_imported_as_ever():
+    names = {}
+    exec("from lzero import *", names)
+    assert names.keys() - {"__builtins__"} == {*lzero.__all__}
+    exec("import lzero.errors; from lzero import gates, plots; from lzero.purge import purge", names)
+    assert names["purge"] is lzero.purge and names["gates"].Gates is lzero.Gates is names["Gates"]
+    assert lzero.errors.LzeroError is lzero.LzeroError
+
+
 def test_importing_lzero_loads_no_baseline():
     code = "import sys, lzero; print([name for name in sys.modules if name.startswith('lzero.baselines')])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -75,6 +75,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """The public names alone: what a prompt should offer, and none of the files that they come from."""
+    return sorted([*__all__, "__version__", "integrations", "latency", "plots"])
+
+
 if not TYPE_CHECKING:  # a checker must see every name that is not there
 
     def __getattr__(name: str) -> object:

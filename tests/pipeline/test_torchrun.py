@@ -11,9 +11,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "ddp_digits.py"
 
 
 @pytest.mark.slow
-def test_two_processes_of_torchrun_ship_the_same_model_at_its_budget():
+def test_two_processes_of_torchrun_ship_the_same_model_at_its_budget(tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(EXAMPLE)]
-    ran = subprocess.run(launch, capture_output=True, text=True, timeout=600)
+    ran = subprocess.run(launch, capture_output=True, text=True, timeout=600, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "2 processes, all with the same purged model: True" in ran.stdout
     shipped = float(re.search(r"asked 10\.00%, shipped ([0-9.]+)%", ran.stdout).group(1))

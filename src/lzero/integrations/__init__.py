@@ -28,6 +28,11 @@ STACKS: dict[str, tuple[str, ...]] = {
 """A module of this folder -> the packages of which it needs one; its extra has the same name."""
 
 
+def __dir__() -> list[str]:
+    """One name for each framework, whether it is installed or not."""
+    return sorted(STACKS)
+
+
 if not TYPE_CHECKING:  # a checker must see every name that is not there
 
     def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""``lzero info``: what can be gated in a model, before anything is trained; and what a finished run has shipped."""
+"""``lzero info``: versions and machine; what can be gated in a model; what a finished run has shipped."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lzero.plan.remainder import Counted
 from lzero_lab import datasets, models
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console, show_table
+from lzero_lab.cli.machine import show_machine
 from lzero_lab.cli.run_info import show_run
 from lzero_lab.errors import UsageError
 
@@ -28,17 +29,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "info",
-        help="what can be gated in a model, its parameters and MACs; what a finished run has shipped",
-        description="Print which units of a model can be gated exactly, why others cannot, and what the model costs. "
-        "Of the folder of a finished run: units, parameters and MACs of every layer, file size and time of a forward "
-        "on this machine, before -> after.",
+        help="versions and machine; what can be gated in a model; what a finished run has shipped",
+        description="Alone: versions and machine, for a report of a bug. Of a model: which units can be gated exactly, "
+        "why others cannot, and what the model costs. Of the folder of a finished run: units, parameters and MACs of "
+        "every layer, file size and time of a forward on this machine, before -> after.",
     )
     parser.add_argument(
         "function",
         nargs="?",
         metavar="RUN or package.module:function",
         help="folder of a finished run; or a function without arguments that returns a model, or (model, "
-        "example_inputs); default: --model on --data",
+        "example_inputs); else --model on --data",
     )
     parser.add_argument(
         "--input", type=_shape, metavar="1,3,32,32", help="shape of the example input, where the function returns none"
@@ -47,7 +48,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--target", type=opt.density, nargs="+", default=[], metavar="0.1", help="densities: can they be met?"
     )
     opt.add_data(parser)
-    parser.set_defaults(run=run, check=check)
+    parser.set_defaults(data=None, model=None)
+    parser.set_defaults(run=run, check=check, nothing=vars(parser.parse_args([])))
 
 
 def check(options: argparse.Namespace) -> str | None:
@@ -56,7 +58,10 @@ def check(options: argparse.Namespace) -> str | None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Discover and show."""
+    """Show what was asked for."""
+    if all(getattr(options, name) == value for name, value in options.nothing.items()):
+        show_machine()
+        return
     if options.function and ":" not in options.function and Path(options.function).is_dir():
         show_run(Path(options.function), options.data_dir)
         return
@@ -64,8 +69,9 @@ def run(options: argparse.Namespace) -> None:
         model, inputs = _call(options.function, options.input)
         name = options.function
     else:
-        data = datasets.load(options.data, options.data_dir)
-        model, inputs, name = models.build(options.model, data), data.train_x[:1], f"{options.model} on {data.name}"
+        data = datasets.load(options.data or opt.DATA, options.data_dir)
+        named = options.model or opt.MODEL
+        model, inputs, name = models.build(named, data), data.train_x[:1], f"{named} on {data.name}"
     plan = replace(discover(model, inputs, granularity=options.granularity), round_to=options.round_to)
     console().print(str(plan))
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -22,6 +22,7 @@ from lzero_lab.training.recipe import LARGEST, SEEDS, Recipe, Scope
 from lzero_lab.training.runtime import configure_cpu
 
 TARGET = 0.1
+DATA, MODEL = "digits", "mlp"
 MOST_PROCESSES = 1024  # threads, or workers: more than that ends in the system's refusal
 EPOCHS = {"digits": 200}  # its epochs are short: 9 steps
 _OTHER_EPOCHS = 40
@@ -30,14 +31,14 @@ _OTHER_EPOCHS = 40
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Options for the data set and the network."""
     group = parser.add_argument_group("data and model")
-    group.add_argument("--data", choices=datasets.names(), default="digits", help="data set (default: %(default)s)")
+    group.add_argument("--data", choices=datasets.names(), default=DATA, help=f"data set (default: {DATA})")
     group.add_argument("--data-dir", type=path, metavar="DIR", help="folder with the files of all but digits")
     group.add_argument(
         "--model",
         type=model,
-        default="mlp",
+        default=MODEL,
         metavar="NAME",
-        help=f"{', '.join(models.names())} or wrn-<depth>-<width>, such as wrn-28-10 (default: %(default)s)",
+        help=f"{', '.join(models.names())} or wrn-<depth>-<width>, such as wrn-28-10 (default: {MODEL})",
     )
     add_granularity(group)
     group.add_argument(

@@ -9,7 +9,7 @@ from lzero_lab.cli import main
 
 
 def test_info_prints_the_plan_and_the_size(capsys):
-    assert main(["info"]) == 0
+    assert main(["info", "--model", "mlp"]) == 0
     text = capsys.readouterr().out
     assert "fc1" in text
     assert "50,610" in text
