@@ -5,13 +5,14 @@
 A network 64-6-6-10 on one batch of 32 digits, with its 12 hidden units gated: few enough to enumerate all 4,096 masks,
 so that the gradient of E[loss] over binary gates with P(z = 1) = p is known exactly, per unit of logit p. Hard-concrete
 and log-normal gates optimise an expectation of their own, over gates between 0 and 1; its gradient is taken by central
-differences of a quasi-Monte Carlo mean with common numbers, which uses no estimator.
+differences of a quasi-Monte Carlo mean with common numbers, which uses no estimator. Deterministic gates are a number
+each, that which counts for p at the start of a training; their gradient is told per unit of logit p too.
 """
 
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lzero.errors import StructureError
-from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, StraightThrough
+from lzero.gates import AR, ARM, Deterministic, Estimator, HardConcrete, LogNormal, StraightThrough
 from lzero.recorder import Recorder
 from lzero_lab.files import write_text
 
@@ -34,6 +35,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "hard concrete, β = 1/3": HardConcrete(temperature=1 / 3),
     "hard concrete, β = 2/3": HardConcrete(),
     "log-normal": LogNormal(),
+    "deterministic": Deterministic(),
 }
 NETWORKS = ("untrained", "trained")
 OPEN = (0.1, 0.5, 0.9)
@@ -41,7 +43,7 @@ WIDTHS = (6, 6)
 GATES = sum(WIDTHS)
 BATCH = 32
 DOUBLE = torch.float64
-STEP = 0.05  # of the central differences
+STEP, FINE = 0.05, 1e-5  # of the central differences, of expectations and of what nothing is drawn for
 CHUNK = 2**18  # draws times examples that are held at once
 SURE = 1.7  # a bias of this many standard errors is one: chi of 12 coordinates at 0.1 %
 
@@ -127,6 +129,23 @@ def smoothed_gradient(estimator: Estimator, network: Network, phi: Tensor, point
 
     one, two = once(0), once(1)
     return (one + two) / 2, float((one - two).norm()) / 2
+
+
+def plain_gradient(estimator: Estimator, network: Network, phi: Tensor) -> tuple[Tensor, float]:
+    """The same where nothing is drawn: no expectation, and as exact as two steps of the differences agree."""
+    found = []
+    for width in (FINE, FINE / 2):
+        ends = [phi + side * width * torch.eye(GATES, dtype=DOUBLE) for side in (1, -1)]  # [12, 12], one gate moved
+        up, down = (network.losses(estimator.sample(end, end)[0][:, None]).mean(1) for end in ends)
+        found.append((up - down) / (2 * width))
+    return found[1], float((found[0] - found[1]).norm())
+
+
+def per_logit(estimator: Estimator, phi: Tensor) -> float:
+    """dphi / dlogit p of gates that count for p at the start of a training."""
+    start = estimator.at(0.0)
+    p, slope = start.probability(phi)[0], start.probability_slope(phi)[0]
+    return float(p * (1 - p) / slope)
 
 
 def scored(estimator: Estimator, masks: Masks, phi: Tensor) -> Callable[[int], Tensor]:
@@ -235,6 +254,14 @@ def measure(scale: int, steps: int) -> Recorder:
                     cosine = sampled(scored(estimator, masks, phi), 2 * scale, CHUNK // BATCH, exact).cosine
                     found = Moments(mean, variance, 0.0, cosine)
                     recorder.append(**labels, drawn="once", **quality(found, (exact, 0.0), exact))
+                    continue
+                if isinstance(estimator, Deterministic):
+                    scale_of_p = per_logit(estimator, phi)
+                    gradient, error = plain_gradient(estimator, network, phi)
+                    found = sampled(pathwise(estimator, network, phi, 1), 1, 1, exact)
+                    found = replace(found, mean=found.mean * scale_of_p)
+                    own = gradient * scale_of_p, error * scale_of_p
+                    recorder.append(**labels, drawn="never", **quality(found, own, exact))
                     continue
                 own, binary = (exact, 0.0), exact
                 if not isinstance(estimator, StraightThrough):

@@ -15,7 +15,8 @@ PANELS = {
     "direction_binary": ("Direction of the mean", "cosine to the binary one"),
     "deviation": ("Noise of one draw", "times the gradient"),
 }
-LEAST = 1.0  # per cent: smaller biases stand at the edge
+EACH = "for each example"
+LEAST, QUIET = 1.0, 0.05  # per cent, and noise: what is smaller stands at the edge
 
 
 @styled()
@@ -36,7 +37,8 @@ def plot(rows: list[dict], output: Path) -> None:
                 ax.set_xlim(LEAST, 200)
                 ax.set_xticks([1, 10, 100], ["≤ 1", "10", "100"])
             if column == "deviation":
-                ax.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1k"])
+                ax.set_xlim(left=QUIET)
+                ax.set_xticks([QUIET, 1, 10, 100, 1000], ["0", "1", "10", "100", "1k"])
             ax.minorticks_off()
             if place == 0:
                 ax.set_title(title, fontsize=9.5)
@@ -64,7 +66,7 @@ def plot(rows: list[dict], output: Path) -> None:
 
 def draw_point(ax: Axes, column: str, row: dict, line: int, index: int) -> None:
     """One measurement, on the line of its estimator; ``index`` is that of its open probability."""
-    shared = row["drawn"] == "once"
+    shared = row["drawn"] != EACH
     height = line + 0.27 * (index - 1) + (-0.055 if shared else 0.055)
     value = row[column]
     if column.startswith("bias"):
@@ -72,6 +74,8 @@ def draw_point(ax: Axes, column: str, row: dict, line: int, index: int) -> None:
         ends = (max(100 * end, LEAST) for end in (value - error, value + error))
         ax.plot(list(ends), [height] * 2, color=colour(index), linewidth=0.9, solid_capstyle="butt")
         value = max(100 * value, LEAST)
+    if column == "deviation":
+        value = max(value, QUIET)
     ax.plot(
         value,
         height,
@@ -97,7 +101,9 @@ the same open probabilities optimise an *own objective*, over gates in [0, 1]; s
 parameters each and no binary counterpart. Biases are relative to the norm of the gradient of the objective, plus or
 minus their standard error (the mean of ARM and AR is an exact integral); 0 says that chance explains what was found.
 Noise is the standard deviation of the gradient of one forward (two for ARM), relative to the norm of the own
-objective's gradient; it falls with the root of the number of draws. The cosine is that of the mean gradient with the
+objective's gradient; it falls with the root of the number of draws. *Deterministic* gates are not drawn: each is the
+number that counts for the open probability at the start of a training, and their objective is the loss there, by the
+same logit. The cosine is that of the mean gradient with the
 binary one: a bias that only scales the gradient leaves it at 1, and Adam does not feel it.
 
 {reading}
@@ -109,10 +115,10 @@ def report(rows: list[dict]) -> str:
     """The page: what was measured, what it says, and a table of the trained network."""
     rows = [row for row in rows if row["network"] == "trained"]
     names = dict.fromkeys(row["estimator"] for row in rows)
-    of = {name: [r for r in rows if r["estimator"] == name and r["drawn"] == "once"] for name in names}
+    of = {name: [r for r in rows if r["estimator"] == name and r["drawn"] != EACH] for name in names}
     through, standard = of["straight-through"], of["hard concrete, β = 2/3"]
-    alone = {(r["estimator"], r["open"]): r["deviation"] for r in rows if r["drawn"] != "once"}
-    shared = {(r["estimator"], r["open"]): r["deviation"] for r in rows if r["drawn"] == "once"}
+    alone = {(r["estimator"], r["open"]): r["deviation"] for r in rows if r["drawn"] == EACH}
+    shared = {(r["estimator"], r["open"]): r["deviation"] for r in rows if r["drawn"] != EACH}
     gains = sorted(shared[key] / deviation for key, deviation in alone.items())
     reading = (
         f"On the trained network the straight-through gradient has a bias of {span(through, 'bias_binary', 100)} % and "
@@ -120,7 +126,10 @@ def report(rows: list[dict]) -> str:
         f"objective, whose gradient has a cosine of {span(standard, 'direction_binary')} with the binary one. ARM is "
         f"unbiased for the binary objective itself, with a noise of {span(of['ARM'], 'deviation')} against "
         f"{span(standard, 'deviation')} of hard concrete (β = 2/3) and {span(of['AR'], 'deviation')} of AR. Draws for "
-        f"each example leave the mean as it is and divide the noise by {gains[0]:.1f} to {gains[-1]:.1f}."
+        f"each example leave the mean as it is and divide the noise by {gains[0]:.1f} to {gains[-1]:.1f}. "
+        f"Deterministic gates have no noise, and a cosine of {span(of['deterministic'], 'direction_binary')} with the "
+        "binary gradient: what the loss gains by a little less of a unit is another question than what it loses "
+        "without it."
     )
     lines = head(["P(open)", "estimator", "drawn", "bias, binary", "bias, own", "cosine of the mean", "noise"])
     for row in rows:

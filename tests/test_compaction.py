@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 import lzero
 from lzero.cost import Cost
+from lzero.gates import Deterministic
 
 STEPS = 240
 X = torch.randn(64, 12, generator=torch.Generator().manual_seed(0))
@@ -33,9 +34,10 @@ def train(
     seen: list[float] | None = None,
     round_to: int = 1,
     widths: tuple[int, ...] = (),
+    estimator: Any = None,
 ) -> Any:
     model = net(*widths)
-    gates = lzero.attach_gates(model, X[:2], round_to=round_to)
+    gates = lzero.attach_gates(model, X[:2], round_to=round_to, estimator=estimator)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     compaction = lzero.Compaction(model, optimizer) if compacted else None
     constraints = target if isinstance(target, list) else [lzero.Constraint(target)]
@@ -51,6 +53,12 @@ def train(
             left = Cost(gates, "params").fraction(torch.ones(len(gates)))
             seen.append(float(left) - solver.metrics()["annealed_target"])
     return model, solver, compaction
+
+
+def test_gates_without_noise_leave_the_training_too_and_ship_within_the_budget() -> None:
+    model, _, compaction = train(0.2, compacted=True, estimator=Deterministic())
+    assert sum(compaction.removed.values()) > 10
+    assert 0 <= 0.2 - lzero.purge(model).certificate.deployed["params"] < 0.03
 
 
 @pytest.mark.parametrize("widths", [(40, 30), (9, 120)], ids=["alike", "one costs many"])

@@ -107,7 +107,7 @@ def gates_that_stay(gates: Gates, below: float = BELOW, reserve: float = 0.0) ->
             is not 0; until a set is held.
     """
     open_ = gates.open_mask()
-    stay = open_.clone() if gates.held is not None else open_ | (gates.probability() > below)
+    stay = open_.clone() if gates.held is not None else open_ | (gates.rank() > below)
     if reserve and gates.held is None:
         stay |= _likeliest_closed(gates, open_, reserve)
     leaves = may_go(gates.plan)
@@ -115,7 +115,7 @@ def gates_that_stay(gates: Gates, below: float = BELOW, reserve: float = 0.0) ->
         if not leaves[name]:
             stay[where] = True
     if gates.masks.stepped:
-        stay = gates.masks.with_floor(stay, gates.probability().double(), in_steps=True)
+        stay = gates.masks.with_floor(stay, gates.rank().double(), in_steps=True)
     if gates.owned:  # a feature goes with the unit that makes it, and stays with it
         owners = gates.owners
         features = {group.name for group in gates.plan.groups if group.kind == "input"}
@@ -132,7 +132,7 @@ def gates_that_stay(gates: Gates, below: float = BELOW, reserve: float = 0.0) ->
 
 def _likeliest_closed(gates: Gates, open_: Tensor, share: float) -> Tensor:
     """Of every group the likeliest gates that are not ``open_``, as many as that ``share`` of it as it was; [G]."""
-    score, chosen = gates.probability() - 2.0 * open_, torch.zeros_like(open_)
+    score, chosen = gates.rank() - 2.0 * open_, torch.zeros_like(open_)
     whole = gates.slices if gates.whole is None else gates.whole.plan.slices
     for name, where in gates.slices.items():
         count = math.ceil(share * (whole[name].stop - whole[name].start))
@@ -145,7 +145,7 @@ def _alike(gates: Gates, stay: Tensor) -> Tensor:
     """``stay`` with as many gates in every group of a family that a budget keeps alike, the likeliest first."""
     paths = [constraint.within or "" for constraint in asked_of(gates) if constraint.uniform]
     plan = gates.plan if gates.whole is None else gates.whole.plan
-    score = gates.probability()
+    score = gates.rank()
     for family in families(plan.groups, paths) if paths else ():
         most = max(int(stay[gates.slices[name]].sum()) for name in family)
         for name in family:

@@ -122,7 +122,7 @@ class Budgets:
         measures, tables = [measure for measure, *_ in parts], [table for *_, table in parts]
         self.cost = Cost(gates, measures, [(path,) for _, path, *_ in parts], tables)
         self.families = _families(who, self.constraints, gates)
-        floors = [gates.floor(), self.cheapest(gates.masks, gates.probability().detach().double())]
+        floors = [gates.floor(), self.cheapest(gates.masks, gates.rank().double())]
         floor = next((floor for floor in floors if self.met(floor)), floors[-1])
         smallest = self.cost.fraction(floor).tolist()
         for name, total, target, least in zip(

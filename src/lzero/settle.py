@@ -57,11 +57,11 @@ def settle(gates: Gates, budgets: Budgets | None, targets: Tensor | None = None)
         BudgetError: one gate or step a group already costs more than a budget allows.
     """
     trained = gates.open_mask()
-    probability = gates.probability()
-    open_ = _widened(gates, trained) if budgets is None else fill(probability, budgets, gates.masks, targets)
+    rank = gates.rank()
+    open_ = _widened(gates, trained) if budgets is None else fill(rank, budgets, gates.masks, targets)
     counts = _with_effect(gates, open_)
     moved = int(((open_ != trained) & counts).sum())
-    closed = _with_owner(probability, gates.masks)[~open_ & counts]
+    closed = _with_owner(rank, gates.masks)[~open_ & counts]
     threshold = 0.5 if moved == 0 else float(closed.max()) if len(closed) else 0.0
     return Settled(open_, threshold, moved, trained)
 
@@ -70,7 +70,7 @@ def _widened(gates: Gates, open_: Tensor) -> Tensor:
     """``open_`` [G] with the likeliest gates that its groups lack to their next widths; what is held has them."""
     if not gates.masks.stepped or gates.held is not None:
         return open_
-    return gates.alive(gates.masks.with_floor(open_, gates.probability().double(), in_steps=True))
+    return gates.alive(gates.masks.with_floor(open_, gates.rank().double(), in_steps=True))
 
 
 def _with_effect(gates: Gates, open_: Tensor) -> Tensor:
@@ -174,7 +174,7 @@ def spare(gates: Gates, budgets: Budgets, open_: Tensor) -> Tensor:
     nothing is left to open.
     """
     masks, cost = gates.masks, budgets.cost
-    bundles = Bundles(gates.probability().double(), open_, budgets.families, masks.stepped)
+    bundles = Bundles(gates.rank().double(), open_, budgets.families, masks.stepped)
     able = ~open_ if masks.owners is None else ~open_ & ((masks.owners < 0) | open_[masks.owners])
     able = bundles.next(able)
     together = able & (bundles.sums(able.double()) > 1)  # their cost is more than the sum of what each would add

@@ -27,7 +27,7 @@ def test_the_study_runs_at_a_tiny_size(study, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"gradients.csv", "gradients.md", "gradients.png"}
     rows = Recorder.from_csv(tmp_path / "gradients.csv").rows
     assert {row["estimator"] for row in rows} == set(study.ESTIMATORS)
-    assert len(rows) == 2 * (2 + 2 * (len(study.ESTIMATORS) - 2))
+    assert len(rows) == 2 * (3 + 2 * (len(study.ESTIMATORS) - 3))
     for row in rows:
         if row["estimator"] in ("ARM", "AR"):
             assert row["bias_binary"] < 1e-9 and row["direction_binary"] == pytest.approx(1)
@@ -44,5 +44,7 @@ def test_the_measured_biases_are_where_the_theory_has_them():
             assert row["bias_binary"] < 1e-9
         elif row["estimator"] == "straight-through":
             assert row["bias_binary"] > 4 * row["error_binary"] or row["network"] == "untrained"
+        elif row["estimator"] == "deterministic":
+            assert row["bias_own"] < 1e-6 and row["deviation"] == 0 and row["direction_own"] == pytest.approx(1)
         else:  # a pathwise gradient is unbiased for the objective that it smooths
             assert row["bias_own"] <= 3 * row["error_own"]

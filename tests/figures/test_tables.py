@@ -20,7 +20,9 @@ def script(name):
     return module
 
 
-@pytest.mark.parametrize("name", ["mnist_control", "mnist_cost", "norm_fill", "block_gates", "front_batchnorm"])
+@pytest.mark.parametrize(
+    "name", ["mnist_control", "mnist_cost", "norm_fill", "block_gates", "front_batchnorm", "deterministic"]
+)
 def test_a_table_is_what_its_rows_say(name):
     rows = Recorder.from_csv(FIGURES / f"{name}.csv").rows
     assert (FIGURES / f"{name}.md").read_text(encoding="utf-8") == script(name).table(rows)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 import lzero
-from lzero.gates import AR, ARM, HardConcrete
+from lzero.gates import AR, ARM, Deterministic, HardConcrete
 
 PROCESSES = 2
 
@@ -62,7 +62,7 @@ def train(rank, folder, estimator):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("estimator", [HardConcrete(), AR(), ARM()], ids=["HardConcrete", "AR", "ARM"])
+@pytest.mark.parametrize("estimator", [HardConcrete(), AR(), ARM(), Deterministic()], ids=repr)
 def test_all_processes_get_the_mean_of_their_gradients_and_stay_alike(tmp_path, estimator):
     multiprocessing.spawn(process, (str(tmp_path), estimator), PROCESSES)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES))

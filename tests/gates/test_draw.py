@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 import lzero
 from lzero.attach import attach_gates
 from lzero.errors import SolverError
-from lzero.gates import ARM, HardConcrete, LogNormal, StraightThrough
+from lzero.gates import ARM, Deterministic, HardConcrete, LogNormal, StraightThrough
 
 DOUBLE = torch.float64
 
@@ -28,7 +28,7 @@ def test_a_model_just_gated_gives_in_eval_mode_what_it_gave(name):
     torch.testing.assert_close(model(x), before, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("estimator", [HardConcrete(), StraightThrough(), LogNormal(), ARM()])
+@pytest.mark.parametrize("estimator", [HardConcrete(), StraightThrough(), LogNormal(), ARM(), Deterministic()])
 def test_so_it_does_with_every_estimator_and_by_their_median_it_does_not(estimator):
     def change(estimator):
         torch.manual_seed(0)

@@ -6,12 +6,23 @@ import pytest
 import torch
 
 from lzero.errors import StructureError
-from lzero.gates import AR, ARM, HardConcrete, LogNormal, Mask, StraightThrough
+from lzero.gates import AR, ARM, Deterministic, HardConcrete, LogNormal, Mask, StraightThrough
 from lzero.gates.estimator import exact, logit
 from lzero.gates.segments import MANY_GATES
 
 DOUBLE = torch.float64
-ESTIMATORS = [HardConcrete(), StraightThrough(), AR(), ARM(), ARM(2.0, "hard_sigmoid"), LogNormal(), Mask()]
+ESTIMATORS = [
+    HardConcrete(),
+    StraightThrough(),
+    AR(),
+    ARM(),
+    ARM(2.0, "hard_sigmoid"),
+    LogNormal(),
+    Deterministic(),
+    Deterministic(0.6, 0.2).at(0.3),
+    Deterministic(count="logistic"),
+    Mask(),
+]
 ALL = pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 
 
@@ -57,8 +68,23 @@ def test_the_probability_with_its_slope_is_not_rounded_to_the_parameters_precisi
 @pytest.mark.parametrize("probability", [0.3, 0.5, 0.9])
 def test_a_training_begins_at_the_probability_that_was_asked_for(estimator, probability):
     start = torch.tensor(estimator.initial(probability), dtype=DOUBLE)[:, None]
-    found = estimator.probability(start if estimator.coordinates > 1 else start[0])
+    found = estimator.at(0.0).probability(start if estimator.coordinates > 1 else start[0])
     assert len(start) == estimator.coordinates and float(found) == pytest.approx(probability, abs=1e-9)
+
+
+@ALL
+def test_a_rank_rises_with_the_probability_and_is_it_unless_it_says_so(estimator):
+    log_alpha = parameters(estimator)
+    rank, p = estimator.rank(log_alpha), estimator.probability(log_alpha)
+    assert (rank >= 0).all() and (rank <= 1).all() and not ((p[:, None] > p) & (rank[:, None] < rank)).any()
+    assert estimator.apart or torch.equal(rank, p)
+
+
+@ALL
+def test_at_the_end_of_a_training_an_estimator_is_what_was_attached(estimator):
+    end = estimator.at(0.25).at(1.0)
+    assert end == estimator.at(1.0) and end.rank(parameters(estimator)).equal(estimator.rank(parameters(estimator)))
+    assert estimator.at(0.5) is estimator or estimator.apart
 
 
 @ALL

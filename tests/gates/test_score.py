@@ -15,6 +15,7 @@ from lzero.attach import attach_gates
 from lzero.cost import Cost
 from lzero.errors import StructureError
 from lzero.gates.bernoulli import AR, ARM, StraightThrough
+from lzero.gates.deterministic import Deterministic
 from lzero.gates.hard_concrete import HardConcrete
 
 DOUBLE = torch.float64
@@ -262,7 +263,9 @@ def test_batch_statistics_are_updated_by_the_second_forward_too():
     assert int(problem.model.bn1.num_batches_tracked) == 2
 
 
-@pytest.mark.parametrize(("estimator", "worst"), [(ARM(), 0.15), (AR(), 0.3), (StraightThrough(), 0.1)])
+@pytest.mark.parametrize(
+    ("estimator", "worst"), [(ARM(), 0.15), (AR(), 0.3), (StraightThrough(), 0.1), (Deterministic(), 0.1)]
+)
 def test_a_training_on_digits_lands_near_its_target_and_ships_within_it(estimator, worst):
     datasets = pytest.importorskip("sklearn.datasets")
     data = datasets.load_digits()

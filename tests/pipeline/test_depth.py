@@ -15,6 +15,7 @@ from lzero.baselines.scores import magnitude_scores
 from lzero.cost import Cost
 from lzero.errors import BudgetError, StructureError
 from lzero.gates.bernoulli import AR, ARM, StraightThrough
+from lzero.gates.deterministic import Deterministic
 from lzero.gates.log_normal import LogNormal
 from lzero.gates.mask import Mask
 from lzero.gates.skip import Skip
@@ -301,7 +302,8 @@ def test_under_autocast_gates_of_blocks_get_gradients(plans):
 
 
 @pytest.mark.parametrize(
-    "estimator", [StraightThrough, LogNormal, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (AR, ARM))]
+    "estimator",
+    [StraightThrough, LogNormal, Deterministic, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (AR, ARM))],
 )
 def test_other_gates_train_blocks_too(plans, estimator):
     made, gates, _, _ = trained(plans["depth"], 4, estimator=estimator(), anneal_steps=2)

@@ -6,7 +6,7 @@ from pipeline.loop import BATCHES, batches, gated, train
 from torch.nn import functional as F
 
 import lzero
-from lzero.gates import AR, HardConcrete, StraightThrough
+from lzero.gates import AR, Deterministic, HardConcrete, StraightThrough
 
 
 def trained(target, steps, planned=None, seed=0, loss=1.0, options=None, **solver):
@@ -114,6 +114,7 @@ SOUND = {
     "loss times 100": lambda: trained(0.1, 300, loss=100.0),
     "loss times 0.01": lambda: trained(0.1, 300, loss=0.01),
     "straight through": lambda: trained(0.2, 430, options={"estimator": StraightThrough()}),
+    "deterministic": lambda: trained(0.2, 430, options={"estimator": Deterministic()}),
     "ar": lambda: trained(0.3, 430, options={"estimator": AR()}),
     "median": lambda: trained(0.2, 300, options={"estimator": HardConcrete(evaluate="median")}),
     "inputs": lambda: trained(0.2, 430, options={"granularity": "input"}),

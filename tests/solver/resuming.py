@@ -11,7 +11,7 @@ from solver.problem import Problem
 import lzero
 from lzero.baselines import Magnitude
 from lzero.constraints import Constraint
-from lzero.gates import AR, ARM, HardConcrete, LogNormal, Mask, StraightThrough
+from lzero.gates import AR, ARM, Deterministic, HardConcrete, LogNormal, Mask, StraightThrough
 from lzero.solver import Elbo
 
 HALF = 100
@@ -47,6 +47,8 @@ CASES = {
     "AR": (mlp, AR(), solver),
     "ARM": (mlp, ARM(), solver),
     "log-normal": (mlp, LogNormal(), solver),
+    "deterministic": (lenet, Deterministic(), solver),
+    "deterministic, penalized": (mlp, Deterministic(), lambda p: lzero.Penalty(p.gates, 0.02, total_steps=40)),
     "mask": (mlp, Mask(), magnitude),
     **{f"dual {name}": (mlp, None, lambda p, o=o: solver(p, dual_lr=0.05, **o)) for name, (_, o) in DUALS.items()},
     "augmented": (mlp, None, lambda p: solver(p, augmentation=0.5)),

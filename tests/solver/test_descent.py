@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import lzero
 from lzero.constraints import Budgets, Constraint
 from lzero.errors import BudgetError, LzeroWarning, SolverError
-from lzero.gates import ARM, LogNormal, StraightThrough
+from lzero.gates import ARM, Deterministic, LogNormal, StraightThrough
 from lzero.settle import breaking
 
 STEPS = 20  # a stage
@@ -68,6 +68,7 @@ KINDS = {
     "ARM": (wide, ARM(), [0.7, 0.5], {}),
     "log-normal": (wide, LogNormal(), [0.7, 0.5], {}),
     "straight through": (wide, StraightThrough(), [0.7, 0.5], {}),
+    "deterministic": (wide, Deterministic(), [0.7, 0.5], {}),
     "steps of each": (wide, None, [0.7, 0.3], {"total_steps": [15, 40]}),
 }
 

@@ -14,6 +14,7 @@ from zoo.sequences import ZOO
 from zoo.width import WITH_WIDTH
 
 from lzero import attach_gates, purge
+from lzero.gates import Deterministic
 from lzero.host.run import run
 
 ENTRIES = {**CONVOLUTIONAL, **ZOO, **HUGGING_FACE, **WITH_WIDTH}
@@ -69,4 +70,25 @@ def test_model_with_channels_last(name: str) -> None:
     model, new = model.double(), torch.cat([torch.randn_like(inputs), inputs]).double().to(memory_format=last)
     small = purge(model, settle=False, verify=False).model
     difference, scale = largest_difference(run(model, new), run(small, new))
+    assert difference < 1e-9 * scale
+
+
+_SCALED = ("ResNet", "ViT", "GPT", "LSTM")
+
+
+@pytest.mark.parametrize("name", _SCALED)
+def test_gates_that_are_not_drawn_are_folded_in_whatever_their_scale(name: str) -> None:
+    entry = ENTRIES[name]
+    torch.manual_seed(0)
+    model = entry.build()
+    gates = attach_gates(model, entry.inputs(), granularity=entry.granularity, estimator=Deterministic())
+    with torch.no_grad():
+        gates.log_alpha.copy_(torch.randn(len(gates)) * 2)
+        for view in gates.split(gates.log_alpha).values():
+            view[0] = 2.5
+    model, inputs = model.double().eval(), entry.inputs()
+    inputs = inputs.double() if inputs.is_floating_point() else inputs
+    assert float(gates.current().z.max()) > 2
+    small = purge(model, settle=False, verify=False).model
+    difference, scale = largest_difference(run(model, inputs), run(small, inputs))
     assert difference < 1e-9 * scale

@@ -106,7 +106,7 @@ class Cost:
     def beside(self, p: Tensor, gates: Gates) -> Point:
         """The costs at p, [G], and ``deployed`` those of the set that ``gates`` would ship at this p."""
         runs = self._shape.runs
-        if not self._by_group:
+        if not self._by_group or gates.estimator.apart:
             return self._shape.point(p, runs.sums(gates.open_mask().double()))
         return self._shape.point(p, runs.sums(p.round()).clamp_min(1.0))  # P > 1/2, and at least one a group
 

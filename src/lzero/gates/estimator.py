@@ -34,6 +34,14 @@ class Estimator(ABC):
 
     coordinates: ClassVar[int] = 1  # C, parameters a gate
     losses: ClassVar[int] = 0  # values of the loss that score() needs
+    apart: ClassVar[bool] = False  # whether rank() is another order than probability()
+
+    def at(self, progress: float) -> Estimator:
+        """The estimator at a share ``progress`` in [0, 1] of a training: itself, where nothing in it moves.
+
+        A solver counts by it; everything else is done with the one that was attached, which is that of the end.
+        """
+        return self
 
     def noise(self, like: Tensor) -> Tensor:
         """Uniform noise on [0, 1), shaped as ``like``, from the device's default generator."""
@@ -49,11 +57,15 @@ class Estimator(ABC):
 
     @abstractmethod
     def probability(self, log_alpha: Tensor) -> Tensor:
-        """P(z != 0), or what stands for it, [G], differentiable: a gate is deployed where it exceeds 1/2."""
+        """P(z != 0), or what stands for it in the cost, [G], differentiable."""
 
     @abstractmethod
     def probability_slope(self, log_alpha: Tensor) -> Tensor:
         """dP(z != 0) / d log_alpha, shaped as ``log_alpha``."""
+
+    def rank(self, log_alpha: Tensor) -> Tensor:
+        """The order in which gates settle, [G] in [0, 1]; a gate is deployed where it exceeds 1/2."""
+        return self.probability(log_alpha)
 
     def probability_with_slope(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`probability` [G] and :meth:`probability_slope` of :func:`exact` parameters, without a graph."""
@@ -71,7 +83,7 @@ class Estimator(ABC):
 
     @abstractmethod
     def initial(self, open_probability: float) -> tuple[float, ...]:
-        """The C parameters at which a training begins, with :meth:`probability` = ``open_probability``."""
+        """The C parameters at which a training begins: there ``at(0).probability`` is ``open_probability``."""
 
     def score(self, log_alpha: Tensor, noise: Tensor, loss: float, opposite: float | None) -> Tensor:
         """The gradient, shaped as ``log_alpha``, from the loss of the drawn forward and of the opposite one."""

@@ -32,8 +32,8 @@ class Gates(FlatBuffer):
     gradient clipping, DistributedDataParallel and FSDP never see it; state dicts do.
 
     A pre-hook on the model draws the noise once a forward; every gated tensor of that forward, and of its backward,
-    sees the same draw. In eval mode a gate is 0 exactly where P(z != 0) <= 1/2, and the estimator's evaluation gate
-    (E[z]) elsewhere. So that no layer dies, the likeliest gate of a group counts as open even below 1/2.
+    sees the same draw. In eval mode a gate is 0 exactly where its rank (P(z != 0)) is at most 1/2, and the evaluation
+    gate (E[z]) elsewhere. So that no layer dies, the likeliest gate of a group counts as open even below 1/2.
 
     Args:
         plan: what is gated; sizes, slices and owners are its own.
@@ -58,9 +58,8 @@ class Gates(FlatBuffer):
             found = f"sizes {list(sizes)}" if isinstance(plan, Plan) else shown(plan)
             raise StructureError(f"Gates: expected a Plan of at least one group of at least one gate, found {found}")
         estimator = estimator or HardConcrete()
-        drawing = Drawing(estimator, sizes, per_example)
-        coordinates = estimator.coordinates
-        super().__init__(torch.zeros((coordinates, plan.size) if coordinates > 1 else plan.size))
+        drawing, shape = Drawing(estimator, sizes, per_example), (estimator.coordinates, plan.size)
+        super().__init__(torch.zeros(shape if estimator.coordinates > 1 else plan.size))
         self.plan: Plan = plan
         self.slices, self.sizes = dict(plan.slices), sizes
         self.estimator, self.per_example, self.rescaled = estimator, per_example, rescaled
@@ -97,6 +96,10 @@ class Gates(FlatBuffer):
         """P(z != 0) of every gate, [G], differentiable."""
         return self.estimator.probability(self.log_alpha)
 
+    def rank(self) -> Tensor:
+        """The order in which the gates settle, [G] in [0, 1], without a graph; as a rule P(z != 0)."""
+        return self.estimator.rank(self.log_alpha.detach())
+
     @torch.no_grad()
     def means(self) -> Tensor:
         """E[z] of every gate, [G], without a graph."""
@@ -110,21 +113,20 @@ class Gates(FlatBuffer):
         """
         if self.held is not None:
             return self.held != 0
-        return self.alive(self.with_floor(self.probability() > 0.5))
+        return self.alive(self.with_floor(self.rank() > 0.5))
 
     def alive(self, open_: Tensor) -> Tensor:
         """``open_`` [G] without the gates whose owner is closed."""
         return self.masks.alive(open_)
 
-    @torch.no_grad()
     def with_floor(self, open_: Tensor) -> Tensor:
         """``open_`` [G] with the likeliest gate opened in every group that has none alive."""
-        return self.masks.with_floor(open_, self.probability().double())
+        return self.masks.with_floor(open_, self.rank().double())
 
     def floor(self) -> Tensor:
         """The smallest set that is shipped, bool [G]: the likeliest gate, or step of gates, of every group alone."""
         nothing = torch.zeros(len(self), dtype=torch.bool, device=self.log_alpha.device)
-        return self.masks.with_floor(nothing, self.probability().detach().double(), in_steps=True)
+        return self.masks.with_floor(nothing, self.rank().double(), in_steps=True)
 
     @torch.no_grad()
     def evaluate(self, open_: Tensor) -> Tensor:
@@ -201,11 +203,9 @@ class Gates(FlatBuffer):
 
         Solver, Penalty and Elbo do this in ``step(loss, closure)``; where gradients are accumulated over several
         forwards, call it after each backward, and ``step()`` without arguments at the end. Pass the loss as it is, not
-        one that a GradScaler has scaled.
-
-        Gates that are held are not scored. Of the others only the last draw is: a loss of two train-mode forwards gets
-        a biased gradient, which nothing warns of. Put both batches through one forward, or call backward and score for
-        each.
+        one that a GradScaler has scaled. Gates that are held are not scored, and of the others only the last draw is: a
+        loss of two train-mode forwards gets a biased gradient, which nothing warns of. Put both batches through one
+        forward, or call backward and score for each.
 
         Args:
             loss: the loss of the last forward, whose gates were drawn in train mode.

@@ -49,8 +49,8 @@ class ExpertsNow:
 
     @torch.no_grad()
     def _likeliest(self) -> Tensor:
-        probability = self._gates[0].estimator.probability(self._gates[0][self._name])
-        return functional.one_hot(probability.argmax(), len(probability))
+        rank = self._gates[0].estimator.rank(self._gates[0][self._name])
+        return functional.one_hot(rank.argmax(), len(rank))
 
 
 class ExpertsFixed:

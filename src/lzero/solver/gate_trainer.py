@@ -14,6 +14,7 @@ from lzero.constraint_record import KIND, to_tensor
 from lzero.constraints import Constraint
 from lzero.cost import Cost, Measure
 from lzero.errors import SolverError
+from lzero.gates.estimator import Estimator
 from lzero.gates.gates import Gates
 from lzero.gates.history import UNDRAWN
 from lzero.latency.packed import TABLES, pack
@@ -45,6 +46,7 @@ class GateTrainer(Resumable):
         asked: further plain values that must be the same where a training is resumed.
         gate_lr: rate of the gates' Adam.
         optimizer: an optimizer of the user's over ``[gates.log_alpha]``, in place of Adam.
+        anneal_steps: steps over which the estimator moves, where it does; None where it is that of the end throughout.
         fresh: begin a new training on gates that have seen one.
         process_group: of ``torch.distributed``; None for the default group.
     """
@@ -60,9 +62,11 @@ class GateTrainer(Resumable):
         asked: Mapping[str, Any],
         gate_lr: float = 0.0,
         optimizer: torch.optim.Optimizer | None = None,
+        anneal_steps: int | None = None,
         fresh: bool = False,
         process_group: Any = None,
     ) -> None:
+        self._anneal_steps = anneal_steps
         self._model_cost = Cost(gates, measure, tables=constraints[0].table if constraints else None)
         tables = [constraint.table for constraint in constraints if constraint.table is not None]
         self._tables = {TABLES: pack(tables)} if tables else {}
@@ -89,6 +93,16 @@ class GateTrainer(Resumable):
     def settles_at(self) -> int | None:
         """The step after which what will be shipped is settled and held; None where :func:`lzero.purge` settles."""
         return None
+
+    @property
+    def _estimator(self) -> Estimator:
+        """The distribution of the gates, as it is counted at this step."""
+        return self.gates.estimator.at(self._annealing)
+
+    @property
+    def _annealing(self) -> float:
+        """How much of the annealing is over, in [0, 1]."""
+        return 1.0 if self._anneal_steps is None else min(self.steps / self._anneal_steps, 1.0)
 
     def step(
         self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None, *, scaler: Any = None
@@ -210,7 +224,7 @@ class GateTrainer(Resumable):
     def metrics(self) -> dict[str, float]:
         """Expected and deployed density of the whole model now, as plain floats for a Recorder."""
         self._continue()
-        expected = self._model_cost.fraction(self.gates.probability().detach())
+        expected = self._model_cost.fraction(self._estimator.probability(self.gates.log_alpha.detach()))
         deployed = self._model_cost.fraction(self.gates.open_mask())
         return {"expected": float(expected), "deployed": float(deployed)}
 

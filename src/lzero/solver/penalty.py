@@ -69,6 +69,7 @@ class Penalty(GateTrainer):
             asked={"coefficient": values, "measure": measure},
             gate_lr=checked_gate_lr(gate_lr, total_steps),
             optimizer=optimizer,
+            anneal_steps=None if total_steps is None else max(1, total_steps // 2),
             fresh=fresh,
         )
         self.coefficient = values
@@ -77,7 +78,7 @@ class Penalty(GateTrainer):
         self._begin()
 
     def _pull(self, gradient: Tensor, norm: Tensor, finite: Tensor | None) -> None:
-        p, slope = self.gates.estimator.probability_with_slope(self.gates.log_alpha)
+        p, slope = self._estimator.probability_with_slope(self.gates.log_alpha)
         gradient.add_(self._cost.at(p).pull(self._coefficients) * slope)
 
     def metrics(self) -> dict[str, float]:

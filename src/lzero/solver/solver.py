@@ -107,6 +107,7 @@ class Solver(GateTrainer):
             asked={"total_steps": times.total, "anneal_steps": times.annealed, "finetune": times.finetune},
             gate_lr=checked_gate_lr(gate_lr, times.length),
             optimizer=optimizer,
+            anneal_steps=times.annealed,
             fresh=fresh,
             process_group=process_group,
         )
@@ -131,7 +132,7 @@ class Solver(GateTrainer):
         self._begin()
 
     def _pull(self, gradient: Tensor, norm: Tensor, finite: Tensor | None) -> None:
-        p, slope = self.gates.estimator.probability_with_slope(self.gates.log_alpha)  # [G], and [G] or [C, G]
+        p, slope = self._estimator.probability_with_slope(self.gates.log_alpha)  # [G], and [G] or [C, G]
         point = self.budgets.cost.beside(p, self.gates)
         pull = point.row() * slope if len(self._full) == 1 else None  # d value / d log_alpha of a single part
         target = self._annealed(self._asked_values)  # in units of the cost
@@ -145,8 +146,7 @@ class Solver(GateTrainer):
         else:
             violation = (point.deployed - target) / self._full
             unit = 1 / self._full
-        push = unit * (point.value - target) if self._dual.augmented else None
-        coefficients = self._dual.force(push) * unit
+        coefficients = self._dual.force(unit * (point.value - target) if self._dual.augmented else None) * unit
         if pull is None:
             gradient.add_(point.pull(coefficients) * slope)
         else:
@@ -162,7 +162,7 @@ class Solver(GateTrainer):
 
     def _annealed(self, asked: Tensor) -> Tensor:
         """``asked`` [K], cost values, as they hold at this step: they fall from the whole cost."""
-        progress = min(self.steps / self._times.annealed, 1.0)
+        progress = self._annealing
         if self._schedule is cubic:
             return torch.lerp(asked, self._full, (1 - progress) ** 3) if progress < 1 else asked
         targets = [self._schedule(target, progress) for target in self.budgets.targets.tolist()]
@@ -193,17 +193,17 @@ class Solver(GateTrainer):
         """
         row = super().metrics()
         budgets, multiplier = self.budgets, self._dual.value.detach()
-        unit = torch.ones_like(multiplier)
+        unit, p = torch.ones_like(multiplier), self._estimator.probability(self.gates.log_alpha.detach())
         if self._scale:
-            p, slope = self.gates.estimator.probability_with_slope(self.gates.log_alpha)
-            strength = self._strength(budgets.cost.beside(p, self.gates), slope, None)
+            exactly, slope = self._estimator.probability_with_slope(self.gates.log_alpha)
+            strength = self._strength(budgets.cost.beside(exactly, self.gates), slope, None)
             unit = self._norms / self._weight / strength * self._full
         columns = {
             "target": budgets.targets,
             "annealed_target": self._annealed(self._asked_values) / self._full,
             "multiplier": multiplier,
             "multiplier_loss_units": multiplier * unit,
-            "violation": budgets.cost.fraction(self.gates.probability().detach()) - budgets.targets,
+            "violation": budgets.cost.fraction(p) - budgets.targets,
             "strict_violation": budgets.cost.fraction(self.gates.open_mask()) - budgets.targets,
         }
         for column, values in columns.items():

@@ -32,7 +32,7 @@ class DescentStage(Solver):
         super().__init__(gates, constraints=constraints, **options)
 
     def _annealed(self, asked: Tensor) -> Tensor:
-        progress = min(self.steps / self._times.annealed, 1.0)
+        progress = self._annealing
         return torch.lerp(asked, self._full * self._starts, (1 - progress) ** 3) if progress < 1 else asked
 
     def _check(self, left: Mapping[str, Tensor]) -> None:

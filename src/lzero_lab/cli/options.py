@@ -18,6 +18,7 @@ from lzero.plan.granularity import expected, granularities, spelled
 from lzero_lab import datasets, models
 from lzero_lab.datasets import Dataset
 from lzero_lab.errors import DataError
+from lzero_lab.training.methods import ESTIMATORS
 from lzero_lab.training.recipe import LARGEST, SEEDS, Recipe, Scope
 from lzero_lab.training.runtime import configure_cpu
 
@@ -73,6 +74,12 @@ def add_training(parser: argparse.ArgumentParser, *, one_seed: bool = True) -> N
     group.add_argument("--lr", type=positive(float), default=default.lr, help="of the weights (default: %(default)s)")
     group.add_argument("--gate-lr", type=positive(float), default=default.gate_lr, help="default: by the steps")
     group.add_argument(
+        "--estimator",
+        choices=[name for name in ESTIMATORS if name != "mask"],
+        default=default.estimator,
+        help="distribution of a gate (default: %(default)s)",
+    )
+    group.add_argument(
         "--optimizer",
         choices=("adam", "sgd"),
         default=default.optimizer,
@@ -114,8 +121,9 @@ def load_data(options: argparse.Namespace) -> Dataset:
 
 def recipe(options: argparse.Namespace, **values: Any) -> Recipe:
     """The recipe of one training, with ``values`` for what the command decides itself."""
-    shared = ("model", "granularity", "round_to", "batch_size", "lr", "gate_lr", "optimizer", "seed", "measure")
-    chosen = {name: getattr(options, name) for name in shared if hasattr(options, name)}
+    network = ("model", "granularity", "round_to", "estimator")
+    training = ("batch_size", "lr", "gate_lr", "optimizer", "seed", "measure")
+    chosen = {name: getattr(options, name) for name in (*network, *training) if hasattr(options, name)}
     epochs = options.epochs or EPOCHS.get(options.data, _OTHER_EPOCHS)
     return Recipe(**{**chosen, "epochs": epochs, **values})
 

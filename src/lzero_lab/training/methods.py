@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lzero.attach import attach_gates
 from lzero.baselines.magnitude import Magnitude
 from lzero.constraints import Constraint
-from lzero.gates import AR, ARM, Estimator, HardConcrete, LogNormal, Mask, StraightThrough
+from lzero.gates import AR, ARM, Deterministic, Estimator, HardConcrete, LogNormal, Mask, StraightThrough
 from lzero.gates.gates import Gates
 from lzero.solver import Elbo, Penalty, Solver
 from lzero.solver.gate_trainer import GateTrainer
@@ -23,6 +23,8 @@ ESTIMATORS: Mapping[str, Estimator] = {
     "ar": AR(),
     "straight_through": StraightThrough(),
     "log_normal": LogNormal(),
+    "deterministic": Deterministic(),
+    "deterministic_logistic": Deterministic(count="logistic"),
     "mask": Mask(),
 }
 

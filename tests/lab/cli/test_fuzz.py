@@ -44,7 +44,7 @@ def none(): return None, None
 """
 OPTIONS = {
     "train": "--target --penalty --dense --measure --scope --data --data-dir --model --granularity --round-to "
-    "--epochs --batch-size --lr --gate-lr --optimizer --seed --out --resume --device --threads",
+    "--epochs --batch-size --lr --gate-lr --estimator --optimizer --seed --out --resume --device --threads",
     "sweep": "--target --measure --scope --seed --threads --out --resume --model --data-dir --data",
     "compare": "--target --grid --tolerance --max-trainings --measure --out --resume --seed",
     "study": "--data --methods --budgets --seeds --out --hours --workers --data-dir --device",
@@ -57,6 +57,7 @@ CHOICES = {
     "--scope": ["model", "layer", "fc1=0.5", "fc1=0.5,fc2=", "nothing=0.5", "=", "fc1=0.5,fc1=0.4"],
     "--data": ["digits", "mnist", "cifar10"],
     "--granularity": ["unit", "input", "weight"],
+    "--estimator": ["hard_concrete", "deterministic"],
     "--optimizer": ["adam", "sgd"],
     "--kind": ["dynamics", "control", "trade-off", "architecture", "histogram"],
     "--device": ["cpu", "cuda", "cpu:7", "cuda:99", "meta", "cpu:x", "cpu:-1"],

@@ -23,6 +23,7 @@ RECIPES = {
     "constrained, each example": Recipe(target=0.3, per_example=True),
     "constrained, mean weights, fine-tuned": Recipe(target=0.3, ema=0.9, finetune=0.7),
     "constrained, ARM": Recipe(target=0.3, estimator="arm"),
+    "constrained, deterministic": Recipe(target=0.3, estimator="deterministic"),
     "constrained, log-normal": Recipe(target=0.5, estimator="log_normal", open_probability=0.9),
     "constrained, bfloat16, expected L2": Recipe(target=0.3, bf16=True, l2=1e-3),
     "penalized": Recipe(method="penalized", coefficient=1.0),
