@@ -75,9 +75,11 @@ gpu-session: $(STAMP)
 
 # One script a figure, in figures/, named after the figure it makes. DATA is a folder with MNIST's IDX files.
 DATA ?= data
+FIGURES := compare digits mnist_control mnist_cost missed robustness gate_rate settling defaults gradients \
+	deterministic front front_batchnorm poster reading story measured readme
 figures: export LZERO_DATA = $(DATA)
 figures: $(STAMP) study
-	set -e; for script in compare digits mnist_control mnist_cost missed robustness gate_rate settling defaults gradients deterministic front front_batchnorm measured story readme; do echo "$$script"; $(BIN)/python "figures/$$script.py"; done
+	set -e; for script in $(FIGURES); do echo "$$script"; $(BIN)/python "figures/$$script.py"; done
 
 # Hours of trainings: stop it at any time, and run it again to continue. FASHION is the folder that Debian's
 # dataset-fashion-mnist installs.
