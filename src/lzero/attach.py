@@ -155,7 +155,10 @@ def _plan(
     else:
         plan = discover(model, example_inputs, granularity=granularity, ignore=ignore, progress=progress)
     if not plan.groups:
-        raise StructureError(f"{type(model).__name__}: nothing can be gated exactly.\n{plan}")
+        raise StructureError(
+            f"{type(model).__name__}: nothing can be gated exactly; see below what keeps each part, and what to do:\n"
+            f"{plan}"
+        )
     found = {name: tuple(p.shape) for name, p in model.named_parameters()}
     expected = {name: tuple(shape) for name, shape in plan.shapes.items()}
     if found != expected:

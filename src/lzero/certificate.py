@@ -227,7 +227,7 @@ def _doubts(
 
 def _default_reason(kind: str) -> str:
     if kind in ("Penalty", "Elbo"):
-        return f"{kind} trains towards no density; with lzero.Solver the training goes there itself"
+        return f"{kind} trains towards no density; take lzero.Solver, which goes there in training"
     return "the training was too short for it: train for more steps"
 
 

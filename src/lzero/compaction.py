@@ -67,7 +67,7 @@ class Compaction:
         if len(Processes()) > 1:
             raise StructureError(
                 "Compaction: several processes train this model, and DistributedDataParallel knows its parameters by "
-                "their sizes; between two epochs call lzero.compact(ddp.module, optimizer) on all of them, and wrap it "
+                "their sizes; call lzero.compact(ddp.module, optimizer) on all of them between two epochs, and wrap it "
                 "anew: ddp = DistributedDataParallel(ddp.module)"
             )
         self._model, self.gates = checked_model(model, optimizers)

@@ -43,7 +43,9 @@ def from_tensor(asked: Tensor, tables: Tensor | None = None) -> dict[str, Any]:
             entry |= {"table": known[entry["table"]]} if "table" in entry else {}
         return {**found, "constraints": tuple(Constraint(**entry) for entry in found["constraints"])}
     except (BudgetError, KeyError, RuntimeError, TypeError, ValueError, RecursionError) as problem:
-        raise BudgetError(f"the saved description of the budgets cannot be read: {problem}") from problem
+        raise BudgetError(
+            f"the saved description of the budgets cannot be read: {problem}; load a state dict as it was saved"
+        ) from problem
 
 
 def to_tensor(asked: dict[str, Any]) -> Tensor:

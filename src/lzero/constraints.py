@@ -116,7 +116,9 @@ class Budgets:
         ]
         self.names = [f"{measure}/{path}" if path else measure for measure, path, *_ in parts]
         if len(set(self.names)) < len(self.names):
-            raise BudgetError(f"{who}: two budgets hold for the same part and measure: {', '.join(self.names)}")
+            raise BudgetError(
+                f"{who}: two budgets hold for the same part and measure: {', '.join(self.names)}; keep one"
+            )
         device = gates.log_alpha.device
         self.targets = torch.tensor([target for _, _, target, _ in parts], dtype=torch.float64, device=device)
         measures, tables = [measure for measure, *_ in parts], [table for *_, table in parts]
@@ -204,7 +206,9 @@ def as_constraints(
         BudgetError: both or neither were given, or what was given is no sequence of constraints.
     """
     if (target_density is None) == (constraints is None):
-        raise BudgetError(f"{who}: give either target_density or constraints")
+        raise BudgetError(
+            f"{who}: a budget is needed, and one way of saying it; give either target_density or constraints"
+        )
     if constraints is None:
         return (Constraint(target_density, measure),)  # type: ignore[arg-type]
     if measure != "params":

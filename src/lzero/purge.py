@@ -56,7 +56,9 @@ class PurgeResult:
             StructureError: nothing was purged.
         """
         if self.layers is None:
-            raise StructureError("PurgeResult.table: no gates were purged, and every layer is what it was")
+            raise StructureError(
+                "PurgeResult.table: no gates were purged, and every layer is what it was; attach gates before training"
+            )
         return self.layers
 
     def __str__(self) -> str:

@@ -116,12 +116,14 @@ class Recorder:
             with open(path, newline="", encoding="utf-8") as file:
                 lines = [(number, cells) for number, cells in enumerate(csv.reader(file, strict=True), 1) if cells]
         except (OSError, ValueError, csv.Error) as error:
-            raise RecordError(f"{path}: not readable as a CSV of rows: {error}") from error
+            raise RecordError(
+                f"{path}: not readable as a CSV of rows ({error}); name a file that Recorder.to_csv wrote"
+            ) from error
 
         recorder = cls()
         header = lines[0][1] if lines else []
         if len(set(header)) < len(header):
-            raise RecordError(f"{path}: a column name appears twice in the header: {', '.join(header)}")
+            raise RecordError(f"{path}: a column name appears twice in the header: {', '.join(header)}; rename one")
         for number, cells in lines[1:]:
             if len(cells) != len(header):
                 raise RecordError(
@@ -163,7 +165,9 @@ def _plain(name: str, value: object) -> Value:
 
 def _label(name: str, text: str) -> str:
     if not text or not text.isprintable():
-        raise RecordError(f"Recorder: {name}={text!r}; a label is printable text on one line (leave it out if missing)")
+        raise RecordError(
+            f"Recorder: {name}={text!r}: a label is printable text on one line; give one, or leave it out if missing"
+        )
     return text
 
 

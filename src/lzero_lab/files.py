@@ -69,7 +69,7 @@ def read_tensors(path: str | os.PathLike[str], entries: Set[str], advice: str) -
         values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as problem:  # torch raises whatever the damaged bytes make it meet
         if out_of_memory(problem):
-            raise MemoryError(f"{path}: no memory to read it") from problem
+            raise MemoryError(f"{path}: no memory to read it; free some and try again") from problem
         raise _not_readable(path, _TENSORS, problem, advice) from problem
     return _checked(path, values, entries, advice)
 

@@ -69,7 +69,7 @@ def test_budgets_that_cannot_be_met_are_refused():
     problem = Problem()
     with pytest.raises(BudgetError, match="cannot be met: what is not gated, and one unit of every gated layer"):
         problem.trainer(0.01)
-    with pytest.raises(BudgetError, match="Magnitude: give either target_density or constraints"):
+    with pytest.raises(BudgetError, match="Magnitude: a budget is needed, and one way of saying it; give either"):
         problem.trainer()
     with pytest.raises(BudgetError, match="Magnitude: two budgets hold for the same part and measure"):
         problem.trainer(constraints=[Constraint(0.5), Constraint(0.6)])

@@ -19,7 +19,11 @@ def network():
         ({}, BudgetError, "give either target_density or constraints"),
         ({"target_density": 1.5}, BudgetError, "expected a density"),
         ({"target_density": 0.1, "constraints": [lzero.Constraint(0.1)]}, BudgetError, "give either"),
-        ({"target_density": 0.1, "solver": lambda gates, steps: None}, SolverError, "either a budget or solver="),
+        (
+            {"target_density": 0.1, "solver": lambda gates, steps: None},
+            SolverError,
+            "solver= brings a budget of its own",
+        ),
         ({"solver": 3}, SolverError, "expected a function of gates and a number of steps"),
     ],
 )

@@ -105,7 +105,10 @@ class _Search:
                 raise _EnoughError
             shipped = float(self._train(coefficient))
             if not math.isfinite(shipped):
-                raise NonFiniteError(f"bisection: the training at coefficient {coefficient:g} shipped {shipped}")
+                raise NonFiniteError(
+                    f"bisection: the training at coefficient {coefficient:g} shipped {shipped}; look at its loss, and "
+                    "let low and high lie where trainings converge"
+                )
             self._seen[coefficient] = shipped
         distance = self._seen[coefficient] - self._target
         if abs(distance) <= self._tolerance:

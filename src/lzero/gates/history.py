@@ -124,7 +124,7 @@ class History:
             return UNDRAWN
         return (
             "there was no forward since the last step: step() was called twice for one backward (by a callback and by "
-            "the loop?), or before the first one"
+            "the loop?), or before the first one; call it once, after loss.backward()"
         )
 
 

@@ -45,7 +45,7 @@ if not TYPE_CHECKING:  # a checker must see every name that is not there
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(STACKS))}")
         if not any(find_spec(package) for package in STACKS[name]):
             raise ImportError(
-                f"{__name__}.{name} needs {' or '.join(STACKS[name])}, which is not installed: "
+                f"{__name__}.{name} needs {' or '.join(STACKS[name])}, which is not installed; install it: "
                 f'pip install "lzero[{name}]"'
             )
         return importlib.import_module(f"{__name__}.{name}")

@@ -97,7 +97,10 @@ def _gated_twin(
                 parameter.data = parameter.data.to(state[name].dtype)
     lacking = [name for name in own if name not in state]
     if lacking:
-        raise StructureError(f"build_model: the network that it builds has {lacking[0]}, and the sharded one has not")
+        raise StructureError(
+            f"build_model: the network that it builds has {lacking[0]}, and the sharded one has not; build the network "
+            "that was trained, without gates"
+        )
     twin.load_state_dict({name: value.cpu() for name, value in state.items()})
     return twin
 

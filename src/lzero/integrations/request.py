@@ -63,7 +63,7 @@ class Request:
         if self.solver is None:
             as_constraints("Budget", self.target_density, self.measure, self.constraints)
         elif self.target_density is not None or self.constraints is not None:
-            raise SolverError("Budget: give either a budget or solver=, which brings its own")
+            raise SolverError("Budget: solver= brings a budget of its own; give one of the two")
         elif not callable(self.solver) or isinstance(self.solver, GateTrainer):
             raise SolverError(
                 "solver: expected a function of gates and a number of steps, such as "

@@ -85,7 +85,10 @@ def measure(
     with bar, computing_with(threads) as used, isolated_random_state(plain):
         layers = layers_in(plain, plan, lambda: given.call(plain))
         if not layers:
-            raise BudgetError(f"{type(plain).__name__}: no layer computes with weights that a plan counts")
+            raise BudgetError(
+                f"{type(plain).__name__}: no layer computes with weights that a plan counts; measure a model with "
+                "some, such as a Linear or a convolution"
+            )
         samples = _samples(plain, layers, given)
         by_path = {path: _sides(plain.get_submodule(path), path in samples, plan, layers[path]) for path in layers}
         narrow = narrow_models(plain, plan, given, by_path)

@@ -37,5 +37,7 @@ def unpack(packed: Tensor | None) -> dict[str, Table]:
         text = reader.decompress(bytes(packed.cpu().to(torch.uint8).tolist()), _MOST).decode()
         tables = [Table.from_json(item, "the saved table") for item in json.loads(text)]
     except (BudgetError, RuntimeError, TypeError, ValueError, RecursionError, zlib.error) as problem:
-        raise BudgetError(f"the saved tables of latencies cannot be read: {problem}") from problem
+        raise BudgetError(
+            f"the saved tables of latencies cannot be read: {problem}; load a state dict as it was saved"
+        ) from problem
     return {table.digest: table for table in tables}

@@ -33,12 +33,13 @@ def gate_histogram(rows: Rows, *, ax: Axes | None = None) -> tuple[Figure, Axes]
     bins = sorted({name for row in table for name in row if re.fullmatch(r"p_\d+", name)})
     if not bins:
         raise RecordError(
-            "plots.gate_histogram: no columns p_00, p_01, ...; each is the count of gates in one bin of 0..1"
+            "plots.gate_histogram: no columns p_00, p_01, ...; record them: each counts the gates in one bin of 0..1"
         )
     counts = np.nan_to_num(np.stack([numbers(table, name) for name in bins]))  # [bins, times]
     gates = counts.sum(axis=0)
     if not gates.all():
-        raise RecordError(f"plots.gate_histogram: row {int(np.argmin(gates)) + 1} counts no gates")
+        number = int(np.argmin(gates)) + 1
+        raise RecordError(f"plots.gate_histogram: row {number} counts no gates; leave it out")
     time = next((name for name in ("epoch", "step") if all(name in row for row in table)), "row")
     moments = np.arange(1.0, len(table) + 1) if time == "row" else numbers(table, time)
 

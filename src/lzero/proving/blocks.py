@@ -226,7 +226,7 @@ class ModelProof:
             if self._whole.obstacle is None and self._whole.dtype is not torch.float64:
                 warnings.warn(
                     f"{type(self._model).__name__} does not run in float64: its groups are proved in float32, "
-                    f"to a relative {self._whole.tolerance:.0e}",
+                    f"to a relative {self._whole.tolerance:.0e}; make tensors in the dtype of inputs for a finer one",
                     LzeroWarning,
                     stacklevel=4,
                 )

@@ -150,4 +150,6 @@ def _dual_optimizer(dual: str, multiplier: Tensor, lr: float, options: Mapping[s
         gains |= {name: torch.as_tensor(gains[name]).to(multiplier) for name in ("Kp", "Ki")}
         return cooper.optim.nuPI([multiplier], lr=lr, maximize=True, **gains)
     except (TypeError, ValueError, RuntimeError) as problem:
-        raise SolverError(f"dual_options: {dual} does not take {shown(dict(options))}: {problem}") from problem
+        raise SolverError(
+            f"dual_options: {dual} does not take {shown(dict(options))}: {problem}; pass arguments of that optimizer"
+        ) from problem

@@ -54,10 +54,12 @@ class Elbo(GateTrainer):
     ) -> None:
         gates = checked_gates("Elbo", gates)
         choice("measure", measure, COUNTED, error=BudgetError)
-        expected = "the size of the training set, a whole number >= 1"
-        count = whole("examples", examples, least=1, expected=expected, error=SolverError)
-        expected = "a number of optimizer steps, a whole number >= 0"
-        warm_up = whole("warm_up_steps", warm_up_steps, least=0, expected=expected, error=SolverError)
+        size, steps = (
+            "the size of the training set, a whole number >= 1",
+            "a number of optimizer steps, a whole number >= 0",
+        )
+        count = whole("examples", examples, least=1, expected=size, error=SolverError)
+        warm_up = whole("warm_up_steps", warm_up_steps, least=0, expected=steps, error=SolverError)
         if not isinstance(gates.estimator, _HasPrior):
             raise SolverError(
                 f"Elbo: {type(gates.estimator).__name__} gates have no divergence from a prior; attach gates with "

@@ -12,6 +12,8 @@ from lzero.errors import StructureError
 from lzero.host.tensors import find_tensor, same_values
 from lzero.surgery.saved_names import aliases
 
+_AS_SAVED = "pass the state dict of a purged model as it was saved"
+
 
 def check_keys(model: nn.Module, state: Mapping[str, Tensor], more: Sequence[str]) -> None:
     """Raise where ``state`` has other names than a purged ``model``, which has ``more`` than the fresh one.
@@ -59,9 +61,13 @@ def check_shapes(model: nn.Module, state: Mapping[str, Tensor], buffers: Sequenc
             )
     for names in aliases(model):
         if len({tuple(state[name].shape) for name in names}) > 1:
-            raise StructureError(f"{' and '.join(names)}: one tensor in the model, but saved with different shapes")
+            raise StructureError(
+                f"{' and '.join(names)}: one tensor in the model, but saved with different shapes; {_AS_SAVED}"
+            )
         if not all(_equal(state[names[0]], state[name]) for name in names):
-            raise StructureError(f"{' and '.join(names)}: one tensor in the model, but saved with different values")
+            raise StructureError(
+                f"{' and '.join(names)}: one tensor in the model, but saved with different values; {_AS_SAVED}"
+            )
 
 
 def check_columns(name: str, columns: Tensor, saved: Tensor, weight: Tensor) -> None:

@@ -84,7 +84,10 @@ def _select_inputs(model: nn.Module, name: str, dims: dict[int, Tensor], alive: 
     path = name.rpartition(".")[0]
     linear = model.get_submodule(path)
     if type(linear) is not nn.Linear:
-        raise StructureError(f"{path}: input gates need a plain nn.Linear, found {type(linear).__name__}")
+        raise StructureError(
+            f"{path}: input gates need a plain nn.Linear, found {type(linear).__name__}; put one there, or pass it to "
+            "ignore="
+        )
     arriving = dims.get(1, torch.ones_like(alive))  # [in_features] what the purged model still feeds
     dims[1] = arriving & alive
     if torch.equal(dims[1], arriving):

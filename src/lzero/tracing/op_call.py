@@ -127,7 +127,7 @@ class OpCall:
         if why == _NO_GATE and not (a.any() and b.any()):
             for tensor in self.inputs:
                 if (origin := self._table.made(tensor)) and a.size in tensor.shape:
-                    return self.reason(f"{why}, that of numbers which the forward makes ({origin})", _REGISTER)
+                    return self.reason(f"{_NO_GATE}, that of numbers which the forward makes ({origin})", _REGISTER)
         return self.reason(why)
 
     def unify_rows(self, rows: IntArray, why: str = _NO_GATE) -> IntArray:

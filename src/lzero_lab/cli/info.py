@@ -54,7 +54,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def check(options: argparse.Namespace) -> str | None:
     """What is wrong with options that do not go together."""
-    return "--input is for a package.module:function" if options.input and not options.function else None
+    return "--input is for a package.module:function; leave it out" if options.input and not options.function else None
 
 
 def run(options: argparse.Namespace) -> None:

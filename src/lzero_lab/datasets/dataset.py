@@ -73,7 +73,7 @@ def batches(
     if batch_size < 1:
         raise DataError(f"batches: batch_size is {batch_size}, expected at least 1")
     if len(x) != len(y):
-        raise DataError(f"batches: {len(x)} inputs but {len(y)} labels; they must pair up")
+        raise DataError(f"batches: {len(x)} inputs but {len(y)} labels; give one label an input")
     order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)
     end = len(x) - len(x) % batch_size if drop_last else len(x)
     # A generator expression, not a generator function: the checks above run at the call.

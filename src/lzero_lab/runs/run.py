@@ -88,7 +88,7 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """What was asked for when the run began."""
-        return read_json(self.config, set(), "is this a run folder of lzero?")
+        return read_json(self.config, set(), "name a run folder of lzero")
 
     @property
     def finished(self) -> bool:

@@ -56,7 +56,7 @@ class Study:
         try:
             values = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as problem:  # RecursionError: lists in lists in lists
-            raise DataError(f"{source}: not readable as TOML: {problem}") from problem
+            raise DataError(f"{source}: not readable as TOML ({problem}); mend it there") from problem
         if values.keys() != _SECTIONS:
             raise DataError(
                 f"{source}: expected {', '.join(sorted(_SECTIONS))}, found {', '.join(values) or 'nothing'}"
@@ -106,7 +106,8 @@ class Study:
                 if not name or not name.isprintable():  # it is to stand in a cell of a table
                     yield f"{section}: {name!r}: expected a name of printable characters on one line"
         used = {str(budget.get("model", "mlp")) for budget in self.budgets.values()}
-        yield from (f"budgets: no network is called {model!r}" for model in used if not models.known(model))
+        there = f"there are: {', '.join(models.names())}"
+        yield from (f"budgets: no network is called {model!r}; {there}" for model in used if not models.known(model))
         yield from _unknown("networks", "budget has the model", self.networks, used)
         for method, fields in self.methods.items():
             for part, what, known in (("at", "budget is called", self.budgets), ("on", "budget has the model", used)):

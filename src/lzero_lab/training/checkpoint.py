@@ -65,7 +65,7 @@ def loading(path: str | os.PathLike[str]) -> Iterator[None]:
         raise type(problem)(f"{path}: {problem}") from problem
     except _MET as problem:
         if out_of_memory(problem):
-            raise MemoryError(f"{path}: no memory to load it") from problem
+            raise MemoryError(f"{path}: no memory to load it; free some and try again") from problem
         reason = " ".join(str(problem).split())
         raise DamagedError(
             f"{path}: does not fit its training ({type(problem).__name__}: {reason[:200]}); {ADVICE}"

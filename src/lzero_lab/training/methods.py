@@ -81,7 +81,7 @@ def trainer(recipe: Recipe, model: nn.Module, gates: Gates, steps: int, examples
         return Penalty(gates, recipe.coefficient, measure=recipe.measure, **rates)
     constraints = recipe.constraints
     if not constraints:
-        raise DataError(f"target: a {recipe.method} training needs one; a density in (0, 1], such as 0.1")
+        raise DataError(f"target: a {recipe.method} training needs one; give a density in (0, 1], such as 0.1")
     if recipe.method == "magnitude":
         return Magnitude(gates, constraints=constraints, model=model, **({"total_steps": steps} | options))
     return Solver(gates, constraints=constraints, finetune=0.0, **(rates | options))  # Training settles for all

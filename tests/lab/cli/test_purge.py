@@ -25,7 +25,7 @@ def test_purge_writes_the_purged_model_of_an_unfinished_run(trained, tmp_path, c
 
 def test_purge_needs_the_folder_of_one_training(tmp_path, capsys):
     assert main(["purge", str(tmp_path)]) == 1
-    assert "config.json: not readable as JSON (No such file or directory); is this a run folder" in error_line(capsys)
+    assert "config.json: not readable as JSON (No such file or directory); name a run folder" in error_line(capsys)
     (tmp_path / "config.json").write_text('{"command": "sweep", "recipe": {}}')
     assert main(["purge", str(tmp_path)]) == 1
     assert "holds no single training but a sweep; name a folder below it" in error_line(capsys)
@@ -34,7 +34,7 @@ def test_purge_needs_the_folder_of_one_training(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("[]", "config.json: expected named entries, found a list; is this a run folder of lzero?"),
+        ("[]", "config.json: expected named entries, found a list; name a run folder of lzero"),
         ('{"recipe": {}}', "holds no single training but a thing; name a folder below it"),
         ('{"data": "digits", "recipe": 3}', "config.json: recipe: expected a table of fields, found 3; train anew"),
         (
@@ -47,7 +47,7 @@ def test_purge_needs_the_folder_of_one_training(tmp_path, capsys):
         ('{"data": "nothing", "recipe": {}}', "no data set is called 'nothing'"),
         ('{"data": "digits", "recipe": {"scope": ""}}', "config.json: scope: expected model, layer or a table"),
         ('{"data": "digits", "command": {"a": 1}, "recipe": {}}', "holds no single training"),
-        ("[" * 100_000, "config.json: not readable as JSON (RecursionError); is this a run folder of lzero?"),
+        ("[" * 100_000, "config.json: not readable as JSON (RecursionError); name a run folder of lzero"),
     ],
 )
 def test_purge_of_a_folder_with_another_config_is_one_line(config, message, tmp_path, capsys):

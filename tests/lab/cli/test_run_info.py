@@ -27,7 +27,7 @@ def test_info_of_a_finished_run_counts_what_was_shipped(trained, capsys):
 
 @pytest.mark.parametrize(
     ("lost", "message"),
-    [("summary.json", "the run is not finished; continue it with --resume"), ("config.json", "is this a run folder")],
+    [("summary.json", "the run is not finished; continue it with --resume"), ("config.json", "name a run folder")],
 )
 def test_a_folder_without_a_finished_run_is_one_line(lost, message, trained, tmp_path, capsys):
     folder = shutil.copytree(trained, tmp_path / "run")

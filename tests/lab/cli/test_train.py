@@ -115,7 +115,7 @@ def test_missing_data_is_said_in_the_words_of_the_data_set(tmp_path, capsys):
         ("summary.json", "[1]", "delete it and continue with --resume"),
         ("summary.json", "{}", "delete it and continue with --resume"),
         ("summary.json", None, "delete it and continue with --resume"),
-        ("config.json", "3", "is this a run folder of lzero?"),
+        ("config.json", "3", "name a run folder of lzero"),
     ],
 )
 def test_a_file_of_a_run_that_holds_something_else_is_one_line_with_its_path(

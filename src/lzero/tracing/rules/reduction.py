@@ -67,11 +67,10 @@ def reduction(call: OpCall) -> None:
             call.sum_over(axes[dim], "self", why=_MIXES, advice=_ADVICE)
     else:
         name = call.computed("self" if "self" in call.arguments else "input")
-        why = f"{_MIXES}, all that one output of {name} reads" if name else _MIXES
-        advice = _ADVICES.get(call.op, _ADVICE)
-        if part and not name:
-            advice += _NORM
-        call.freeze_dims(axes, reduced, why, _STANDARDISED if name else advice)
+        if name:
+            call.freeze_dims(axes, reduced, f"{_MIXES}, all that one output of {name} reads", _STANDARDISED)
+        else:
+            call.freeze_dims(axes, reduced, _MIXES, _ADVICES.get(call.op, _ADVICE) + (_NORM if part else ""))
     for out in call.outputs:
         call.set_output(_remaining(axes, reduced, keep=out.dim() == len(axes)), out)
 
