@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := test
-.PHONY: venv test test-all lint demo bench bench-whole gpu-check gpu-session scoreboard scoreboard-vision figures study clean
+.PHONY: venv test test-all lint demo bench bench-whole gpu-check gpu-session cifar-gpu scoreboard scoreboard-vision figures study cifar clean
 
 venv: $(STAMP)
 
@@ -73,6 +73,11 @@ gpu-check: $(STAMP)
 gpu-session: $(STAMP)
 	$(BIN)/python benchmarks/gpu_session.py --data-dir "$(DATA)" --out runs/gpu-session
 
+# The study of CIFAR-10 in so many minutes of a CUDA device; DATA as above.
+MINUTES ?= 8
+cifar-gpu: $(STAMP)
+	$(BIN)/python benchmarks/gpu_cifar.py --data-dir "$(DATA)" --minutes "$(MINUTES)" --out runs/gpu-cifar
+
 # One script a figure, in figures/, named after the figure it makes. DATA is a folder with MNIST's IDX files.
 DATA ?= data
 FIGURES := compare digits mnist_control mnist_cost missed robustness gate_rate settling defaults gradients \
@@ -89,6 +94,11 @@ study: $(STAMP)
 	$(BIN)/lzero study mnist --data fashion-mnist --data-dir "$(FASHION)" --out figures/study-fashion --workers 2 \
 		--budgets "mlp 26.6 % params" "lenet5 7.7 % params" --methods "hard concrete, constrained" "magnitude, gradual" \
 		"hard concrete, constrained, each example" "straight-through, constrained" "dense, full size"
+
+# The same on CIFAR-10: days on a CPU, which it says beforehand; HOURS at a time, and it goes on where it was stopped.
+HOURS ?= 8
+cifar: $(STAMP)
+	$(BIN)/lzero study cifar --data-dir "$(DATA)" --out figures/cifar --workers 2 --hours "$(HOURS)" --trial 120
 
 clean:
 	rm -rf $(VENV) $(VISION) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

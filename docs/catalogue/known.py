@@ -19,6 +19,7 @@ PASSED_ON = {
     ("lzero/tracing/op_mode.py", "OpMode.check_work"): "ends a forward; caught where it was begun",
     ("lzero/tracing/tracer.py", "trace"): "a fault of lzero's own, as Python says it",
     ("lzero_lab/cli/console.py", "_Screen.on_broken_pipe"): "what Python says of a pipe that was closed",
+    ("lzero_lab/studies/forecast.py", "trial.look"): "ends a trial; caught where it was begun",
     ("lzero_lab/training/checkpoint.py", "loading"): "an error that is listed, with the file's name in front",
     ("lzero_lab/training/training.py", "Training._load"): "quoted in the DamagedError around it",
 }
@@ -54,5 +55,5 @@ TOLD_HERE = {
     ): "nothing, if that is what the penalty is for; purge(model, constraints=[...]) asks for a density",
     ("lzero_lab/cli/study.py", "_nothing_finished"): "what the first of them says, at the end of the message",
     ("lzero_lab/studies/cell.py", "_continued"): "nothing: the training begins anew by itself",
-    ("lzero_lab/studies/study.py", "Study._cells_of"): "what the message says at its end",
+    ("lzero_lab/studies/study.py", "Study._recipe"): "what the message says at its end",
 }

@@ -16,7 +16,9 @@ from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console, show_files
 from lzero_lab.errors import DataError
 from lzero_lab.lock import alone_in
-from lzero_lab.studies.cells import run_cells
+from lzero_lab.studies.cell import Cell
+from lzero_lab.studies.cells import CellTable, run_cells
+from lzero_lab.studies.forecast import known, laid_out, measured, paces_of
 from lzero_lab.studies.report import CELLS, write_report
 from lzero_lab.studies.study import Study, names
 
@@ -36,6 +38,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
     part.add_argument("--budgets", nargs="+", metavar="NAME", help="default: all")
     part.add_argument("--seeds", type=opt.seed, nargs="+", help="default: those of the study")
+    part.add_argument("--epochs", type=opt.positive(int), help="of all networks, with nothing else changed")
     run_ = parser.add_argument_group("run")
     run_.add_argument("--out", type=opt.path, metavar="DIR", help="folder (default: runs/study-NAME-DATA)")
     run_.add_argument("--hours", type=opt.positive(float), default=math.inf, help="stop after so many hours")
@@ -47,6 +50,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     run_.add_argument("--data-dir", type=opt.path, metavar="DIR", help="folder with the files of all but digits")
     run_.add_argument("--device", type=opt.device, default=None, help="cpu or cuda (default: cuda where there is one)")
+    run_.add_argument(
+        "--trial",
+        type=opt.positive(float),
+        metavar="SECONDS",
+        help="first try a few steps for so long, to say how many hours it will take where no row says it",
+    )
     run_.add_argument("--report", action="store_true", help="only draw the table and figures of what is there")
     parser.set_defaults(run=run)
 
@@ -56,16 +65,20 @@ def run(options: argparse.Namespace) -> None:
     study = Study.read(options.study)
     if options.data:
         study = replace(study, data=options.data)
+    if options.epochs:
+        study = study.altered(epochs=options.epochs)
     part = study.choose(methods=options.methods, budgets=options.budgets, seeds=options.seeds)
     folder = options.out or Path("runs") / f"study-{Path(options.study).stem}-{study.data}"
     cells = part.cells(None if options.data_dir is None else str(options.data_dir))
     with nullcontext() if options.report and not folder.is_dir() else alone_in(folder):
         if not options.report:
+            device = options.device or opt.best_device()
+            _say_hours(CellTable(folder / CELLS), cells, device, options)
             run_cells(
                 cells,
                 folder / CELLS,
                 workers=options.workers,
-                device=options.device or opt.best_device(),
+                device=device,
                 folder=folder,
                 hours=options.hours,
                 progress=_show_row,
@@ -79,6 +92,23 @@ def run(options: argparse.Namespace) -> None:
     console().print(f"{counts['finished']} of {len(keys)} trainings finished, {counts['failed']} failed")
     console().print(files[0].read_text(encoding="utf-8"))
     show_files(files[1:], folder)
+
+
+def _say_hours(table: CellTable, cells: Sequence[Cell], device: str, options: argparse.Namespace) -> None:
+    """How many trainings there are to go, and how long they will take, as far as that is known."""
+    left = table.unfinished(cells)
+    if not left:
+        return
+    paces = paces_of(table.rows, device)
+    if options.trial and known(left, paces) is None:
+        networks = {cell.recipe.model: cell for cell in reversed(left)}
+        paces |= measured(list(networks.values())[::-1], device, options.workers, options.trial)
+    seconds = known(left, paces)
+    if seconds is None:
+        console().print(f"{len(left)} trainings to go; how long is known when the first is finished, or by --trial")
+        return
+    hours = max(laid_out(seconds, options.workers)) / 3600
+    console().print(f"{len(left)} trainings to go, about {hours:.2g} hours on {device} at {options.workers} a time")
 
 
 def _show_row(row: Row) -> None:

@@ -26,6 +26,7 @@ _BUILDERS: dict[str, Callable[[Dataset], nn.Module]] = {
     "mlp": lambda dataset: MLP(dataset.features, classes=dataset.classes),
     "lenet5": _lenet5,
     "resnet": lambda dataset: ResNet(dataset.image_shape[0], classes=dataset.classes),
+    "resnet20": lambda dataset: ResNet(dataset.image_shape[0], blocks=3, classes=dataset.classes),
 }
 _WIDE = re.compile(r"wrn-([0-9]{1,4})-([0-9]{1,4})")
 

@@ -15,11 +15,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from lzero.errors import LzeroError, LzeroWarning
 from lzero.purge import PurgeResult
 from lzero.recorder import Row, Value
 from lzero_lab.datasets import Dataset, load
-from lzero_lab.errors import DamagedError
+from lzero_lab.errors import DamagedError, DataError
+from lzero_lab.files import read_tensors, write_tensors
 from lzero_lab.studies.workers import stopping
 from lzero_lab.training.checkpoint import ADVICE
 from lzero_lab.training.evaluation import operations, whole_network
@@ -36,6 +40,7 @@ class Cell:
     recipe: Recipe
     data_dir: str | None = None
     labels: tuple[tuple[str, str], ...] = ()  # further columns of its row
+    begins_others: bool = False  # whether trainings begin with its weights, which it leaves behind for them
 
     @property
     def key(self) -> str:
@@ -50,6 +55,11 @@ class Cell:
         return file_name(self.key)
 
 
+def weights_path(folder: str | os.PathLike[str], name: str) -> Path:
+    """Where the cell whose :func:`file_name` is ``name`` leaves its weights for trainings that begin with them."""
+    return Path(folder, f"{name}-weights.pt")
+
+
 def file_name(key: str) -> str:
     """What files of the cell with this ``key`` are called, without a suffix."""
     return hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -62,6 +72,7 @@ def train(
     *,
     deadline: float = math.inf,
     on_epoch: Callable[[Training, dict[str, Any]], None] | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> Training | None:
     """The finished training; None where this process is a worker that was told to stop, or the deadline came first.
 
@@ -72,12 +83,13 @@ def train(
             of another training, is set aside (``.damaged1`` behind its name), and the training begins anew.
         deadline: no epoch begins after it, in seconds as of :func:`time.time`.
         on_epoch: gets the training and the row of every epoch, after its checkpoint.
+        start: the weights that it begins with, where its recipe asks for some.
 
     Raises:
         DataError: the checkpoint cannot be read, for want of a permission or the like: it stays where it is.
         LzeroError: whatever makes the training impossible.
     """
-    training = _continued(recipe, data, checkpoint)
+    training = _continued(recipe, data, checkpoint, start)
     while training.step < training.steps:
         if stopping() or time.time() > deadline:
             return None
@@ -94,8 +106,9 @@ def run_cell(cell: Cell) -> Row:
 
     ``trained`` is the deployed density before settling, ``shipped`` that of the purged model, both of the whole model
     in the measure of the recipe. ``slack`` is asked minus shipped, the smallest over the parts of a layer-wise budget;
-    ``exhausted`` is 1 where no further unit would fit. ``error`` is the purged model's on the test set at the end of
-    training, ``validation_error`` on the validation set. A training that fails has its message under ``problem``.
+    ``exhausted`` is 1 where no further unit would fit. ``gates`` counts those that are trained by P(z != 0) at the end.
+    ``error`` is the purged model's on the test set at the end of training, ``validation_error`` on the validation set.
+    A training that fails has its message under ``problem``.
 
     Raises:
         DataError: the data is missing or damaged.
@@ -112,21 +125,25 @@ def train_cell(
     Args:
         cell: what to train.
         device: where to train.
-        folder: where its checkpoint lies, if anywhere.
+        folder: where its checkpoint lies, if anywhere, and the weights that trainings begin with.
         deadline: as in :func:`train`.
 
     Raises:
         DataError: the data is missing or damaged.
     """
     row: Row = {"cell": cell.key, **dict(cell.labels), "data": cell.data, **_of_recipe(cell.recipe)}
+    row["device"] = device_name(device)
     if stopping() or time.time() > deadline:
         return None, []
     data = _data(cell.data, cell.data_dir, device)  # what is wrong with files is no finding about the cell
     checkpoint = None if folder is None else Path(folder, f"{cell.file_name}.pt")
     try:
-        training = train(cell.recipe, data, checkpoint, deadline=deadline)
+        start = _weights(cell.recipe.start, folder)
+        training = train(cell.recipe, data, checkpoint, deadline=deadline, start=start)
         if training is None:
             return None, []
+        if cell.begins_others and folder is not None:
+            write_tensors(weights_path(folder, cell.file_name), training.model.state_dict())
         result = ship(training)
     except LzeroError as problem:
         words = "".join(letter if letter.isprintable() else " " for letter in str(problem)).split()
@@ -134,9 +151,23 @@ def train_cell(
     return row | _of_result(training, result), training.recorder.rows
 
 
-def _continued(recipe: Recipe, data: Dataset, checkpoint: Path | None) -> Training:
+def device_name(device: str) -> str:
+    """What rows call the ``device``: "cpu", or the model of a GPU."""
+    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
+
+
+def _weights(name: str, folder: str | os.PathLike[str] | None) -> Mapping[str, Tensor] | None:
+    """What the cell of that ``name`` has left in ``folder``; None where none is asked for."""
+    if not name:
+        return None
+    if folder is None:
+        raise DataError(f"start: there is no folder in which {name} could have left its weights; pass folder")
+    return read_tensors(weights_path(folder, name), set(), "delete it, and the row of its training; it is trained anew")
+
+
+def _continued(recipe: Recipe, data: Dataset, checkpoint: Path | None, start: Mapping[str, Tensor] | None) -> Training:
     """The training as its checkpoint has it; from its beginning where there is none, or none that can be loaded."""
-    training = Training(recipe, data)
+    training = Training(recipe, data, start)
     if checkpoint is None or not checkpoint.exists():
         return training
     try:
@@ -147,7 +178,7 @@ def _continued(recipe: Recipe, data: Dataset, checkpoint: Path | None) -> Traini
         os.replace(checkpoint, aside)
         reason = str(problem).removesuffix(f"; {ADVICE}")
         warnings.warn(f"{reason}; it is set aside as {aside.name}, and trained anew", LzeroWarning, stacklevel=2)
-        return Training(recipe, data)
+        return Training(recipe, data, start)
 
 
 def _of_result(training: Training, result: PurgeResult) -> Row:
@@ -171,8 +202,14 @@ def _of_result(training: Training, result: PurgeResult) -> Row:
         "largest_difference": certificate.largest_difference or 0.0,
         "validation_error": summary.validation_error,
         "error": summary.test_error,
+        **({"gates": gate_bins(training.recorder.rows[-1])} if training.trainer and training.trainer.trains else {}),
         **({"kept": kept} if kept else {}),
     }
+
+
+def gate_bins(epoch: Row) -> str:
+    """The counts of P(z != 0) in equal bins of 0..1 that the row of an ``epoch`` has, in one text."""
+    return " ".join(str(epoch[name]) for name in sorted(epoch) if name.startswith("p_"))
 
 
 def _of_recipe(recipe: Recipe) -> Row:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lzero.recorder import Recorder, Row, Value
-from lzero_lab.studies.cell import Cell, file_name, train_cell
+from lzero_lab.errors import DataError
+from lzero_lab.studies.cell import Cell, file_name, train_cell, weights_path
 from lzero_lab.studies.workers import run_tasks
 
 EPOCHS = "epochs.csv"
@@ -57,8 +58,33 @@ def run_cells(
             progress(row)
 
     deadline = time.time() + 3600 * hours
-    run_tasks(train_cell, [(cell, device, folder, deadline) for cell in table.unfinished(cells)], keep, workers)
+    left = with_sources(table.unfinished(cells), cells, folder)
+    tasks = [(cell, device, folder, deadline) for cell in left]
+    run_tasks(train_cell, tasks, keep, workers, lambda task: can_begin(task[0], folder))
     return table.rows
+
+
+def with_sources(left: Sequence[Cell], cells: Sequence[Cell], folder: str | os.PathLike[str] | None) -> list[Cell]:
+    """Those ``left``, behind finished ones of the ``cells`` whose weights they begin with, where these are lost.
+
+    Raises:
+        DataError: weights that are not there, and that none of the cells leaves.
+    """
+    wanted = {cell.recipe.start: cell for cell in left if not can_begin(cell, folder)}
+    sources = {cell.file_name: cell for cell in cells if cell.begins_others}
+    for name, cell in wanted.items():
+        if name not in sources:
+            raise DataError(
+                f"{dict(cell.labels).get('label', cell.key)}: the weights that it begins with are not in {folder}; "
+                "train what leaves them too"
+            )
+    finished = [cell for name, cell in sources.items() if name in wanted and cell not in left]
+    return [*finished, *left]
+
+
+def can_begin(cell: Cell, folder: str | os.PathLike[str] | None) -> bool:
+    """Whether the weights are there that ``cell`` begins with, if any."""
+    return not cell.recipe.start or (folder is not None and weights_path(folder, cell.recipe.start).exists())
 
 
 class CellTable:

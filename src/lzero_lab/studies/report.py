@@ -12,13 +12,15 @@ from lzero import plots
 from lzero.plots.table import grouped
 from lzero.recorder import Recorder, Row, Value
 from lzero_lab.files import write_text
+from lzero_lab.studies.cells import EPOCHS
 from lzero_lab.studies.study import Study
 
 CELLS, TABLE = "cells.csv", "table.md"
 _HEAD = (
-    "| method | shipped params | shipped MACs | architecture | epochs | seeds | validation | test error | seconds |\n"
-    "|---|---:|---:|---|---:|---:|---:|---:|---:|\n"
+    "| method | shipped params | shipped MACs | architecture | epochs | seeds | validation | test error | seconds |",
+    "|---|---:|---:|---|---:|---:|---:|---:|---:|",
 )
+_GATES = "gates closed / undecided / open"  # by P(z != 0): below 0.1, from 0.1 to 0.9, above
 
 
 def write_report(folder: str | os.PathLike[str], study: Study) -> list[Path]:
@@ -27,9 +29,33 @@ def write_report(folder: str | os.PathLike[str], study: Study) -> list[Path]:
     rows = finished(folder, study)
     if not rows:
         return []
-    write_text(folder / TABLE, table(rows))
+    write_text(folder / TABLE, said(rows, study) + table(rows))
     figure, _ = plots.methods([*rows, *published(budgets(rows), str(rows[0]["data"]))])
-    return [folder / TABLE, plots.save(figure, folder / "methods.png")]
+    files = [folder / TABLE, plots.save(figure, folder / "methods.png")]
+    return [*files, *(path for budget in study.curves if (path := curves(folder, rows, study, budget)))]
+
+
+def said(rows: Sequence[Row], study: Study) -> str:
+    """What the table begins with: the note of the study, and the devices of its rows where they are not a CPU."""
+    devices = {str(row.get("device", "cpu")) for row in rows}
+    where = f"Trained on {', '.join(sorted(devices))}." if devices != {"cpu"} else ""
+    words = " ".join(part for part in (study.note, where) if part)
+    return f"{words}\n\n" if words else ""
+
+
+def curves(folder: Path, rows: Sequence[Row], study: Study, budget: str) -> Path | None:
+    """The figure of what the ``study`` wants drawn of a ``budget``, of the first seed; None where none is finished."""
+    of_it = [row for row in rows if row["budget"] == budget]
+    first = {str(row["label"]): row for row in reversed(of_it)}
+    epochs = grouped(Recorder.from_csv(folder / EPOCHS).rows, "cell") if (folder / EPOCHS).exists() else {}
+    cells = {label: str(first[label]["cell"]) for label in study.curves[budget] if label in first}
+    runs = {label: epochs[cell] for label, cell in cells.items() if cell in epochs}
+    if not runs:
+        return None
+    target = next((float(row["asked"]) for row in of_it if "asked" in row), None)
+    figure, _ = plots.dynamics(runs, target, multiplier="multiplier_loss_units")
+    words = "".join(letter if letter.isalnum() else " " for letter in budget).split()
+    return plots.save(figure, folder / f"curves-{'-'.join(words)}.png")
 
 
 def finished(folder: str | os.PathLike[str], study: Study) -> list[Row]:
@@ -68,9 +94,12 @@ def table(rows: Sequence[Row]) -> str:
     parts = []
     for budget, group in grouped(rows, "budget").items():
         ours = sorted(grouped(group, "label").items(), key=lambda item: mean(_column(item[1], "error")))
-        lines = [_line(label, trainings) for label, trainings in ours]
-        lines += [_published_line(row) for row in published([budget], str(group[0]["data"]))]
-        parts.append(f"**{budget}**\n\n{_HEAD}" + "\n".join(lines) + "\n")
+        others = published([budget], str(group[0]["data"]))
+        lines = [*_HEAD, *(_line(label, trainings) for label, trainings in ours), *map(_published_line, others)]
+        if any("gates" in row for row in group):
+            decided = [_GATES, "---:", *(_decided(trainings) for _, trainings in ours), *("–" for _ in others)]
+            lines = [f"{line} {cell} |" for line, cell in zip(lines, decided, strict=True)]
+        parts.append(f"**{budget}**\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
@@ -83,6 +112,18 @@ def _line(label: str, rows: Sequence[Mapping[str, Value]]) -> str:
         f"| {mean(_column(rows, 'validation_error')):.2%} | {mean(errors):.2%}{spread} "
         f"| {mean(_column(rows, 'seconds')):.0f} |"
     )
+
+
+def _decided(rows: Sequence[Mapping[str, Value]]) -> str:
+    """The shares of gates in the three classes of :data:`_GATES`, the mean over trainings; a dash without gates."""
+    counts = [[int(count) for count in str(row["gates"]).split()] for row in rows if "gates" in row]
+    if not counts:
+        return "–"
+    shares = []
+    for low, high in ((0.0, 0.1), (0.1, 0.9), (0.9, 1.0)):
+        parts = [sum(bins[round(low * len(bins)) : round(high * len(bins))]) / sum(bins) for bins in counts]
+        shares.append(f"{mean(parts):.0%}")
+    return " / ".join(shares)
 
 
 def _published_line(row: Row) -> str:

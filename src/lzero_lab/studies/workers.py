@@ -7,21 +7,25 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
 from lzero.errors import LzeroError
-from lzero_lab.training.runtime import configure_cpu
+from lzero_lab.training.runtime import configure_cpu, exact_convolutions
 
 T = TypeVar("T")
 _stop: Event | None = None  # in a worker: set where it is to stop
 
 
 def run_tasks(
-    function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], keep: Callable[[T], None], workers: int
+    function: Callable[..., T],
+    tasks: Sequence[tuple[Any, ...]],
+    keep: Callable[[T], None],
+    workers: int,
+    ready: Callable[[tuple[Any, ...]], bool] | None = None,
 ) -> None:
     """Call ``function`` with the arguments of every task, in so many processes, and ``keep`` with what it returned.
 
@@ -29,20 +33,38 @@ def run_tasks(
     ``keep``, no further task begins, :func:`stopping` is true in the workers, and what they have finished until all of
     them came to an end is kept too. A result is kept twice where ``keep`` was interrupted.
 
+    Args:
+        function: what workers call.
+        tasks: its arguments, in the order in which they begin.
+        keep: gets every result.
+        workers: how many processes.
+        ready: whether a task can begin; it is asked again after every result. Those that never can are left out.
+
     Raises:
         LzeroError: a worker was killed.
     """
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(stop,))
-    waiting: list[Future[T]] = []
-    try:
+    left, running = list(tasks), list[Future[T]]()
+
+    def begin() -> None:
+        able = [task for task in left if ready is None or ready(task)][: workers - len(running)]
         with _interrupts_blocked():
-            waiting += [pool.submit(function, *task) for task in tasks]
-            pool.submit(stopping)  # a pool watches over the workers that it had when something was last submitted
-        for future in as_completed(list(waiting)):
-            keep(future.result())
-            waiting.remove(future)
+            for task in able:
+                left.remove(task)
+                running.append(pool.submit(function, *task))
+            if able:
+                pool.submit(stopping)  # a pool watches over the workers that it had when something was last submitted
+
+    try:
+        begin()
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                keep(future.result())
+                running.remove(future)
+            begin()
     except BrokenProcessPool as problem:
         raise LzeroError(
             "a worker was killed, by the system where memory ran out; finished trainings are saved, and others up to "
@@ -51,7 +73,7 @@ def run_tasks(
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
-        for future in waiting:
+        for future in running:
             if not future.cancelled() and future.exception() is None:
                 keep(future.result())
 
@@ -78,6 +100,7 @@ def _start(stop: Event) -> None:
     global _stop
     _stop = stop
     configure_cpu(threads=1)
+    exact_convolutions()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -20,6 +20,7 @@ LARGEST = 2**63 - 1  # whole number of PyTorch
 SCOPES = ("model", "layer")
 UNGATED = ("dense", "same_size")  # methods
 _COUNTS = ("epochs", "steps", "batch_size", "round_to")
+_LATER: Mapping[str, Any] = {"round_to": 1, "start": "", "distil": 0.0}  # fields with their defaults
 Scope = str | Mapping[str, float]
 Schedule = Literal["linear", "cosine", "drops"]
 Method = Literal["constrained", "penalized", "elbo", "magnitude", "same_size", "dense"]
@@ -66,6 +67,9 @@ class Recipe:
         ema: decay a step of a running mean of the weights, which is what is evaluated and shipped; 0 for none.
         finetune: share of the training, at its end, in which the settled gates stay fixed and the weights go on; None
             for the solver's default where there is a target to settle on, and 0 elsewhere.
+        start: what the weights come from that the training begins with, a name of whoever hands them over; "" for
+            fresh ones.
+        distil: weight of the answers of the network that it begins with in the loss, beside the labels.
         solver: further arguments of :class:`lzero.Solver`, or of what takes its place.
 
     Raises:
@@ -103,6 +107,8 @@ class Recipe:
     augment: bool = False
     compile: str = ""
     round_to: int = 1
+    start: str = ""
+    distil: float = 0.0
     solver: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -115,6 +121,10 @@ class Recipe:
                 raise DataError(f"{name}: expected {expected}, found {shown(value)}")
         if isinstance(self.scope, str) and self.scope not in SCOPES:
             raise DataError(f"scope: expected {', '.join(SCOPES)} or a table of targets, found {self.scope!r}")
+        if not 0 <= self.distil <= 1:
+            raise DataError(f"distil: expected a weight from 0 to 1, found {self.distil}")
+        if self.distil and not self.start:
+            raise DataError("distil: there is no network to learn from; name one as start")
         if self.seed not in SEEDS:
             raise DataError(f"seed: expected a whole number from -2^63 to 2^64 - 1, found {self.seed}")
 
@@ -132,9 +142,9 @@ class Recipe:
         return [Constraint(self.target, self.measure, each_layer=self.scope == "layer")]
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain values, for JSON; without a ``round_to`` of 1, which older ones do not have."""
+        """The recipe as plain values, for JSON; without defaults of fields that older ones do not have."""
         values = asdict(self) | {"solver": dict(self.solver), "ignore": list(self.ignore)}
-        return {name: value for name, value in values.items() if (name, value) != ("round_to", 1)}
+        return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:

@@ -25,6 +25,14 @@ def configure_cpu(threads: int | None = None) -> None:
     torch.set_flush_denormal(True)
 
 
+def exact_convolutions() -> None:
+    """From now on convolutions in float32 are computed as such on GPUs too, not with the 10 bits of TF32.
+
+    So validation and the check of purging are exact; trainings under autocast do not become slower.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+
+
 class RandomStream:
     """A seeded stream of torch's global generators, active only inside ``with stream.active():``.
 

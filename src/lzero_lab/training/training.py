@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from time import perf_counter
@@ -27,7 +28,7 @@ from lzero.solver.gate_trainer import GateTrainer
 from lzero.solver.schedule import FINETUNE
 from lzero_lab import models
 from lzero_lab.datasets.dataset import Dataset, batches, crop_and_flip
-from lzero_lab.errors import DamagedError
+from lzero_lab.errors import DamagedError, DataError
 from lzero_lab.files import write_tensors
 from lzero_lab.training import methods
 from lzero_lab.training.checkpoint import check_optimizer, loading, read_checkpoint
@@ -43,9 +44,14 @@ class Training:
     Args:
         recipe: what to train.
         data: tensors on the device to train on.
+        start: the state dict that ``recipe.start`` names, of the network without gates.
+
+    Raises:
+        DataError: weights without a name in the recipe, or the other way round.
+        DamagedError: they are of another network.
     """
 
-    def __init__(self, recipe: Recipe, data: Dataset) -> None:
+    def __init__(self, recipe: Recipe, data: Dataset, start: Mapping[str, Tensor] | None = None) -> None:
         self.recipe, self.data = recipe, data
         self.epoch = self.step = 0
         self.seconds = 0.0
@@ -58,6 +64,7 @@ class Training:
                 self.model = same_size(self.model, data.train_x[:2], recipe.target or 1.0, recipe.measure)
         # channels last: convolutions take a third less time
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._begin_with(start)
         self._order = torch.Generator().manual_seed(recipe.seed)
         self.steps_per_epoch = -(-len(data.train_x) // recipe.batch_size)
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
@@ -73,6 +80,23 @@ class Training:
         self._average = ExponentialMovingAverage(list(self.model.parameters()), recipe.ema) if recipe.ema else None
         if recipe.compile:
             self.model.compile(backend=recipe.compile)  # in place; the copies that purging makes are not compiled
+
+    def _begin_with(self, start: Mapping[str, Tensor] | None) -> None:
+        """Take the weights of a trained network, and a copy of it as a teacher where the recipe asks for one."""
+        self._teacher: nn.Module | None = None
+        if (start is not None) != bool(self.recipe.start):
+            found = "none was given" if start is None else "the recipe has no start"
+            raise DataError(f"start: expected weights for {self.recipe.start or 'nothing'!r}, {found}")
+        if start is None:
+            return
+        try:
+            self.model.load_state_dict(start)
+        except RuntimeError as problem:
+            raise DamagedError(
+                f"start: weights of another network than {self.recipe.model}; pass those of a dense training of it"
+            ) from problem
+        if self.recipe.distil:
+            self._teacher = copy.deepcopy(self.model).eval().requires_grad_(False)
 
     def run(self, progress: Callable[[dict[str, Any]], None] | None = None, checkpoint: str | None = None) -> Training:
         """Train to the end; ``progress`` gets every recorded row, ``checkpoint`` is rewritten after every epoch."""
@@ -140,7 +164,10 @@ class Training:
         recipe = self.recipe
         with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.bf16):
             scores = self.model(x)
+            taught = None if self._teacher is None else self._teacher(x)
         loss = F.cross_entropy(scores.float(), y)
+        if taught is not None:
+            loss = torch.lerp(loss, distance(scores.float(), taught.float()), recipe.distil)
         if recipe.l2:
             loss = loss + recipe.l2 * expected_l2(self.model)
         return loss * recipe.loss_scale
@@ -219,3 +246,12 @@ class Training:
         """The weights' learning rate of this step, by ``recipe.schedule``."""
         factor = rate_factor(self.recipe.schedule, self.step, self.steps, self.recipe.decay)
         self.optimizer.param_groups[0]["lr"] = self.recipe.lr * factor
+
+
+def distance(scores: Tensor, taught: Tensor, temperature: float = 2.0) -> Tensor:
+    """T^2 KL(taught || scores) between answers softened by the temperature T, the mean over examples.
+
+    Shapes: [N, classes] both -> [].
+    """
+    soft, hard = F.log_softmax(scores / temperature, 1), F.log_softmax(taught / temperature, 1)
+    return temperature**2 * F.kl_div(soft, hard, log_target=True, reduction="batchmean")

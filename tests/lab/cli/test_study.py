@@ -48,3 +48,19 @@ def test_missing_data_is_one_line_and_no_training_fails_by_it(tmp_path, monkeypa
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("lzero: error: mnist: missing train-images-idx3-ubyte")
     assert not (out / CELLS).exists()
+
+
+def test_how_long_it_takes_is_said_beforehand_from_a_trial_or_from_what_is_finished(tmp_path, monkeypatch, capsys):
+    path, out = tmp_path / "study.toml", tmp_path / "out"
+    path.write_text(TEXT.replace("steps = 12", "epochs = 40"), encoding="utf-8")
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
+    command = ["study", str(path), "--methods", "constrained", "--epochs", "1", "--device", "cpu", "--out", str(out)]
+    assert main([*command, "--budgets", "half", "--seeds", "0"]) == 0
+    assert "1 trainings to go; how long is known when the first is finished, or by --trial" in capsys.readouterr().out
+    assert [row["epochs"] for row in Recorder.from_csv(out / CELLS)] == [1]
+    assert main(command) == 0
+    assert "3 trainings to go, about " in capsys.readouterr().out
+    assert main(command) == 0 and "to go" not in capsys.readouterr().out
+    assert main([*command[:-1], str(tmp_path / "other"), "--seeds", "0", "--trial", "0.3"]) == 0
+    said = capsys.readouterr().out
+    assert "2 trainings to go, about " in said and "hours on cpu at 1 a time" in said

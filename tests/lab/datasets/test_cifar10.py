@@ -13,6 +13,7 @@ from cifar import CLASSES, picture, write_archive
 from lzero_lab.datasets import cifar10, dataset, load
 from lzero_lab.datasets.cifar10 import ARCHIVE, read_archive
 from lzero_lab.errors import DataError
+from lzero_lab.files import write_tensors
 
 
 @pytest.fixture
@@ -120,3 +121,27 @@ def test_the_real_archive_has_its_known_shape_and_statistics():
     assert data.validation_y.bincount().min() > 450
     for statistic, expected in ((data.train_x.mean((0, 2, 3)), 0.0), (data.train_x.std((0, 2, 3)), 1.0)):
         torch.testing.assert_close(statistic, torch.full((3,), expected), atol=1e-2, rtol=0)
+
+
+def test_decoded_images_are_the_same_data_set(tmp_path, small_validation):
+    write_archive(tmp_path / "archive" / ARCHIVE)
+    path = cifar10.decode(tmp_path / "archive", tmp_path / "decoded")
+    assert path.name == cifar10.DECODED
+    one, other = (vars(load("cifar10", tmp_path / folder)) for folder in ("archive", "decoded"))
+    for name, value in one.items():
+        assert value.equal(other[name]) if isinstance(value, torch.Tensor) else value == other[name]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"train": [torch.zeros(2, 32, 32, 3, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)]},
+        {"train": [torch.zeros(2, 32, 32, 3), torch.zeros(2, dtype=torch.int64)], "test": []},
+        {"train": [torch.zeros(2, 32, 32, 3, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64)], "test": []},
+        {"train": 3, "test": 4},
+    ],
+)
+def test_a_decoded_file_that_holds_something_else_is_refused(tmp_path, values):
+    write_tensors(tmp_path / cifar10.DECODED, values)
+    with pytest.raises(DataError, match=cifar10.DECODED):
+        load("cifar10", tmp_path)

@@ -15,7 +15,9 @@ def test_a_row_says_what_was_asked_and_what_was_shipped():
     row = run_cell(TINY)
     assert row["asked"] == 0.5 and row["steps"] == 12 and row["exhausted"] == 1
     assert 0 <= row["slack"] == pytest.approx(0.5 - row["shipped"], abs=1e-12)
-    assert row["shipped_params"] == row["shipped"]
+    assert row["shipped_params"] == row["shipped"] and row["device"] == "cpu"
+    assert len(str(row["gates"]).split()) == 20
+    assert sum(map(int, str(row["gates"]).split())) == sum(int(part.split("/")[1]) for part in str(row["kept"]).split())
     kept = [part.split("=")[1].split("/") for part in str(row["kept"]).split()]
     widths = [int(open_) for open_, _ in kept]
     inputs, classes = 64, 10

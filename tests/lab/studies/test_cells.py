@@ -13,6 +13,7 @@ from inline import Inline
 from lzero.errors import BudgetError, LzeroWarning, RecordError
 from lzero.recorder import Recorder
 from lzero_lab.datasets import load
+from lzero_lab.errors import DataError
 from lzero_lab.studies import cell as cell_module
 from lzero_lab.studies import workers
 from lzero_lab.studies.cell import Cell, run_cell
@@ -142,7 +143,7 @@ def test_an_interrupted_study_has_every_row_that_is_finished(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_cells([TINY, other], tmp_path / "cells.csv", progress=interrupt)
+        run_cells([TINY, other], tmp_path / "cells.csv", workers=2, progress=interrupt)
     assert {row["cell"] for row in Recorder.from_csv(tmp_path / "cells.csv")} == {TINY.key, other.key}
 
 
@@ -200,3 +201,30 @@ def test_a_file_that_is_no_table_is_refused_before_anything_is_trained(tmp_path)
     (tmp_path / "cells.csv").write_text("a,b\n1\n")
     with pytest.raises(RecordError, match="expected 2 cells as in the header, found 1"):
         run_cells([TINY], tmp_path / "cells.csv")
+
+
+DENSE = Cell("digits", Recipe(method="dense", steps=12, batch_size=64), labels=(("label", "d"),), begins_others=True)
+LATER = Cell("digits", Recipe(target=0.5, steps=3, batch_size=64, start=DENSE.file_name, distil=0.5))
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_training_begins_with_the_network_of_another_one_once_that_is_finished(tmp_path):
+    rows = run_cells([LATER, DENSE], tmp_path / "cells.csv", folder=tmp_path).rows
+    assert [row["cell"] for row in rows] == [DENSE.key, LATER.key]
+    weights = torch.load(tmp_path / f"{DENSE.file_name}-weights.pt", weights_only=True)
+    dense, later = (Training(cell.recipe, load("digits"), start) for cell, start in ((DENSE, None), (LATER, weights)))
+    dense.run()
+    assert all(weights[name].equal(value) for name, value in dense.model.state_dict().items())
+    assert later.run().recorder.rows[-1]["error"] == pytest.approx(
+        Recorder.from_csv(tmp_path / EPOCHS).rows[-1]["error"]
+    )
+    with pytest.raises(DataError, match=r"the weights that it begins with are not in .*; train what leaves them too"):
+        run_cells([LATER], tmp_path / "other.csv", folder=tmp_path / "other")
+    path = tmp_path / f"{DENSE.file_name}-weights.pt"
+    path.unlink()
+    table = Recorder()
+    table.append(cell=DENSE.key, error=0.1)
+    table.to_csv(tmp_path / "third.csv")
+    again = run_cells([LATER, DENSE], tmp_path / "third.csv", folder=tmp_path).rows  # its weights are lost
+    assert [row["cell"] for row in again] == [DENSE.key, LATER.key] and path.exists()
+    assert [row["error"] for row in again] == [row["error"] for row in rows]

@@ -1,5 +1,7 @@
 """Reports: a table of means and a figure, of what a study plans, beside published numbers."""
 
+from dataclasses import replace
+
 from lzero.recorder import Recorder
 from lzero_lab.studies.report import CELLS, TABLE, architecture, published, table, write_report
 
@@ -52,3 +54,28 @@ def test_a_report_is_a_table_and_a_figure_of_what_the_study_plans(tmp_path, stud
     assert [path.name for path in files] == [TABLE, "methods.png"] and all(path.stat().st_size > 300 for path in files)
     assert "| binary |" in files[0].read_text() and "stale" not in files[0].read_text()
     assert write_report(tmp_path / "empty", study) == []
+
+
+def test_where_rows_count_gates_by_their_probability_the_table_says_who_has_decided():
+    gates = [{"gates": "10 0 0 0 0 0 0 0 0 0 5 0 0 0 0 0 0 0 0 5"}, {"gates": "0 20" + " 0" * 18}, {}]
+    lines = table([row | more for row, more in zip(ROWS, gates, strict=True)]).splitlines()
+    assert lines[2].endswith("| seconds | gates closed / undecided / open |") and lines[3].endswith("|---:| ---: |")
+    assert lines[4].endswith("| 1 | – |") and lines[5].endswith("| 2 | 75% / 12% / 12% |")
+    assert lines[6].count("|") == lines[5].count("|")
+
+
+def test_a_report_says_the_note_and_the_devices_and_draws_the_curves_that_are_asked_for(tmp_path, study):
+    cell = study.cells()[0]
+    budget = dict(cell.labels)["budget"]
+    row = ROWS[0] | {"cell": cell.key, "seed": 0, "budget": budget, "device": "a GPU", "asked": 0.5}
+    for name, rows in (
+        ("cells.csv", [row]),
+        ("epochs.csv", [{"cell": cell.key, "epoch": e, "loss": 1 / e, "error": 0.1, "deployed": 0.5} for e in (1, 2)]),
+    ):
+        recorder = Recorder()
+        for one in rows:
+            recorder.append(**one)
+        recorder.to_csv(tmp_path / name)
+    files = write_report(tmp_path, replace(study, note="A note.", curves={budget: ["b", "a"], "third": ["a"]}))
+    assert [path.name for path in files] == [TABLE, "methods.png", "curves-half.png"]
+    assert files[0].read_text().startswith("A note. Trained on a GPU.\n\n**half**")

@@ -4,6 +4,7 @@ import pytest
 from small_study import TEXT
 
 from lzero_lab.errors import DataError
+from lzero_lab.models import WideResNet
 from lzero_lab.studies.study import Study, names
 
 
@@ -112,3 +113,101 @@ def test_an_unknown_study_names_those_that_exist():
 def test_the_studies_of_the_library_are_plans_of_different_trainings(name):
     cells = Study.read(name).cells()
     assert len({cell.key for cell in cells}) == len(cells) > 10
+
+
+STARTS = (
+    TEXT
+    + """
+[methods.whole]
+method = "dense"
+epochs = 25
+only = ["third"]
+[methods.later]
+start = "whole"
+epochs = 25
+steps = 30
+only = ["third"]
+"""
+)
+
+
+def written(tmp_path, text):
+    path = tmp_path / "other.toml"
+    path.write_text(text, encoding="utf-8")
+    return Study.read(path)
+
+
+def test_a_budget_can_list_its_methods(tmp_path):
+    study = written(tmp_path, TEXT.replace("target = 0.33", 'target = 0.33\nmethods = ["once"]'))
+    labels = [tuple(value for _, value in cell.labels) for cell in study.choose(seeds=[0]).cells()]
+    assert labels == [("constrained", "half"), ("binary", "half"), ("once", "third")]
+    with pytest.raises(DataError, match="budgets, 'third', methods: no method is called 'twice'"):
+        written(tmp_path, TEXT.replace("target = 0.33", 'target = 0.33\nmethods = ["twice"]'))
+    with pytest.raises(DataError, match="budgets, 'third', methods: expected a list"):
+        written(tmp_path, TEXT.replace("target = 0.33", 'target = 0.33\nmethods = "once"'))
+
+
+def test_a_training_names_the_one_whose_network_it_begins_with_of_its_own_seed(tmp_path):
+    study = written(tmp_path, STARTS)
+    for seed in (0, 1):
+        cells = {dict(cell.labels)["label"]: cell for cell in study.choose(seeds=[seed], budgets=["third"]).cells()}
+        assert cells["later"].recipe.start == cells["whole"].file_name and cells["whole"].begins_others
+        assert not cells["later"].begins_others and not cells["once"].begins_others
+    chosen = study.choose(methods=["later"], seeds=[0]).cells()
+    assert [dict(cell.labels)["label"] for cell in chosen] == ["whole", "later"]
+    assert [cell.recipe.start for cell in chosen] == ["", chosen[0].file_name]
+
+
+def test_a_share_of_the_epochs_is_rounded_up_and_follows_them(tmp_path):
+    text = STARTS.replace("steps = 12\n", "epochs = 24\n").replace("epochs = 25\nsteps = 30", "share_of_epochs = 0.1")
+    study = written(tmp_path, text)
+    assert [cell.recipe.epochs for cell in study.choose(methods=["later"], seeds=[0]).cells()] == [25, 3]
+    assert [cell.recipe.epochs for cell in study.altered(epochs=8).choose(methods=["later"], seeds=[0]).cells()] == [
+        25,
+        1,
+    ]
+    for wrong in ("0.0", "2", "true", '"x"'):
+        with pytest.raises(DataError, match="share_of_epochs: expected a share"):
+            written(tmp_path, text.replace("share_of_epochs = 0.1", f"share_of_epochs = {wrong}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (STARTS.replace('start = "whole"', 'start = "holes"'), "'later', start: no method is called 'holes'"),
+        (STARTS.replace('start = "whole"', 'start = "later"'), "'later' begins with another one"),
+        (STARTS.replace('only = ["third"]\n[methods.later]', 'only = ["half"]\n[methods.later]'), None),
+        (STARTS + "[budgets.other]\nmodel = 'lenet5'\n[networks.lenet5]\n[methods.z]\nstart = 'whole'\n",
+         "method 'z' at 'other': no 'whole' of that network"),
+        ("note = 3\n" + TEXT, "note: expected a text"),
+        ("curves.thrid = []\n" + TEXT, "curves: no budget is called 'thrid'"),
+        ("curves.third = 3\n" + TEXT, "curves, 'third': expected a list of methods"),
+        ("curves.third = ['twice']\n" + TEXT, "curves, 'third': no method is called 'twice'"),
+        ("curves = 3\n" + TEXT, "curves: expected methods for each budget"),
+    ],
+)  # fmt: skip
+def test_what_refers_to_nothing_is_refused(tmp_path, text, message):
+    if message is None:  # of the same network at another budget
+        assert written(tmp_path, text).choose(seeds=[0]).cells()[-1].recipe.start
+        return
+    with pytest.raises(DataError, match=message):
+        written(tmp_path, text).cells()
+
+
+def test_the_study_of_cifar_has_its_first_seed_of_one_network_before_all_else():
+    cells = Study.read("cifar").cells()
+    assert [cell.recipe.model for cell in cells[:25]] == ["resnet20"] * 25
+    assert cells[0].recipe.method == "dense" and cells[0].begins_others
+    assert [cell.recipe.target for cell in cells[1:25]] == sorted(
+        (c.recipe.target for c in cells[1:25]), key=(0.2, 0.1, 0.5).index
+    )
+    penalties = [cell for cell in cells if cell.recipe.ignore and cell.recipe.seed == 0]
+    parameters = [sum(p.numel() for p in WideResNet(depth, width).parameters()) for depth, width in ((16, 2), (28, 10))]
+    assert [cell.recipe.coefficient for cell in penalties] == [
+        pytest.approx(0.001 * size / 50_000, rel=5e-3) for size in parameters for _ in range(2)
+    ]
+    assert {cell.recipe.ignore for cell in penalties} == {WideResNet.STREAMS}
+    shared = {
+        (c.recipe.lr, c.recipe.epochs, c.recipe.batch_size, c.recipe.gate_lr) for c in cells if not c.recipe.start
+    }
+    assert len(shared) == 1

@@ -29,7 +29,7 @@ def test_a_worker_that_was_killed_is_said_in_one_line_and_what_is_finished_is_ke
     kept = []
     monkeypatch.setattr(workers, "ProcessPoolExecutor", Broken)
     with pytest.raises(LzeroError, match=r"a worker was killed.* run this again, with fewer workers"):
-        workers.run_tasks(abs, [(1,), (2,), (-3,)], kept.append, 2)
+        workers.run_tasks(abs, [(1,), (2,), (-3,)], kept.append, 3)
     assert sorted(kept) == [1, 3]
 
 
@@ -118,8 +118,17 @@ def test_what_a_task_raises_is_raised_and_the_others_are_kept(monkeypatch):
     monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
     kept = []
     with pytest.raises(ZeroDivisionError):
-        workers.run_tasks(divmod, [(7, 2), (1, 0), (9, 2)], kept.append, 1)
+        workers.run_tasks(divmod, [(7, 2), (1, 0), (9, 2)], kept.append, 3)
     assert sorted(kept) == [(3, 1), (4, 1)]
+
+
+def test_a_task_begins_when_it_is_ready_before_those_that_matter_less_and_never_where_it_never_is(monkeypatch):
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
+    kept = []
+    tasks = [(number,) for number in (-1, -2, -3, -4)]
+    after = {-1: 3, -2: 5}  # the result that each waits for
+    workers.run_tasks(abs, tasks, kept.append, 1, lambda task: after.get(task[0]) in (None, *kept))
+    assert kept == [3, 1, 4]
 
 
 def test_a_process_that_is_no_worker_never_stops(monkeypatch):
