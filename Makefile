@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := test
-.PHONY: venv test test-all lint demo bench bench-whole gpu-check gpu-session cifar-gpu scoreboard scoreboard-vision figures study cifar clean
+.PHONY: venv test test-all lint docs demo bench bench-whole gpu-check gpu-session cifar-gpu scoreboard scoreboard-vision figures study cifar clean
 
 venv: $(STAMP)
 
@@ -23,6 +23,10 @@ lint: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest
+
+# The site: build/docs/index.html opens from the disk. Warnings are errors; the tests build it too, and follow its links.
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W --keep-going -q -j auto -b html -c docs . build/docs
 
 # What lzero.integrations works with, for the slow tests; the others run without it.
 $(VENV)/.stacks: $(STAMP)
@@ -81,7 +85,7 @@ cifar-gpu: $(STAMP)
 # One script a figure, in figures/, named after the figure it makes. DATA is a folder with MNIST's IDX files.
 DATA ?= data
 FIGURES := compare digits mnist_control mnist_cost missed robustness gate_rate settling defaults gradients \
-	deterministic front front_batchnorm poster reading story measured readme
+	deterministic front front_batchnorm poster reading start story measured readme
 figures: export LZERO_DATA = $(DATA)
 figures: $(STAMP) study
 	set -e; for script in $(FIGURES); do echo "$$script"; $(BIN)/python "figures/$$script.py"; done

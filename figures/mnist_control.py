@@ -54,6 +54,8 @@ def report(row: dict) -> None:
 def table(rows: list[dict]) -> str:
     """Asked, shipped and published, a line a training; then the grid of penalties."""
     lines = [
+        "# MNIST: asked and shipped",
+        "",
         "| network | budget | asked | before settling | shipped params | shipped MACs "
         "| published: shipped params | published: MACs |",
         "|---|---|---:|---:|---:|---:|---:|---:|",

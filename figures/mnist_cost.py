@@ -45,6 +45,8 @@ def main() -> None:
 
 def table(rows: list[dict]) -> str:
     lines = [
+        "# MNIST: what a target costs",
+        "",
         "| network | epochs a training | way | asked | trainings | seconds | shipped | within one point |",
         "|---|---:|---|---:|---:|---:|---:|---|",
     ]

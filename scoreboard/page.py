@@ -1,4 +1,7 @@
-"""docs/scoreboard.md and docs/scoreboard-vision.md, made of the CSV files here: `python scoreboard/page.py`."""
+"""docs/scoreboard.md, docs/scoreboard-vision.md and the measured part of docs/coverage.md, made of the CSV files here.
+
+python scoreboard/page.py
+"""
 
 import csv
 from collections import Counter
@@ -14,6 +17,8 @@ from source import VISION
 
 PAGE = Path(__file__).parents[1] / "docs" / "scoreboard.md"
 VISION_PAGE = PAGE.with_name("scoreboard-vision.md")
+COVERAGE = PAGE.with_name("coverage.md")
+BEGIN, END = "<!-- measured: scoreboard/page.py -->", "<!-- end of measured -->"
 STATES = ("exact", "refused", "wrong", "crash", "time", "not built")
 INTRO = """# The scoreboard
 
@@ -95,6 +100,20 @@ def _beside(rows):
     return lines
 
 
+def covered(text, rows):
+    """``text`` with a line for each library between its marks: how many of its models came out how."""
+    lines = [BEGIN, "", "| models of | tried | built | " + " | ".join(STATES[:-1]) + " | reach, median |"]
+    lines.append("|---|" + "---:|" * (len(STATES) + 2))
+    for name, known in rows.items():
+        counts = Counter(row["state"] for row in known)
+        built = [row for row in known if row["model"]]
+        link = f"[{name}]({(PAGE if name == FILE.stem else VISION_PAGE).name})"
+        reach = f"{_median(built, 'reach')} %"
+        lines.append(_cells([link, len(known), len(built), *(counts[state] for state in STATES[:-1]), reach]))
+    before, _, rest = text.partition(BEGIN)
+    return before + "\n".join([*lines, "", END]) + rest.partition(END)[2]
+
+
 def read(path):
     """The rows of a CSV, as text."""
     with Path(path).open(newline="", encoding="utf-8") as file:
@@ -160,6 +179,13 @@ def _text(reason):
     return reason.replace("|", "\\|").replace("<", "&lt;").replace("`", "")[:160]
 
 
+def all_rows():
+    """The rows of every library, by its name."""
+    return {name: read(FILE.with_stem(name)) for name in (FILE.stem, "torchvision", "timm")}
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(read(FILE), len(tiny.types())), encoding="utf-8")
-    VISION_PAGE.write_text(vision_page({name: read(FILE.with_stem(name)) for name in ("torchvision", "timm")}), "utf-8")
+    rows = all_rows()
+    PAGE.write_text(page(rows[FILE.stem], len(tiny.types())), encoding="utf-8")
+    VISION_PAGE.write_text(vision_page(rows), encoding="utf-8")
+    COVERAGE.write_text(covered(COVERAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")

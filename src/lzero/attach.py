@@ -81,8 +81,10 @@ def attach_gates(
             another model, or an argument is malformed. The model is then as it was, to the bit.
 
     Example:
+        >>> import lzero
+        >>> from torch import nn, zeros
         >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
-        >>> gates = attach_gates(model, torch.zeros(1, 8))
+        >>> gates = lzero.attach_gates(model, zeros(1, 8))
         >>> len(gates)
         16
     """

@@ -31,11 +31,11 @@ class Certificate:
         expected: budget name -> expected density of the gates at the end of training.
         trained: budget name -> density of the gates that were open, before settling.
         deployed: budget name -> density of the purged model: requested - deployed is >= 0 and below one unit.
-        threshold: tau of :class:`Settled`.
+        threshold: above which P(z != 0) opened a gate when the set was settled; 1/2 where the training had got there.
         moved: gates that settling decided against the training.
         parameters: parameters of the purged model that are not purged to zero.
         parameters_before: parameters of the ungated model.
-        largest_difference: largest |gated eval output - purged output| on the example inputs; None if not verified.
+        largest_difference: largest ``|gated eval output - purged output|`` on the example inputs; None if not verified.
         latency: milliseconds by the table of a budget of latency, and measured again; None without such a budget.
         warnings: why not to trust it: settling, and not the training, has chosen what is shipped. Empty where all is
             well.

@@ -63,7 +63,8 @@ def compact(
             sharded, an optimizer whose state cannot be cut, or an argument of another kind. All is as it was then.
 
     Example:
-        >>> import lzero
+        >>> import lzero, torch
+        >>> from torch import nn
         >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
         >>> gates = lzero.attach_gates(model, torch.zeros(1, 8))
         >>> with torch.no_grad():

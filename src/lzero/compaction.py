@@ -51,6 +51,14 @@ class Compaction:
         gates: those of the model.
         removed: gates that have left so far, by the step after which they did.
 
+    Example:
+        >>> import lzero, torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        >>> gates = lzero.attach_gates(model, torch.zeros(1, 8))
+        >>> compaction = lzero.Compaction(model, torch.optim.Adam(model.parameters()))
+        >>> solver = lzero.Solver(gates, target_density=0.5, total_steps=1000, compaction=compaction)
+
     Raises:
         StructureError: as :func:`lzero.compact`; a parameter that trains is in none of the optimizers; or several
             processes train, each of which has to wrap its model anew.

@@ -31,11 +31,20 @@ class Constraint:
         within: path of the module that the budget holds for, a layer or a block with all below it; None for the whole
             model.
         each_layer: hold for every gated layer on its own, of the whole model or of what lies ``within``.
-        uniform: settle so that groups that are alike (:func:`lzero.plan.alike.families`: heads and hidden units of
+        uniform: settle so that groups that are alike (heads and hidden units of
             every block) keep the same number of units, of the whole model or of what lies ``within``. The budget is
             then met with less than one unit (or step, see ``round_to`` of :func:`lzero.attach_gates`) in each of them
             to spare.
         table: for ``"latency"`` what :func:`lzero.latency.measure` returned: milliseconds are the table's.
+
+    Example:
+        >>> import lzero
+        >>> half_of_the_work = lzero.Constraint(0.5, "macs")
+        >>> head_alone = lzero.Constraint(0.2, within="head")
+        >>> lzero.Constraint(1.5)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        lzero.errors.BudgetError: target: expected a density in (0, 1], such as 0.1 for a tenth, found 1.5
 
     Raises:
         BudgetError: a target outside (0, 1], or not a number; an unknown measure; a path that is no word; a latency
@@ -65,6 +74,9 @@ class Constraint:
 
     def parts(self, gates: Gates) -> dict[str, float]:
         """Module path -> target density of every part that this budget holds for; ``""`` is the whole model.
+
+        Args:
+            gates: attached gates.
 
         Raises:
             BudgetError: nothing gated lies ``within``.

@@ -23,6 +23,14 @@ def detach_gates(model: nn.Module) -> nn.Module:
         model: a model with gates attached, or a module around one; also one inside DistributedDataParallel,
             ``torch.compile`` or ``AveragedModel``, of which the part that was wrapped is returned.
 
+    Example:
+        >>> import lzero
+        >>> from torch import nn, zeros
+        >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        >>> gates = lzero.attach_gates(model, zeros(1, 8))
+        >>> lzero.gates_of(lzero.detach_gates(model)) is None
+        True
+
     Raises:
         StructureError: ``model`` has no gates, is a part of the model that has, or is sharded over processes; or a unit
             is closed that a norm takes statistics of, which no plain norm of the old width can leave out, or a whole

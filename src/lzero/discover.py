@@ -69,8 +69,10 @@ def discover(
             where tqdm is installed.
 
     Example:
+        >>> import lzero
+        >>> from torch import nn, zeros
         >>> model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
-        >>> [(group.name, group.size) for group in discover(model, torch.randn(1, 8))]
+        >>> [(group.name, group.size) for group in lzero.discover(model, zeros(1, 8))]
         [('0', 6)]
 
     Raises:

@@ -113,6 +113,15 @@ def front(
         inputs: of one forward, as for ``attach_gates``, to measure how long it takes; None measures nothing. The
             median of up to a second of forwards, on whatever else the machine does.
 
+    Example:
+        >>> import lzero
+        >>> from torch import nn, zeros
+        >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        >>> gates = lzero.attach_gates(model, zeros(1, 8))
+        >>> found = lzero.front(model, [0.8, 0.4], lambda small: small[0].out_features)
+        >>> [(row["asked"], row["evaluation"]) for row in found.rows]
+        [(0.8, 12.0), (0.4, 6.0)]
+
     Raises:
         BudgetError: a malformed or infeasible target, before anything is evaluated.
         StructureError: ``model`` has no gates, or cannot be purged, or ``inputs`` do not fit.

@@ -88,6 +88,21 @@ def purge(
             the shapes that it was measured with (but for their number): time forwards before and after, for some two
             seconds, for the certificate. False says what the table does and no more.
 
+    Example:
+        >>> import lzero
+        >>> from torch import nn, zeros
+        >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        >>> gates = lzero.attach_gates(model, zeros(1, 8))  # and a training, by which they are ranked
+        >>> result = lzero.purge(model, constraints=[lzero.Constraint(0.5)])
+        >>> result.model
+        Sequential(
+          (0): Linear(in_features=8, out_features=7, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=7, out_features=2, bias=True)
+        )
+        >>> f"{result.certificate.deployed['params']:.3f}"
+        '0.444'
+
     Raises:
         StructureError: ``model`` has no gates or is sharded over processes, or the purged model does not run, or does
             not give the same outputs.

@@ -25,6 +25,7 @@ class Recorder:
     A history of histograms is plain columns too: one count a bin, ``p_00`` to ``p_19``.
 
     Example:
+        >>> from lzero import Recorder
         >>> recorder = Recorder()
         >>> recorder.append(epoch=1, loss=0.71, method="constrained")
         >>> recorder.append(epoch=2, loss=0.42, error=0.08)
@@ -63,7 +64,7 @@ class Recorder:
         return list(self._columns)
 
     def column(self, name: str) -> list[Value | None]:
-        """One value a row, None where the row leaves it out.
+        """One value a row of the column ``name``, None where the row leaves it out.
 
         Raises:
             RecordError: no row has a column of that name.
@@ -84,10 +85,10 @@ class Recorder:
         return f"Recorder({len(self)} rows: {', '.join(self._columns)})"
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Writes the table at `path`, whole or not at all: a reader never meets half a file.
+        """Writes the table at ``path``, whole or not at all: a reader never meets half a file.
 
         Raises:
-            RecordError: `path` is no name of a file, or cannot be written.
+            RecordError: ``path`` is no name of a file, or cannot be written.
         """
         target = file_path("Recorder.to_csv", path, error=RecordError)
         try:
@@ -106,7 +107,7 @@ class Recorder:
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str]) -> Recorder:
-        """The recorder that :meth:`to_csv` wrote at `path`.
+        """The recorder that :meth:`to_csv` wrote at ``path``.
 
         Raises:
             RecordError: the file is missing, is not UTF-8, or has a row that does not fit its header.

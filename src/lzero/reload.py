@@ -32,7 +32,7 @@ def load_purged(model: nn.Module, saved: str | os.PathLike[str] | Mapping[str, T
     """``model`` itself, turned into the purged network that was ``saved``.
 
     Every parameter and buffer takes the saved shape, dtype and value and stays on its device and in its memory format;
-    a Linear with saved ``columns`` becomes a :class:`GatheredLinear`; sizes that modules cache follow. Tied parameters
+    a Linear with saved ``columns`` becomes a ``GatheredLinear``; sizes that modules cache follow. Tied parameters
     stay tied, and one name of a tied tensor is enough. Build optimizers afterwards.
 
     Args:
@@ -42,9 +42,16 @@ def load_purged(model: nn.Module, saved: str | os.PathLike[str] | Mapping[str, T
             with ``weights_only=True`` or by safetensors.
 
     Example:
-        >>> model = load_purged(nn.Sequential(nn.Linear(8, 6)), nn.Sequential(nn.Linear(8, 2)).state_dict())
-        >>> model[0].out_features
-        2
+        >>> import lzero
+        >>> from torch import nn, zeros
+        >>> def network():
+        ...     return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        >>> model = network()
+        >>> gates = lzero.attach_gates(model, zeros(1, 8))
+        >>> result = lzero.purge(model, constraints=[lzero.Constraint(0.5)])
+        >>> small = lzero.load_purged(network(), result.model.state_dict())
+        >>> small[0].out_features, small[2].in_features
+        (7, 7)
 
     Raises:
         StructureError: no module, no state dict and no folder; files that are missing, damaged or of another format;

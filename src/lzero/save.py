@@ -31,6 +31,16 @@ def save_purged(result: PurgeResult, folder: str | os.PathLike[str]) -> None:
         result: of :func:`purge`.
         folder: where the two files go; made where it is missing, and anything else in it stays.
 
+    Example:
+        >>> import lzero, os, tempfile
+        >>> from torch import nn, zeros
+        >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        >>> gates = lzero.attach_gates(model, zeros(1, 8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     lzero.save_purged(lzero.purge(model, constraints=[lzero.Constraint(0.5)]), folder)
+        ...     sorted(os.listdir(folder))
+        ['lzero.json', 'model.safetensors']
+
     Raises:
         StructureError: no result of a purge; a state dict with something else than dense tensors; a dtype that
             safetensors does not know; files that cannot be written.

@@ -39,7 +39,7 @@ class Table:
 
     @classmethod
     def of(cls, gates: Gates, open_: Tensor, size_before: int, size: int) -> Table:
-        """That of a model whose ``gates`` were purged to the set ``open_``, bool [G]."""
+        """That of ``gates`` purged to ``open_``, bool [G]; ``size_before`` and ``size`` are bytes of all tensors."""
         plan, kept = gates.plan, gates.split(open_)
         if gates.whole is not None:  # units have left before
             plan, kept = gates.whole.plan, gates.whole.masks(open_)

@@ -192,3 +192,11 @@ def test_the_committed_page_is_that_of_the_committed_rows():
         found = path.read_text(encoding="utf-8")
         lines = [line for line in made.splitlines() if line.startswith("| ")]
         assert [line for line in found.splitlines() if line.startswith("| ")] == lines
+
+
+def test_the_committed_coverage_is_that_of_the_committed_rows():
+    if not page.COVERAGE.exists():
+        pytest.skip("a checkout without docs")
+    text = page.COVERAGE.read_text(encoding="utf-8")
+    assert page.covered(text, page.all_rows()) == text
+    assert page.covered(text, {}) != text and page.covered(page.covered(text, {}), page.all_rows()) == text

@@ -61,7 +61,7 @@ def bisect_coefficient(
         low, high: the first bracket of the coefficient.
         tolerance: the distance to the target, as a density, that is close enough.
         max_trainings: how often ``train`` may be called.
-        method: ``"bisect"``, ``"brentq"``, ``"ridder"`` or ``"toms748"`` of :mod:`scipy.optimize`. Brent's and TOMS 748
+        method: ``"bisect"``, ``"brentq"``, ``"ridder"`` or ``"toms748"`` of ``scipy.optimize``. Brent's and TOMS 748
             save about one training in seven on smooth curves, and need more than bisection at a cliff.
 
     Example:

@@ -65,7 +65,12 @@ def lamp_scores(gates: Gates, magnitude: Tensor) -> Tensor:
 
 
 def random_scores(gates: Gates, seed: int) -> Tensor:
-    """Uniform scores, float64 [G], from a generator of their own."""
+    """Uniform scores, float64 [G], from a generator of their own.
+
+    Args:
+        gates: attached gates.
+        seed: of the generator.
+    """
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(len(gates), generator=generator, dtype=torch.float64).to(gates.log_alpha.device)
 

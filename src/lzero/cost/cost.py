@@ -86,25 +86,25 @@ class Cost:
         self.total = self.total.to(device)
 
     def value(self, probability: Tensor) -> Tensor:
-        """Cost of every part at p (or an open mask) [G], float64 [K], without a graph.
+        """Cost of every part at p, ``probability`` [G], or an open mask, float64 [K], without a graph.
 
         Of a bool mask that of the deployed set. It makes no difference to what is counted; milliseconds of a set are
-        the table's, those at probabilities the smooth ones of :mod:`lzero.cost.timed`.
+        the table's, those at probabilities the smooth ones of ``cost/timed.py``.
         """
         if self._shape.timed is not None and probability.dtype is torch.bool:
             return self._shape.shipped(probability)
         return self.at(probability).value
 
     def fraction(self, probability: Tensor) -> Tensor:
-        """Cost of every part relative to all gates open, float64 [K], without a graph."""
+        """Cost of every part at ``probability`` [G], relative to all gates open, float64 [K], without a graph."""
         return self.value(probability) / self.total
 
     def at(self, probability: Tensor) -> Point:
-        """The costs at p [G], with their gradient."""
+        """The costs at ``probability`` [G], with their gradient."""
         return self._shape.point(probability.detach().double())
 
     def beside(self, p: Tensor, gates: Gates) -> Point:
-        """The costs at p, [G], and ``deployed`` those of the set that ``gates`` would ship at this p."""
+        """The costs at ``p`` [G], and ``deployed`` those of the set that ``gates`` would ship at this p."""
         runs = self._shape.runs
         if not self._by_group or gates.estimator.apart:
             return self._shape.point(p, runs.sums(gates.open_mask().double()))
@@ -116,7 +116,7 @@ class Cost:
         return self._shape.everywhere
 
     def gradient(self, probability: Tensor, part: int) -> Tensor:
-        """d value / d p of one part at p [G], float64 [G].
+        """d value / d p of one ``part``, by its number, at ``probability`` [G], float64 [G].
 
         At an open mask it is what toggling each gate alone changes, exactly where something is counted.
         """
@@ -125,14 +125,14 @@ class Cost:
         return self.at(probability).pull(chosen)
 
     def price(self, open_: Tensor, part: int) -> Tensor:
-        """What opening each closed gate alone adds to one part of a deployed set, a bool mask [G]; float64 [G].
+        """What opening each closed gate alone adds to one ``part`` of a deployed set ``open_``, bool [G]; float64 [G].
 
         Of milliseconds it may be more, where gates that it owns are open and come with it.
         """
         return self._shape.rises(open_)[part] if self.is_timed(part) else self.gradient(open_, part)
 
     def is_timed(self, part: int) -> bool:
-        """Whether a part is in milliseconds: opening one gate can make another cheaper, where it takes a step."""
+        """Whether ``part`` is in milliseconds: opening one gate can make another cheaper, where it takes a step."""
         return self._shape.timed is not None and self._shape.timed.parts[part]
 
     def expected(self, probability: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ from lzero.plan.plan import Plan
 def layers(plan: Plan, *, consumers: bool = False, within: str = "") -> list[str]:
     """Paths of the modules whose weight a product or convolution reads and that gates can shrink, in model order.
 
-    With ``consumers`` only those whose weights gates multiply: the layers that have gates of their own to count.
-    Only those at or below the module ``within``.
+    Args:
+        plan: of the model.
+        consumers: only those whose weights gates multiply: the layers that have gates of their own to count.
+        within: only those at or below this module.
     """
     gated = {m.tensor for group in plan.groups for m in (group.consumers if consumers else group.members)}
     if not consumers:
@@ -24,6 +26,12 @@ def layers(plan: Plan, *, consumers: bool = False, within: str = "") -> list[str
 
 def check_paths(what: str, paths: Iterable[str], plan: Plan, *, consumers: bool = False) -> None:
     """Each of ``paths`` leads to one of :func:`layers`; with ``consumers`` perhaps to a block with a gate as a whole.
+
+    Args:
+        what: the beginning of the message.
+        paths: module paths.
+        plan: of the model.
+        consumers: as for :func:`layers`.
 
     Raises:
         BudgetError: one does not; the message begins with ``what`` and lists the layers.

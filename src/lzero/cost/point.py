@@ -168,7 +168,7 @@ class Point:
         return self.pull(torch.ones_like(self.value))
 
     def pull(self, coefficients: Tensor) -> Tensor:
-        """sum_k coefficients[k] d value_k / d p, [G]."""
+        """sum_k coefficients[k] d value_k / d p, [G], of ``coefficients`` [K]."""
         shape = self.shape
         by = torch.mv(self.slopes[:, : len(coefficients)], coefficients)
         by_sum, by_meeting = (by, None) if not shape.met else by.view(2, -1).unbind(0)

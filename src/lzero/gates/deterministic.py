@@ -110,7 +110,7 @@ class Deterministic(Estimator):
         return value.clamp(0, 1) + (log_alpha - log_alpha.detach()) * slope
 
     def probability_slope(self, log_alpha: Tensor) -> Tensor:
-        """ds/dphi straight through the clamps, [G]: of a closed gate that at z = |phi|, of logistic ones that at 0."""
+        """ds/dphi straight through the clamps, [G]: of a closed gate that at ``z = |phi|``, of logistic ones at 0."""
         m = self.centre
         if self.count == "rational":
             return m * (1 + m) / (log_alpha.abs() + m) ** 2
@@ -118,7 +118,7 @@ class Deterministic(Estimator):
         return _STRETCH * _STEEPNESS / m * torch.sigmoid(height) * torch.sigmoid(-height)
 
     def rank(self, log_alpha: Tensor) -> Tensor:
-        """(1 + phi / (last + |phi|)) / 2, float64 [G]: by phi, and above 1/2 exactly where z != 0."""
+        """``(1 + phi / (last + |phi|)) / 2``, float64 [G]: by phi, and above 1/2 exactly where z != 0."""
         phi = log_alpha.double()
         return 0.5 + 0.5 * phi / (self.last + phi.abs())
 

@@ -30,6 +30,8 @@ class Estimator(ABC):
 
     In eval mode an open gate is :meth:`evaluation`: its mean, which is the scale that the network has seen in training.
     With weights divided by E[z] at attachment a network just gated then gives what it gave before.
+
+    In all methods ``log_alpha`` is that tensor, [G] or [C, G], and ``noise`` what :meth:`noise` returned.
     """
 
     coordinates: ClassVar[int] = 1  # C, parameters a gate
@@ -53,22 +55,22 @@ class Estimator(ABC):
 
     @abstractmethod
     def sample(self, log_alpha: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Gates z, shaped as ``noise``, and dz/dlog_alpha (with a leading C where a gate has C parameters)."""
+        """Gates z of ``log_alpha``, shaped as ``noise``, and dz/dlog_alpha, [C, ...] where a gate has C of them."""
 
     @abstractmethod
     def probability(self, log_alpha: Tensor) -> Tensor:
-        """P(z != 0), or what stands for it in the cost, [G], differentiable."""
+        """P(z != 0) at ``log_alpha``, or what stands for it in the cost, [G], differentiable."""
 
     @abstractmethod
     def probability_slope(self, log_alpha: Tensor) -> Tensor:
         """dP(z != 0) / d log_alpha, shaped as ``log_alpha``."""
 
     def rank(self, log_alpha: Tensor) -> Tensor:
-        """The order in which gates settle, [G] in [0, 1]; a gate is deployed where it exceeds 1/2."""
+        """The order in which gates settle, by ``log_alpha``, [G] in [0, 1]; a gate above 1/2 is deployed."""
         return self.probability(log_alpha)
 
     def probability_with_slope(self, log_alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """:meth:`probability` [G] and :meth:`probability_slope` of :func:`exact` parameters, without a graph."""
+        """:meth:`probability` [G] and :meth:`probability_slope` of ``log_alpha`` in float64, without a graph."""
         with torch.no_grad():
             exactly = exact(log_alpha)
             return self.probability(exactly), self.probability_slope(exactly)
@@ -79,14 +81,17 @@ class Estimator(ABC):
 
     @abstractmethod
     def mean(self, log_alpha: Tensor) -> Tensor:
-        """E[z], [G]."""
+        """E[z] at ``log_alpha``, [G]."""
 
     @abstractmethod
     def initial(self, open_probability: float) -> tuple[float, ...]:
         """The C parameters at which a training begins: there ``at(0).probability`` is ``open_probability``."""
 
     def score(self, log_alpha: Tensor, noise: Tensor, loss: float, opposite: float | None) -> Tensor:
-        """The gradient, shaped as ``log_alpha``, from the loss of the drawn forward and of the opposite one."""
+        """The gradient, shaped as ``log_alpha``, from the ``loss`` of the forward that ``noise`` was drawn for.
+
+        ``opposite`` is the loss of the forward with the opposite noise, for estimators that need two.
+        """
         return torch.zeros_like(log_alpha)
 
 

@@ -48,6 +48,9 @@ class Gates(FlatBuffer):
         drawing: which gates the forwards see.
         ledger: what the training of these gates keeps with them.
         whole: what there was before :func:`lzero.compact` took units away; None where it did not.
+
+    Raises:
+        StructureError: no plan, or one of no gates.
     """
 
     def __init__(
@@ -130,7 +133,7 @@ class Gates(FlatBuffer):
 
     @torch.no_grad()
     def evaluate(self, open_: Tensor) -> Tensor:
-        """Evaluation gates z, [G], for a deployed set: 0 where closed, else the estimator's, or E[z] where that is 0.
+        """Evaluation gates z, [G], for a set ``open_``: 0 where closed, else the estimator's, or E[z] where that is 0.
 
         The mean stands in where a gate is open against its median (settling, the last gate of a group): it is what
         the network has seen of that gate in training, on average.
@@ -159,10 +162,7 @@ class Gates(FlatBuffer):
             self.drawing.hold(self.evaluate(open_).clone())
 
     def draw(self, model: nn.Module | None = None, *_: Any) -> None:
-        """Gates for the next forward: a new draw in training mode, the evaluation gates in eval mode.
-
-        As a pre-hook it follows the mode of ``model``, whichever of its layers the user has frozen.
-        """
+        """Gates for the next forward: a new draw in the train mode of ``model``, evaluation gates in its eval mode."""
         if model is not None and self.training is not model.training:
             self.training = model.training
         self.drawing.begin(self.log_alpha, self.training, self._deployed)
@@ -228,7 +228,7 @@ class Gates(FlatBuffer):
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take in what :meth:`training_state` returned, for the trainer to go on with.
+        """Take in a ``state`` that :meth:`training_state` returned, for the trainer to go on with.
 
         Raises:
             SolverError: the gates are being trained for something else; nothing is changed then.

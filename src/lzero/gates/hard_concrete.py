@@ -39,6 +39,13 @@ class HardConcrete(Estimator):
             as in the papers. Networks with BatchNorm lose most of their accuracy by the median in short trainings:
             their running statistics are those of sampled gates.
 
+    Example:
+        >>> import torch
+        >>> from lzero import HardConcrete
+        >>> gate = HardConcrete()
+        >>> gate.probability(torch.tensor(gate.initial(0.97)))
+        tensor([0.9700])
+
     Raises:
         StructureError: a value outside these ranges.
 
@@ -101,6 +108,10 @@ class HardConcrete(Estimator):
         """The value that z stays below with probability ``level``; level 1/2 is the median gate.
 
         It is 0 exactly when P(z != 0) <= 1 - level.
+
+        Args:
+            log_alpha: [G].
+            level: in (0, 1).
 
         Raises:
             StructureError: a level outside (0, 1).

@@ -64,7 +64,7 @@ class LogNormal(Estimator):
 
     @torch.no_grad()
     def sample(self, log_alpha: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Gates theta, shaped as ``noise``, and dtheta / d(mu, log sigma) at fixed noise, [2, *noise.shape].
+        """Gates theta, shaped as ``noise``, and dtheta / d(mu, log sigma) at fixed noise, ``[2, *noise.shape]``.
 
         By the inverse distribution function of uniform ``noise`` in [0, 1], [G] or [B, G], in which theta increases.
         """
@@ -86,7 +86,7 @@ class LogNormal(Estimator):
         return _known(log_alpha, *self.evaluation(log_alpha))
 
     def second_moment(self, log_alpha: Tensor) -> Tensor:
-        """E[theta^2], [G], differentiable."""
+        """E[theta^2] at ``log_alpha``, [G], differentiable."""
         with torch.no_grad():
             log_mean, mean_slope, surplus, slope = TruncatedLogNormal(log_alpha, self.low, self.high).cumulants()
             value = torch.exp(2 * log_mean + surplus)
@@ -94,12 +94,12 @@ class LogNormal(Estimator):
 
     @torch.no_grad()
     def snr(self, log_alpha: Tensor) -> Tensor:
-        """Signal-to-noise ratio E[theta] / sqrt(Var theta), [G], without a graph; units are kept where it exceeds 1."""
+        """Signal-to-noise ratio E[theta] / sqrt(Var theta) at ``log_alpha``, [G], without a graph; kept above 1."""
         _, _, surplus, _ = TruncatedLogNormal(log_alpha, self.low, self.high).cumulants()
         return torch.expm1(surplus).rsqrt().to(log_alpha.dtype)
 
     def divergence(self, log_alpha: Tensor) -> Tensor:
-        """KL(q || log-uniform on the same interval) >= 0 of every gate, [G], in nats, differentiable.
+        """KL(q || log-uniform on the same interval) >= 0 of every gate at ``log_alpha``, [G], in nats, differentiable.
 
         With alpha = (low - mu) / sigma, beta = (high - mu) / sigma and Z = Phi(beta) - Phi(alpha) it is
 

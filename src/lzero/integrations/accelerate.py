@@ -65,8 +65,8 @@ class AccelerateSolver(LoopSolver):
 
     Args:
         accelerator: the Accelerator of the loop.
-        model: as for :class:`LoopSolver`.
-        request: as for :class:`LoopSolver`.
+        model: the plain model, or one that has gates already.
+        request: the budget, and how gates are attached for it.
     """
 
     def __init__(self, accelerator: Any, model: nn.Module, request: Request) -> None:
@@ -74,7 +74,7 @@ class AccelerateSolver(LoopSolver):
         self._accelerator = accelerator
 
     def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> Tensor | None:
-        """:meth:`GateTrainer.step`; between ``accelerator.backward(loss)`` and ``optimizer.step()``.
+        """:meth:`lzero.Solver.step`; between ``accelerator.backward(loss)`` and ``optimizer.step()``.
 
         Returns:
             Whether it stepped, bool []; None where gradients are still being accumulated, and nothing is done.

@@ -71,8 +71,8 @@ class FabricSolver(LoopSolver):
 
     Args:
         fabric: the Fabric of the loop.
-        model: as for :class:`LoopSolver`.
-        request: as for :class:`LoopSolver`.
+        model: the plain model, or one that has gates already.
+        request: the budget, and how gates are attached for it.
     """
 
     def __init__(self, fabric: Any, model: nn.Module, request: Request) -> None:
@@ -80,7 +80,7 @@ class FabricSolver(LoopSolver):
         self._fabric = fabric
 
     def step(self, loss: Loss | None = None, closure: Callable[[], Loss] | None = None) -> Tensor:
-        """:meth:`GateTrainer.step`, with the GradScaler of Fabric's precision where it has one.
+        """:meth:`lzero.Solver.step`, with the GradScaler of Fabric's precision where it has one.
 
         With ``precision="16-mixed"`` before ``optimizer.step()``, which changes the scale; otherwise anywhere between
         the backward and the next forward.

@@ -71,7 +71,7 @@ class Request:
             )
 
     def attach(self, model: nn.Module, example_inputs: Any = None) -> Gates:
-        """The gates that ``model`` has already, or else new ones; the user's own inputs come before those given here.
+        """The gates that ``model`` has already, or new ones; the user's own inputs come before ``example_inputs``.
 
         Raises:
             StructureError: no inputs, or the model cannot be gated.
@@ -101,7 +101,7 @@ class Request:
         return tuple(as_constraints("Budget", self.target_density, self.measure, self.constraints))
 
     def start(self, gates: Gates, total_steps: int | None = None) -> GateTrainer:
-        """The solver of ``gates`` for that many optimizer steps; the user's own number comes before the one given here.
+        """The solver of ``gates``, for as many optimizer steps as the user said, or else ``total_steps``.
 
         Raises:
             SolverError: no number of steps is known, or ``solver`` returned something else.

@@ -22,10 +22,13 @@ class Latency:
     """Milliseconds of a forward before and after purging, all at one batch, on one device, with so many threads.
 
     Attributes:
-        predicted_before, predicted: what the table says.
-        measured_before, measured: what was measured on both models; None where it was not.
+        predicted_before: what the table says of the model before.
+        predicted: the same of the purged one.
+        measured_before: what was measured on the model before; None where it was not.
+        measured: the same of the purged one.
         device: that the table was measured on.
-        threads, batch: of the forwards.
+        threads: of PyTorch.
+        batch: of the forwards.
     """
 
     predicted_before: float

@@ -61,7 +61,7 @@ class Layer:
             )
 
     def predict(self, rows: float, columns: float) -> float:
-        """Milliseconds at these widths; below the smallest measured ones, what these take."""
+        """Milliseconds at these widths, ``rows`` and ``columns``; below the smallest measured ones, what these take."""
         at, right = _cell(self.row_widths, rows)
         beside, down = _cell(self.column_widths, columns)
         above, below = (_between(self.ms[row][beside[0]], self.ms[row][beside[1]], down) for row in at)

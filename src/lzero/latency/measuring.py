@@ -53,7 +53,7 @@ def measure(
 
     Every Linear and convolution is timed alone, on tensors of the shapes that it sees in a forward of ``inputs``, over
     a grid of widths; equal layers once. Whole forwards of the model and of narrow ones then say what a layer takes in
-    place and what follows it (norms, activations, attention): :func:`lzero.latency.assembly.assemble`. Layers of other
+    place and what follows it (norms, activations, attention). Layers of other
     kinds are timed in place alone. The table lists those whole forwards beside what it says of them: ``print`` it.
 
     ``model`` itself is neither moved nor changed; times are of eval mode, without gradients and eager.

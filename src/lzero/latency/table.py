@@ -28,6 +28,9 @@ class Table:
         shapes: of the tensors that one forward was called with.
         checks: (share, measured, predicted) of the whole model and of narrow ones, which keep that share of the units
             of a group on average: milliseconds of whole forwards beside what the layers add up to.
+
+    Raises:
+        BudgetError: no layers, or one twice.
     """
 
     layers: tuple[Layer, ...]
@@ -81,7 +84,7 @@ class Table:
         return ms
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """The table as JSON, for :meth:`load`. The file appears whole or not at all.
+        """The table as JSON at ``path``, for :meth:`load`. The file appears whole or not at all.
 
         Raises:
             BudgetError: it cannot be written.
@@ -95,7 +98,7 @@ class Table:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Table:
-        """The table in a file that :meth:`save` wrote; everything in it is checked.
+        """The table in the file ``path`` that :meth:`save` wrote; everything in it is checked.
 
         Raises:
             BudgetError: no such file, or another or damaged one.
@@ -113,7 +116,7 @@ class Table:
 
     @classmethod
     def from_json(cls, text: str, place: str = "table") -> Table:
-        """The table that :meth:`to_json` wrote.
+        """The table that :meth:`to_json` wrote as ``text``.
 
         Raises:
             BudgetError: anything else; the message begins with ``place``.

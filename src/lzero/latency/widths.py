@@ -40,7 +40,11 @@ def never_falling(values: Sequence[Sequence[float]] | NDArray[np.float64]) -> ND
     The middle between the largest value at or before a place and the smallest at or behind it: isotonic regression in
     the maximum norm.
 
+    Args:
+        values: numbers, [m, n].
+
     Example:
+        >>> from lzero.latency import never_falling
         >>> never_falling([[1.0, 3.0, 2.0]]).tolist()
         [[1.0, 2.5, 2.5]]
     """

@@ -130,6 +130,9 @@ class Plan:
 
         The file appears whole or not at all. Its example inputs are stored as tensors on the CPU.
 
+        Args:
+            path: of the file.
+
         Raises:
             StructureError: the file cannot be written, or the example inputs are not nested tuples, lists and dicts of
                 tensors, numbers and words.
@@ -138,7 +141,7 @@ class Plan:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Plan:
-        """The plan in a file that :meth:`save` wrote; reading it runs no code.
+        """The plan in the file ``path`` that :meth:`save` wrote; reading it runs no code.
 
         Raises:
             StructureError: no such file, or a damaged one.
@@ -164,7 +167,7 @@ class Plan:
         return reach(groups, self.shapes)
 
     def floor(self, measure: Counted = "params") -> float:
-        """The lowest density that the gates can reach, every group at one step, of ``"params"`` or ``"macs"``."""
+        """The lowest density that the gates can reach, every group at one step, of ``measure``: params or MACs."""
         return self.left(0.0, measure)
 
     def left(self, share: float, measure: Counted = "params") -> float:
@@ -172,17 +175,21 @@ class Plan:
 
         Of whole blocks the cheapest stay.
 
+        Args:
+            share: of the units of every group, in [0, 1].
+            measure: ``"params"`` or ``"macs"``.
+
         Raises:
             BudgetError: a share outside [0, 1], or another measure.
         """
         return self._remainder.density(share, measure)
 
     def floor_parts(self, measure: Counted = "params") -> dict[str, float]:
-        """The modules that the floor is made of, with their shares of the whole model's cost, the largest first."""
+        """The modules that the floor of ``measure`` is made of, with their shares of the whole cost, largest first."""
         return self._remainder.parts(measure)
 
     def check(self, target: float, measure: Counted = "params") -> Check:
-        """Whether a ``target`` density can be met by the whole model; true where it can, and a line to print.
+        """Whether a ``target`` density of ``measure`` can be met by the model; true where it can, and a line to print.
 
         Example:
             >>> from lzero import discover

@@ -36,10 +36,10 @@ class Refusal:
 
     @classmethod
     def of(cls, name: str, size: int, members: Sequence[Member], reason: Reason) -> Refusal:
-        """The refusal of ``size`` units that live on ``members``."""
+        """The refusal of ``size`` units that live on ``members``, called ``name``, for a ``reason``."""
         return cls(name, size, tuple(dict.fromkeys(m.tensor for m in members)), reason.text, reason.advice)
 
     @classmethod
     def of_group(cls, group: GateGroup, reason: Reason) -> Refusal:
-        """The refusal of all gates of ``group``."""
+        """The refusal of all gates of ``group``, for a ``reason``."""
         return cls(group.name, group.size, group.tensors, reason.text, reason.advice)

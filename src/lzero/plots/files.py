@@ -23,6 +23,11 @@ _METADATA: dict[str, dict[str, None]] = {
 def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 200) -> Path:
     """The path of the PNG, SVG or PDF that was written, whole or not at all, on the figure's own background.
 
+    Args:
+        figure: what a function of :mod:`lzero.plots` returned, or any other.
+        path: where it goes; the suffix says as what.
+        dpi: dots an inch.
+
     Raises:
         RecordError: another suffix.
     """

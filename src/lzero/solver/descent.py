@@ -27,7 +27,7 @@ Constraints = tuple[Constraint, ...]
 
 
 class Descent:
-    """Several densities from one training: a Solver after the other on the same gates, behind the same ``step()``.
+    """Several densities from one training: a Solver after the other on the same gates, behind the same ``step()``::
 
         descent = lzero.Descent(gates, [0.5, 0.25, 0.1], total_steps=epochs * len(loader))
         for x, y in loader:
@@ -43,12 +43,8 @@ class Descent:
     and multipliers that begin anew, and the next stage goes on from these weights. The first step of a later stage
     finds a forward of held gates, and moves none.
 
-    The loop stays the one it was, with one line more: a loop over stages would cut epochs in two, and a callback would
-    run between ``backward()`` and the optimizer's step, on weights that are not those of the end of the stage. What is
-    shipped is the user's to keep, so that a resumed training lacks nothing: all else rides in the model's state dict.
-
-    A rate of the weights that falls to 0 once leaves little for the last stages: let it fall in each
-    (:attr:`progress`).
+    What is shipped is the user's to keep: all else rides in the model's state dict. A rate of the weights that falls to
+    0 once leaves little for the last stages: let it fall in each (:attr:`progress`).
 
     Args:
         gates: what ``attach_gates`` returned.
@@ -60,12 +56,20 @@ class Descent:
         fresh: begin a new training on gates that have been trained, from the density that they have come to.
         process_group: of ``torch.distributed``; None for the default group.
 
+    Example:
+        >>> import lzero
+        >>> from torch import nn, zeros
+        >>> gates = lzero.attach_gates(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2)), zeros(1, 8))
+        >>> descent = lzero.Descent(gates, [0.5, 0.25], total_steps=2000)
+        >>> descent.stage, descent.due, descent.progress
+        (0, False, 0.0)
+
     Raises:
         BudgetError: a malformed or infeasible budget, or stages that do not descend.
         SolverError: numbers of steps that do not fit, or gates that have been trained for something else.
 
     Warns:
-        LzeroWarning: a stage of fewer steps than :data:`lzero.solver.schedule.SHORTEST`.
+        LzeroWarning: a stage of fewer steps than gates can follow.
     """
 
     def __init__(
@@ -119,7 +123,7 @@ class Descent:
 
     @property
     def due(self) -> bool:
-        """Whether a stage has just ended: what the model is now can be purged, until the next forward."""
+        """Whether a stage has just ended, and what the model is now can be purged, until the next forward."""
         self._look()
         return self._solver.steps == self._length
 

@@ -34,6 +34,13 @@ class Penalty(GateTrainer):
     Attributes:
         coefficient: what was given, as plain numbers.
 
+    Example:
+        >>> import lzero
+        >>> from torch import nn, zeros
+        >>> gates = lzero.attach_gates(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2)), zeros(1, 8))
+        >>> lzero.Penalty(gates, 0.1, total_steps=1000).metrics()["multiplier"]
+        0.1
+
     Raises:
         BudgetError: a coefficient that is negative or not a finite number, an unknown measure, or a path without gated
             layers.

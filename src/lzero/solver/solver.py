@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lzero.checks import flag
 from lzero.constraints import Budgets, Constraint, as_constraints
-from lzero.cost import Measure, Point
+from lzero.cost import Measure
 from lzero.errors import SolverError
 from lzero.gates.gates import Gates
 from lzero.settle import settle
@@ -20,6 +20,7 @@ from lzero.solver.dual import Multipliers, default_dual_lr
 from lzero.solver.gate_optimizer import checked_gate_lr
 from lzero.solver.gate_trainer import GateTrainer
 from lzero.solver.schedule import Schedule, cubic, schedule_of, timetable, warn_of_few
+from lzero.solver.strength import per_gate, strength
 
 _NORM_MEMORY = 0.99  # of the running mean of the loss gradient's norm
 _TINY = 1e-30
@@ -28,7 +29,7 @@ _TINY = 1e-30
 class Solver(GateTrainer):
     """The constrained solver: adds lambda u d(cost)/d(gates) to the gates' gradient, moves them, ascends on lambda.
 
-    For a part of the model with expected cost fraction c(p), deployed fraction c(open gates) and target e_t:
+    For a part of the model with expected cost fraction c(p), deployed fraction c(open gates) and target e_t::
 
         primal:  log_alpha.grad += lambda u d c(p) / d log_alpha,   u = EMA(|d loss|) / |d c|   (norms over log_alpha)
         dual:    lambda <- lambda + dual_lr (c(open gates) - e_t) / e_t,  then 0 where the two disagree in sign
@@ -62,12 +63,20 @@ class Solver(GateTrainer):
         fresh: begin a new training on gates that have been trained for something else.
         process_group: of ``torch.distributed``; None for the default one.
 
+    Example:
+        >>> import lzero
+        >>> from torch import nn, zeros
+        >>> gates = lzero.attach_gates(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2)), zeros(1, 8))
+        >>> solver = lzero.Solver(gates, target_density=0.5, total_steps=1000)
+        >>> solver.target_density, solver.settles_at
+        (0.5, 800)
+
     Raises:
         BudgetError: a malformed or infeasible budget; the message has the smallest feasible density.
         SolverError: arguments that do not fit together, or gates that have been trained for another budget or length.
 
     Warns:
-        LzeroWarning: fewer ``total_steps`` than :data:`lzero.solver.schedule.SHORTEST`, too few for gates to follow.
+        LzeroWarning: fewer ``total_steps`` than gates can follow.
     """
 
     def __init__(
@@ -138,11 +147,11 @@ class Solver(GateTrainer):
         target = self._annealed(self._asked_values)  # in units of the cost
         if self._scale:
             violation = point.deployed / target - 1
-            seen = norm if self.budgets.cost.everywhere else point.restricted_norms(_per_gate(gradient.double()))
+            seen = norm if self.budgets.cost.everywhere else point.restricted_norms(per_gate(gradient.double()))
             share = self._share if finite is None else self._share * finite
             self._norms.lerp_(seen if finite is None else torch.where(finite, seen, self._none), share)
             self._weight.lerp_(self._all, share)
-            unit = self._norms / self._weight / self._strength(point, slope, pull)  # u / total
+            unit = self._norms / self._weight / strength(point, slope, pull)  # u / total
         else:
             violation = (point.deployed - target) / self._full
             unit = 1 / self._full
@@ -152,13 +161,6 @@ class Solver(GateTrainer):
         else:
             gradient.addcmul_(pull, coefficients.to(pull.dtype))
         self._dual.ascend(violation, finite)
-
-    def _strength(self, point: Point, slope: Tensor, pull: Tensor | None) -> Tensor:
-        """|d value / d log_alpha| of every part, [K]."""
-        if pull is None:
-            return point.norms(_per_gate(slope)).clamp_min(_TINY)
-        strength: Tensor = torch.linalg.vector_norm(pull)
-        return strength.clamp_min(_TINY)
 
     def _annealed(self, asked: Tensor) -> Tensor:
         """``asked`` [K], cost values, as they hold at this step: they fall from the whole cost."""
@@ -196,8 +198,7 @@ class Solver(GateTrainer):
         unit, p = torch.ones_like(multiplier), self._estimator.probability(self.gates.log_alpha.detach())
         if self._scale:
             exactly, slope = self._estimator.probability_with_slope(self.gates.log_alpha)
-            strength = self._strength(budgets.cost.beside(exactly, self.gates), slope, None)
-            unit = self._norms / self._weight / strength * self._full
+            unit = self._norms / self._weight / strength(budgets.cost.beside(exactly, self.gates), slope) * self._full
         columns = {
             "target": budgets.targets,
             "annealed_target": self._annealed(self._asked_values) / self._full,
@@ -243,8 +244,3 @@ class Solver(GateTrainer):
         self._norms, self._weight = self._norms.to(device), self._weight.to(device)
         self._share, self._all, self._none = (t.to(device) for t in (self._share, self._all, self._none))
         self._full, self._asked_values = self._full.to(device), self._asked_values.to(device)
-
-
-def _per_gate(gradient: Tensor) -> Tensor:
-    """Of [G] itself, of [C, G] the norm over each gate's parameters: [G]."""
-    return gradient if gradient.dim() == 1 else gradient.norm(dim=0)

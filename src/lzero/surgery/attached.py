@@ -17,6 +17,17 @@ from lzero.gates.gates import Gates
 def gates_of(model: nn.Module) -> Gates | None:
     """The gates attached to ``model``, wrapped or not, or None.
 
+    Args:
+        model: any module.
+
+    Example:
+        >>> import lzero
+        >>> from torch import nn, zeros
+        >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        >>> gates = lzero.attach_gates(model, zeros(1, 8))
+        >>> lzero.gates_of(model) is gates
+        True
+
     Raises:
         StructureError: what is no module.
     """

@@ -97,7 +97,19 @@ def _commands() -> Sequence[ModuleType]:
     return train, compare, sweep, study, plot, purge, info
 
 
-def _parse(arguments: Sequence[str], modules: Sequence[ModuleType]) -> argparse.Namespace:
+def command_parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every command by its name, for the page about them.
+
+    Raises:
+        DataError: what the command line draws its tables and bars with is not installed.
+    """
+    return dict(_parser(_commands())[1].choices)
+
+
+def _parser(
+    modules: Sequence[ModuleType],
+) -> tuple[argparse.ArgumentParser, argparse._SubParsersAction[argparse.ArgumentParser]]:
+    """The parser of the whole command line, and those of its commands."""
     parser = argparse.ArgumentParser(
         prog="lzero", description="Ask for a density, get that density: smaller PyTorch models in one training."
     )
@@ -105,6 +117,11 @@ def _parse(arguments: Sequence[str], modules: Sequence[ModuleType]) -> argparse.
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for module in modules:
         module.add(commands)
+    return parser, commands
+
+
+def _parse(arguments: Sequence[str], modules: Sequence[ModuleType]) -> argparse.Namespace:
+    parser, commands = _parser(modules)
     options = parser.parse_args(arguments)
     wrong = options.check(options) if hasattr(options, "check") else None
     if wrong:

@@ -29,14 +29,14 @@ def write_report(folder: str | os.PathLike[str], study: Study) -> list[Path]:
     rows = finished(folder, study)
     if not rows:
         return []
-    write_text(folder / TABLE, said(rows, study) + table(rows))
+    write_text(folder / TABLE, table(rows, said(rows, study)))
     figure, _ = plots.methods([*rows, *published(budgets(rows), str(rows[0]["data"]))])
     files = [folder / TABLE, plots.save(figure, folder / "methods.png")]
     return [*files, *(path for budget in study.curves if (path := curves(folder, rows, study, budget)))]
 
 
 def said(rows: Sequence[Row], study: Study) -> str:
-    """What the table begins with: the note of the study, and the devices of its rows where they are not a CPU."""
+    """What stands below the title of the table: the note of the study, and its devices where they are not a CPU."""
     devices = {str(row.get("device", "cpu")) for row in rows}
     where = f"Trained on {', '.join(sorted(devices))}." if devices != {"cpu"} else ""
     words = " ".join(part for part in (study.note, where) if part)
@@ -85,11 +85,11 @@ def published(names: Sequence[str], data: str) -> list[Row]:
         return [row for row in Recorder.from_csv(file) if row["budget"] in names and row["data"] == data]
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], words: str = "") -> str:
     """Markdown: for every budget, every method's mean and standard deviation over seeds, the least error first.
 
-    Errors are the purged models' after the last epoch, on the validation and on the test set; the architecture is that
-    of the first seed, shipped shares are the largest over the seeds.
+    It has a title, and ``words`` below it. Errors are the purged models' after the last epoch, on the validation and on
+    the test set; the architecture is that of the first seed, shipped shares are the largest over the seeds.
     """
     parts = []
     for budget, group in grouped(rows, "budget").items():
@@ -100,7 +100,7 @@ def table(rows: Sequence[Row]) -> str:
             decided = [_GATES, "---:", *(_decided(trainings) for _, trainings in ours), *("–" for _ in others)]
             lines = [f"{line} {cell} |" for line, cell in zip(lines, decided, strict=True)]
         parts.append(f"**{budget}**\n\n" + "\n".join(lines) + "\n")
-    return "\n".join(parts)
+    return f"# Methods side by side: {rows[0]['data']}\n\n{words}" + "\n".join(parts)
 
 
 def _line(label: str, rows: Sequence[Mapping[str, Value]]) -> str:
