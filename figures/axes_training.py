@@ -109,7 +109,7 @@ def train(cell: Cell, images: str, device: str, deadline: float) -> Row | None:
     if solver is not None:
         result = lzero.purge(model)
         model, certificate = result.model, result.certificate
-        row |= {"trained": certificate.trained["params"], "difference": certificate.largest_difference}
+        row |= {"before_settling": certificate.before_settling["params"], "difference": certificate.largest_difference}
     shape, count = shape_of(model, preset.head_width), parameters(model)
     row |= {"parameters": count, "share": count / size(cell.task, preset.shape, preset)}
     row |= {"width": shape.width, "blocks": len(shape.heads)}

@@ -51,7 +51,9 @@ def grid() -> dict[tuple[str, int, float, str], list[Cell]]:
 
 def outcome(rows: list[Row]) -> str:
     """``before settling / error`` of some seeds."""
-    far = max((float(row["trained"]) for row in rows), key=lambda trained: abs(trained - float(rows[0]["asked"])))
+    far = max(
+        (float(row["before_settling"]) for row in rows), key=lambda trained: abs(trained - float(rows[0]["asked"]))
+    )
     return f"{100 * far:.1f} / {100 * statistics.mean(float(row['validation_error']) for row in rows):.2f}"
 
 

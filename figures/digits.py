@@ -31,8 +31,8 @@ def main() -> None:
     rows = run_cells(cells, HERE / "digits.csv", workers=options.workers).rows
     for scope, measure in itertools.product(("model", "layer"), ("params", "macs")):
         chosen = [row for row in rows if (row["scope"], row["measure"]) == (scope, measure)]
-        exact = [row for row in chosen if row["slack"] >= 0 and row["exhausted"]]
-        near = max(abs(row["trained"] - row["asked"]) for row in chosen)
+        exact = [row for row in chosen if row["slack"] >= 0 and row["within_one_unit"]]
+        near = max(abs(row["before_settling"] - row["asked"]) for row in chosen)
         note = f"; before settling within {near:.2%} of the target" if scope == "model" else ""
         print(
             f"{scope}-wise, {measure}: {len(exact)} of {len(chosen)} at or below the target and within one unit{note}"

@@ -78,8 +78,8 @@ def shipped(gates, result, target, data):
     return {
         "asked": target,
         "shipped": result.certificate.deployed["params"],
-        "exhausted": int(bool(breaking(budgets, open_)[possible].all())),
-        "before_settling": result.certificate.trained["params"],
+        "within_one_unit": int(bool(breaking(budgets, open_)[possible].all())),
+        "before_settling": result.certificate.before_settling["params"],
         "params": result.certificate.parameters / result.certificate.parameters_before,
         "macs": result.layers.total("macs") / result.layers.total("macs_before"),
         "validation_error": error(result.model, data.validation_x, data.validation_y),
@@ -192,7 +192,7 @@ def table(rows):
     for network in dict.fromkeys(row["network"] for row in rows):
         mine = [{**row, "label": label(row)} for row in whole(rows) if row["network"] == network]
         exact = [row for row in mine if row["way"] != "cut"]
-        met = sum(row["asked"] >= row["shipped"] and row["exhausted"] == 1 for row in exact)
+        met = sum(row["asked"] >= row["shipped"] and row["within_one_unit"] == 1 for row in exact)
         cut = [row for row in mine if row["way"] == "cut"]
         text += [
             f"## {NAMES[network]}",

@@ -88,7 +88,7 @@ def plot(rows) -> None:
             steps = LENGTHS[data]
             picked = [rows[data, length, 0.1, name] for length in steps]
             axes[0, column].plot(steps, [100 * r["validation_error"] for r in picked], "o-", color=colour, label=name)
-            axes[1, column].plot(steps, [100 * (r["trained"] - 0.1) for r in picked], "o-", color=colour)
+            axes[1, column].plot(steps, [100 * (r["before_settling"] - 0.1) for r in picked], "o-", color=colour)
         axes[0, column].set(xscale="log", yscale="log", title=f"{data}, 10 % of the parameters")
         axes[0, column].set_yticks(ticks := [2, 5, 10, 20, 50], [str(tick) for tick in ticks])
         axes[0, column].minorticks_off()

@@ -49,9 +49,9 @@ def comparison() -> str:
 def digits() -> str:
     """Asked and shipped."""
     rows = Recorder.from_csv(HERE / "digits.csv").rows
-    exact = [row for row in rows if row["slack"] >= 0 and row["exhausted"]]
+    exact = [row for row in rows if row["slack"] >= 0 and row["within_one_unit"]]
     whole = [row for row in rows if row["scope"] == "model"]
-    near = max(abs(row["trained"] - row["asked"]) for row in whole)
+    near = max(abs(row["before_settling"] - row["asked"]) for row in whole)
     return (
         "## Asked is shipped\n\nDigits (`python figures/digits.py`): six targets from 10 % to 80 %, three seeds, "
         f"parameters and MACs, model-wide and layer-wise: {len(exact)} of {len(rows)} trainings ship at or below their "
@@ -128,8 +128,8 @@ def control() -> str:
     """Asked and shipped on MNIST; what a target costs."""
     rows = Recorder.from_csv(HERE / "mnist_control.csv").rows
     asked = [row for row in rows if row["method"] == "constrained" and "shipped" in row]
-    exact = [row for row in asked if row["slack"] >= 0 and row["exhausted"]]
-    near = max(abs(row["trained"] - row["asked"]) for row in asked if row["scope"] == "model")
+    exact = [row for row in asked if row["slack"] >= 0 and row["within_one_unit"]]
+    near = max(abs(row["before_settling"] - row["asked"]) for row in asked if row["scope"] == "model")
     return (
         "MNIST, MLP and LeNet-5, five targets, model-wide and layer-wise (`python "
         f"figures/mnist_control.py`): {len(exact)} of {len(asked)} at or below their target and within one unit of it, "
@@ -143,7 +143,7 @@ def control() -> str:
 def robustness() -> str:
     """One set of defaults."""
     rows = Recorder.from_csv(HERE / "robustness.csv").rows
-    exact = [row for row in rows if "slack" in row and row["slack"] >= 0 and row["exhausted"]]
+    exact = [row for row in rows if "slack" in row and row["slack"] >= 0 and row["within_one_unit"]]
     long, short = ([row for row in rows if (row["steps"] >= 700) == kind] for kind in (True, False))
     return (
         "## Nobody tunes the solver\n\nOne set of defaults (`python figures/robustness.py`; digits and MNIST, targets "
@@ -161,7 +161,7 @@ def robustness() -> str:
 
 def near(rows: Sequence[Row]) -> str:
     """How many trainings end within a point of their target, and how far the others are."""
-    away = [abs(row["trained"] - row["asked"]) for row in rows if "trained" in row]
+    away = [abs(row["before_settling"] - row["asked"]) for row in rows if "before_settling" in row]
     within = sum(distance <= 0.01 for distance in away)
     worst = f"all within {100 * max(away):.1f}"
     return f"{within} of {len(rows)} end within one point of the target *before* settling, {worst}"

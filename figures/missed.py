@@ -24,7 +24,7 @@ def main() -> None:
     }
     epochs = Recorder.from_csv(HERE / "study" / "epochs.csv").rows
     runs = {method: [row for row in epochs if row["cell"] == cells[method]] for method in METHODS}
-    figure, _ = plots.dynamics(runs, TARGET)
+    figure, _ = plots.dynamics(runs, TARGET, error_label="validation error")
     plots.save(figure, HERE / "missed.png")
 
 

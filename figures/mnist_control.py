@@ -47,7 +47,10 @@ def main() -> None:
 
 def report(row: dict) -> None:
     print(
-        " ".join(f"{name}={row.get(name)}" for name in ("model", "scope", "asked", "coefficient", "trained", "shipped"))
+        " ".join(
+            f"{name}={row.get(name)}"
+            for name in ("model", "scope", "asked", "coefficient", "before_settling", "shipped")
+        )
     )
 
 
@@ -66,7 +69,7 @@ def table(rows: list[dict]) -> str:
             if row is None or "shipped" not in row:
                 continue
             theirs = PUBLISHED.get((model, scope), ((None, None),) * len(TARGETS))[place]
-            trained = f"{row['trained']:.1%}" if scope == "model" else "–"
+            trained = f"{row['before_settling']:.1%}" if scope == "model" else "–"
             lines.append(
                 f"| {model} | {SCOPES[scope]} | {target:.0%} | {trained} | {row['shipped_params']:.2%} "
                 f"| {row['shipped_macs']:.1%} | {percent(theirs[0])} | {percent(theirs[1])} |"

@@ -49,11 +49,13 @@ def main() -> None:
     product = list(itertools.product(DATA, TARGETS, MEASURES, SHORT_STEPS, SHORT_SCALES, OPTIMIZERS, BATCHES))
     grid += [cell(options.data_dir, *point) for point in random.Random(1).sample(product, SHORT_SAMPLE)]
     rows = run_cells(grid, HERE / "robustness.csv", workers=options.workers, progress=report).rows
-    within = [row for row in rows if "trained" in row and abs(row["trained"] - row["asked"]) <= 0.01]
+    within = [row for row in rows if "before_settling" in row and abs(row["before_settling"] - row["asked"]) <= 0.01]
     for words, least, most in (("700 steps and more", 700, 10**9), ("100 to 500 steps", 0, 699)):
         some = [row for row in rows if least <= row["steps"] <= most]
         near = sum(row in within for row in some)
-        worst = max((abs(row["trained"] - row["asked"]) for row in some if "trained" in row), default=0.0)
+        worst = max(
+            (abs(row["before_settling"] - row["asked"]) for row in some if "before_settling" in row), default=0.0
+        )
         print(f"{words}: {near} of {len(some)} within one point of the target before settling, all within {worst:.2%}")
     for row in rows:
         if row not in within:
@@ -70,7 +72,7 @@ def report(row) -> None:
         "loss_scale",
         "optimizer",
         "batch_size",
-        "trained",
+        "before_settling",
         "shipped",
         "problem",
     )
@@ -86,9 +88,9 @@ def plot(rows) -> None:
     ax.axhline(0, color="0.5", linewidth=0.8)
     rng = random.Random(0)
     for optimizer, name, marker, colour in (("adam", "Adam", "o", "#0072B2"), ("sgd", "SGD", "^", "#D55E00")):
-        chosen = [row for row in rows if row["optimizer"] == optimizer and "trained" in row]
+        chosen = [row for row in rows if row["optimizer"] == optimizer and "before_settling" in row]
         x = [row["steps"] * rng.uniform(0.9, 1.1) for row in chosen]
-        y = [100 * (row["trained"] - row["asked"]) for row in chosen]
+        y = [100 * (row["before_settling"] - row["asked"]) for row in chosen]
         ax.plot(x, y, marker, color=colour, alpha=0.7, label=f"weights by {name}", linestyle="none")
     ax.set_xscale("log")
     ax.set_xlabel("optimizer steps of the training")

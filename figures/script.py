@@ -31,6 +31,6 @@ def line(cells: Iterable[str]) -> str:
 
 def outcome(row: dict) -> str:
     """``deployed / error`` of one training: its density before settling, and the validation error, in per cent."""
-    if "trained" not in row:
+    if "before_settling" not in row:
         return "failed"
-    return f"{100 * row['trained']:.1f} / {100 * row['validation_error']:.2f}"
+    return f"{100 * row['before_settling']:.1f} / {100 * row['validation_error']:.2f}"

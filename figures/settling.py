@@ -110,7 +110,7 @@ def cell(problem, data, start, steps, finetune, evaluate, seed, open_probability
         result = lzero.purge(model)
     row = {
         "first_loss": first,
-        "trained": result.certificate.trained[measure],
+        "before_settling": result.certificate.before_settling[measure],
         "shipped": result.certificate.deployed[measure],
         "validation_error": error(result.model, data.validation_x, data.validation_y),
     }

@@ -29,7 +29,7 @@ from lzero_lab.training.training import Training
 
 PUBLISHED_EXAMPLES = 50_000  # the N of a published lambda / N
 
-REPORTED = ("trained", "parameters", "parameters_share", "macs_share", "test_error", "seconds")
+REPORTED = ("before_settling", "parameters", "parameters_share", "macs_share", "test_error", "seconds")
 
 # Per method, what its recipe adds; "lambda" is a published one, per parameter and example.
 METHODS = {
@@ -157,7 +157,7 @@ def shipped(training: Training, weights: str | Path) -> dict:
         "epochs": training.epoch,
         "steps": training.step,
         "expected": result.certificate.expected["params"],
-        "trained": summary.trained,
+        "before_settling": summary.before_settling,
         "parameters": summary.parameters,
         "parameters_share": summary.parameters / summary.parameters_before,
         "macs": macs,

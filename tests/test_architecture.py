@@ -38,7 +38,7 @@ def test_what_is_added_works(names):
     assert [group.size for group in names["tables"]] == [6]
     assert len(names["probit"]) == 12
     certificate = names["budget"].result.certificate
-    assert 0 <= certificate.requested["params"] - certificate.deployed["params"] < 0.05
+    assert 0 <= certificate.asked["params"] - certificate.deployed["params"] < 0.05
 
 
 def test_without_the_rule_and_the_layer_nothing_is_gated(names):

@@ -35,9 +35,9 @@ def certificate(gates, target=0.5):
 def test_a_whole_training_is_not_doubted_and_its_numbers_are_plain():
     found = certificate(trained(200))
     assert found.warnings == () and "warning" not in str(found)
-    assert 0 <= found.requested["params"] - found.deployed["params"] < 11 / found.parameters_before
+    assert 0 <= found.asked["params"] - found.deployed["params"] < 11 / found.parameters_before
     assert found.parameters == round(found.deployed["params"] * found.parameters_before)
-    assert json.loads(json.dumps(found.to_dict()))["requested"] == {"params": 0.5}
+    assert json.loads(json.dumps(found.to_dict()))["asked"] == {"params": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_training_that_did_not_get_there_is_told_with_both_densities(steps, re
     (text,) = found.warnings
     assert f"warning: {text}" in str(found) and found.to_dict()["warnings"] == [text]
     assert re.search(reason, text)
-    assert f"params: 50.00% asked, {found.trained['params']:.2%} before settling" in text
+    assert f"params: 50.00% asked, {found.before_settling['params']:.2%} before settling" in text
 
 
 def test_what_was_asked_is_read_from_the_state_alone():

@@ -68,7 +68,7 @@ def test_budgets_stay_shares_of_what_the_model_was() -> None:
         asked = [lzero.Constraint(budget)]
         first, second = (lzero.purge(model, constraints=asked) for model in (one, two))
         found, expected = second.certificate.to_dict(), first.certificate.to_dict()
-        for name in ("requested", "trained", "deployed", "moved", "parameters", "parameters_before"):
+        for name in ("asked", "before_settling", "deployed", "moved", "parameters", "parameters_before"):
             assert found[name] == expected[name]
         assert str(first.table()) == str(second.table())
         assert all(torch.equal(first.kept[name], second.kept[name]) for name in first.kept)

@@ -87,7 +87,7 @@ def test_several_budgets_hold() -> None:
     model, _, compaction = train(asked, compacted=True)
     assert compaction.removed
     result = lzero.purge(model)
-    assert all(result.certificate.deployed[name] <= asked for name, asked in result.certificate.requested.items())
+    assert all(result.certificate.deployed[name] <= asked for name, asked in result.certificate.asked.items())
 
 
 def test_once_settled_the_model_has_the_shape_of_what_is_shipped() -> None:

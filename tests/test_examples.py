@@ -28,7 +28,7 @@ ERRORS = re.compile(r"^(dense|purged): test error ([0-9.]+)%, ([0-9,]+) paramete
 def check(stem, names, said):
     """What holds of every example, whatever its length."""
     certificate = names["result"].certificate
-    asked, shipped = certificate.requested["params"], certificate.deployed["params"]
+    asked, shipped = certificate.asked["params"], certificate.deployed["params"]
     assert asked == names["DENSITY"] and 0 <= asked - shipped < 0.01
     assert f"asked {asked:.2%}" in said
     found = {name: (float(error), int(size.replace(",", ""))) for name, error, size in ERRORS.findall(said)}
@@ -48,7 +48,7 @@ def test_an_example_trains_to_what_it_asks_for_and_ships_it(example, tmp_path, m
     said = capsys.readouterr().out
     found = check(example.stem, names, said)
     certificate = names["result"].certificate
-    assert abs(certificate.trained["params"] - names["DENSITY"]) < 0.01
+    assert abs(certificate.before_settling["params"] - names["DENSITY"]) < 0.01
     assert not certificate.warnings and not [w for w in recwarn if issubclass(w.category, lzero.LzeroWarning)]
     (dense, _), (purged, _) = found.values()
     assert dense < 6 and purged < dense + 2.5

@@ -32,6 +32,7 @@ LAB_LAYERS = [
     {"models"},
     {"training"},
     {"runs", "studies"},
+    {"watching"},
     {"cli"},
 ]
 LAB_RANK = {name: rank for rank, names in enumerate(LAB_LAYERS) for name in names}

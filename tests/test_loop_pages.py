@@ -9,6 +9,7 @@ import torch
 from torch import distributed
 
 from lzero.errors import LzeroWarning
+from lzero_lab.watching import look
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,14 +41,16 @@ def check(results):
     shipped = [result for result in results if result is not None]
     for result in shipped:
         certificate = result.certificate
-        assert all(certificate.deployed[name] <= asked for name, asked in certificate.requested.items())
-        assert certificate.requested and certificate.largest_difference < 1e-4
+        assert all(certificate.deployed[name] <= asked for name, asked in certificate.asked.items())
+        assert certificate.asked and certificate.largest_difference < 1e-4
     return len(shipped)
 
 
 @pytest.mark.slow
-def test_the_page_of_loops(group):
+def test_the_page_of_loops(group, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     results, _ = run("loops.md")
+    assert look(tmp_path / "rows.csv").state == "finished"
     assert check(results) == len(results) >= 12
 
 
@@ -63,7 +66,7 @@ def test_the_page_of_adapters():
 
 def test_the_page_of_distillation():
     results, _ = run("distillation.md")
-    assert check(results) == 1 and results[0].certificate.requested == {"params": 0.3}
+    assert check(results) == 1 and results[0].certificate.asked == {"params": 0.3}
 
 
 def test_the_page_of_cheaper_trainings():
@@ -75,7 +78,7 @@ def test_the_page_of_several_sizes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _, names = run("several.md")
     assert check(names["results"]) == 3
-    asked = [result.certificate.requested["params"] for result in names["results"]]
+    asked = [result.certificate.asked["params"] for result in names["results"]]
     assert asked == [0.6, 0.4, 0.2]
     rows = names["front"].rows
     assert [row["measure"] for row in rows] == ["params", "params", "params", "macs"]

@@ -53,8 +53,8 @@ def test_a_page_runs_from_top_to_bottom_and_prints_what_it_says(page):
     result = found.get("result")
     if isinstance(result, lzero.PurgeResult):
         certificate = result.certificate
-        assert certificate.requested
-        assert all(certificate.deployed[name] <= asked for name, asked in certificate.requested.items())
+        assert certificate.asked
+        assert all(certificate.deployed[name] <= asked for name, asked in certificate.asked.items())
 
 
 def test_no_page_is_left_out():

@@ -89,11 +89,11 @@ def test_the_certificate_has_the_true_numbers(name, measure):
     truth, cost = Truth.of(gates.plan, gates), Cost(gates, measure)
     settled = settle(gates, solver.budgets)
     count = truth.count(settled.open[None].numpy(), measure)[0]
-    assert certificate.requested == {measure: target}
+    assert certificate.asked == {measure: target}
     assert certificate.deployed[measure] == pytest.approx(count / float(cost.total), rel=1e-12)
     assert certificate.deployed[measure] <= target
     assert certificate.expected[measure] == pytest.approx(float(cost.fraction(gates.probability())))
-    assert certificate.trained[measure] == pytest.approx(float(cost.fraction(gates.open_mask())))
+    assert certificate.before_settling[measure] == pytest.approx(float(cost.fraction(gates.open_mask())))
     assert (certificate.threshold, certificate.moved) == (settled.threshold, settled.moved)
     assert certificate.parameters == truth.count(settled.open[None].numpy())[0]
     assert certificate.parameters_before == sum(p.numel() for p in without_gates(model).parameters())
@@ -110,8 +110,8 @@ def test_layerwise_budgets_are_all_on_the_certificate():
     model, gates, _ = gated(lambda: lenet(3, 4, 5))
     solver_of(gates, None, constraints=[Constraint(0.9, each_layer=True), Constraint(0.7, "macs")])
     certificate = purge(model).certificate
-    assert set(certificate.requested) == {"params/conv1", "params/conv2", "params/fc1", "params/fc2", "macs"}
-    assert all(certificate.deployed[name] <= target for name, target in certificate.requested.items())
+    assert set(certificate.asked) == {"params/conv1", "params/conv2", "params/fc1", "params/fc2", "macs"}
+    assert all(certificate.deployed[name] <= target for name, target in certificate.asked.items())
     assert "params" in certificate.deployed
 
 
@@ -197,7 +197,7 @@ def test_a_penalized_model_ships_the_gates_that_are_open():
     model(x).sum().backward()
     penalty.step()
     result = purge(model)
-    assert result.certificate.requested == {}
+    assert result.certificate.asked == {}
     for name, mask in gates.split(gates.open_mask()).items():
         assert torch.equal(result.kept[name], mask)
     assert "params: shipped" in str(result.certificate)
@@ -207,7 +207,7 @@ def test_other_budgets_can_be_given_at_the_end():
     model, gates, _ = gated(mlp)
     solver_of(gates)
     result = purge(model, constraints=[Constraint(0.9, "macs")])
-    assert list(result.certificate.requested) == ["macs"] and result.certificate.deployed["macs"] <= 0.9
+    assert list(result.certificate.asked) == ["macs"] and result.certificate.deployed["macs"] <= 0.9
 
 
 def test_tied_weights_stay_tied():

@@ -36,7 +36,7 @@ def test_no_budget():
     problem = Problem()
     result, (text,) = purged(problem.model)
     assert text.startswith("no budget was given, and whatever is open is shipped: 100.00% of the parameters; build ")
-    assert "purge(model, constraints=[...])" in text and result.certificate.requested == {}
+    assert "purge(model, constraints=[...])" in text and result.certificate.asked == {}
 
 
 def test_a_penalty_has_no_budget_and_no_cure_is_offered():
@@ -110,7 +110,7 @@ def test_a_training_with_a_hold_has_the_numbers_from_before_it_also_in_another_p
     other.model.load_state_dict(problem.model.state_dict())
     again, texts = purged(other.model)
     assert texts == () and again.certificate == result.certificate
-    assert result.certificate.trained["params"] == pytest.approx(0.3, abs=0.08)
+    assert result.certificate.before_settling["params"] == pytest.approx(0.3, abs=0.08)
     one, two = problem.model.state_dict(), other.model.state_dict()
     assert set(one) == set(two) and all(torch.equal(one[key], two[key]) for key in one)
 
@@ -121,7 +121,7 @@ def test_a_short_hold_says_how_far_it_was():
     problem.train(solver, 30)
     result, (text,) = purged(problem.model)
     assert "30.00% asked, 100.00% before settling" in text
-    assert result.certificate.trained["params"] == 1.0 and result.certificate.moved > 0
+    assert result.certificate.before_settling["params"] == 1.0 and result.certificate.moved > 0
 
 
 def test_a_pruned_model_is_judged_as_others():
@@ -139,7 +139,7 @@ def test_budgets_given_at_the_end_are_what_counts():
     problem.train(lzero.Solver(problem.gates, 0.3, total_steps=400), 400)
     result, texts = purged(problem.model, constraints=[Constraint(0.1)])
     assert len(texts) == 1 and "10.00% asked" in texts[0]
-    assert result.certificate.requested == {"params": 0.1} and result.certificate.deployed["params"] <= 0.1
+    assert result.certificate.asked == {"params": 0.1} and result.certificate.deployed["params"] <= 0.1
 
 
 @pytest.mark.parametrize("wrong", [[], "params", 0.5, [0.5], object(), {"params": 0.5}])

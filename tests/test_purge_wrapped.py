@@ -42,7 +42,7 @@ def trained(average_before=False, steps=STEPS, **options):
 def test_an_average_made_after_the_solver_purges_to_its_budget(use_buffers, recwarn):
     problem, averaged = trained(use_buffers=use_buffers)
     result = lzero.purge(averaged)
-    assert result.certificate.requested == {"params": 0.3}
+    assert result.certificate.asked == {"params": 0.3}
     assert 0 <= 0.3 - result.certificate.deployed["params"] < 0.06
     assert not [w for w in recwarn if w.category is lzero.LzeroWarning], recwarn.list
     if not use_buffers:
@@ -55,7 +55,7 @@ def test_an_average_made_after_the_solver_purges_to_its_budget(use_buffers, recw
 def test_an_average_made_before_the_solver_says_that_it_has_no_budget():
     _, averaged = trained(average_before=True, steps=40)
     with pytest.warns(lzero.LzeroWarning, match="no budget was given"):
-        assert lzero.purge(averaged).certificate.requested == {}
+        assert lzero.purge(averaged).certificate.asked == {}
     result = lzero.purge(averaged, constraints=[Constraint(0.3)])
     assert 0 <= 0.3 - result.certificate.deployed["params"] < 0.06
 
@@ -70,7 +70,7 @@ def test_a_checkpoint_without_a_solver_purges_to_what_was_asked(recwarn):
     other = Problem(wide)
     other.model.load_state_dict(torch.load(file, weights_only=True))
     one, two = lzero.purge(problem.model), lzero.purge(other.model)
-    assert one.certificate == two.certificate and len(one.certificate.requested) == 4
+    assert one.certificate == two.certificate and len(one.certificate.asked) == 4
     assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True))
     assert not [w for w in recwarn if w.category is lzero.LzeroWarning]
 

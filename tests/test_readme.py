@@ -27,5 +27,5 @@ def test_the_page_of_methods_runs_from_top_to_bottom():
         exec(compile(block, "docs/methods.md", "exec"), names)
         if "result" in names:
             certificate = names["result"].certificate
-            assert all(certificate.deployed[name] <= asked for name, asked in certificate.requested.items())
+            assert all(certificate.deployed[name] <= asked for name, asked in certificate.asked.items())
     assert len(blocks) > 4 and sum(p.numel() for p in names["small"].parameters()) <= 0.3 * 1268

@@ -302,7 +302,7 @@ def test_gates_in_a_block_that_leaves_are_not_counted_as_moved():
         gates["units"].copy_(torch.tensor([9.0, -3.0, -4.0, -5.0]))
     settled = settle(gates, Budgets([Constraint(0.5)], gates))
     assert settled.open.tolist() == [False, True, True, True, True, True]
-    assert settled.trained.tolist() == [False, True, True, False, False, False]
+    assert settled.before.tolist() == [False, True, True, False, False, False]
     assert settled.moved == 0 and settled.threshold == 0.5
 
 

@@ -238,7 +238,7 @@ def test_without_budgets_every_group_is_at_the_next_width_by_its_likeliest_gates
     gates, _ = situation
     settled = settle(gates, None)
     before = gates.split(gates.open_mask())
-    assert torch.equal(settled.trained, gates.open_mask())
+    assert torch.equal(settled.before, gates.open_mask())
     for name, mask in gates.split(settled.open).items():
         step, size, p = gates.plan.steps[name], len(mask), gates[name].detach()
         if step > 1:

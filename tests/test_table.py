@@ -15,6 +15,7 @@ from lzero.plan import block as plan_block
 from lzero.plan.group import GateGroup, Member
 from lzero.plan.plan import Plan
 from lzero.purge import PurgeResult
+from lzero.recorder import Recorder
 from lzero.table import Table
 from lzero_lab.models import MLP, LeNet5, ResNet
 
@@ -106,6 +107,41 @@ def test_what_was_left_whole_is_named_with_its_reason():
     assert "left whole, it is an output of the model: fc2 (3)" in str(result).splitlines()
 
 
+def test_layers_are_data_and_go_to_csv_and_markdown(tmp_path):
+    table = purge_anywhere(lambda: MLP(12, (9, 7), 3), torch.randn(4, 12), "input").table()
+    first = table.layers[0]
+    assert first.name == table.rows[0]["layer"] == "fc1"
+    assert first.pair("parameters") == (9 * 12 + 9, table.rows[0]["parameters"]) and first.pair("units")[0] == 9
+    table.to_csv(tmp_path / "layers.csv")
+    assert Recorder.from_csv(tmp_path / "layers.csv").rows == table.rows
+    head, rule, *lines = table.to_markdown().splitlines()
+    assert head == "| layer | units | inputs | parameters | MACs |" and rule == "|---|---:|---:|---:|---:|"
+    assert [line.split("|")[1].strip() for line in lines] == ["fc1", "fc2", "fc3", "all"]
+    left, all_ = table.total("parameters"), table.total("parameters_before")
+    assert lines[-1].endswith(f"| {all_} -> {left} {left / all_:.1%} | {lines[-1].split('|')[-2].strip()} |")
+
+
+def stack(width, depth):
+    """A perceptron of alike layers."""
+    return nn.Sequential(nn.Linear(4, width), *(nn.Linear(width, width) for _ in range(depth)), nn.Linear(width, 2))
+
+
+@pytest.mark.parametrize(("depth", "said"), [(3, "alike"), (70, "least to most")])
+def test_blocks_that_are_alike_share_a_line_and_in_long_models_those_that_were(depth, said):
+    model = stack(6, depth)
+    gates = lzero.attach_gates(model, torch.randn(3, 4))
+    kept = [3] * (depth + 1) if depth == 3 else [1 + layer % 3 for layer in range(depth + 1)]
+    open_ = torch.cat([torch.arange(6) < units for units in kept])
+    table = Table.of(gates, open_, 1, 1)
+    text = table.text()
+    assert f"({depth}, {said})" in text if depth == 70 else f"({depth} {said})" in text
+    assert len(text.splitlines()) < 12
+    assert len(table.text(folded=False).splitlines()) > depth
+    if depth == 70:
+        line = next(line for line in text.splitlines() if said in line)
+        assert " ".join(line.split()).startswith(f"1-70 (70, {said}) 6 -> 1-3")
+
+
 def test_the_page_of_a_small_network():
     model, gates, _ = gated(lenet)
     lzero.Solver(gates, 0.9, total_steps=1000)
@@ -113,7 +149,10 @@ def test_the_page_of_a_small_network():
     first = {row["layer"]: row for row in result.table().rows}["conv1"]
     line = next(line for line in str(result).splitlines() if line.startswith("conv1"))
     for noun in ("units", "parameters", "macs"):
-        assert f"{first[f'{noun}_before']:,} -> {first[noun]:,}" in line
+        before, after = first[f"{noun}_before"], first[noun]
+        assert f"{before:,} -> {after:,} {after / before:.1%}" in " ".join(line.split())
+    *_, all_ = (line for line in str(result.table()).splitlines() if " -> " in line and "tensors" not in line)
+    assert f"{result.certificate.parameters_before:,} -> " in all_
 
 
 class Block(nn.Module):
@@ -137,7 +176,8 @@ def test_lines_fit_a_window_of_100_columns():
 
     text = str(purge_anywhere(build, torch.randn(50, 30, 8), "unit"))
     assert max(map(len, text.splitlines())) <= 100
-    assert "48 M ->" in text and "0.0.1" in text.splitlines()  # two blocks under a heading each
+    assert "48,000,000 ->" in text or "48 M ->" in text
+    assert any(line.startswith("0.0.") for line in text.splitlines())  # blocks under a heading
 
 
 def test_a_result_without_gates_has_no_table():

@@ -27,10 +27,11 @@ class Certificate:
     """What was asked for and what is shipped, as plain numbers.
 
     Attributes:
-        requested: budget name -> target density; empty where no budget was given.
+        asked: budget name -> target density; empty where no budget was given.
         expected: budget name -> expected density of the gates at the end of training.
-        trained: budget name -> density of the gates that were open, before settling.
-        deployed: budget name -> density of the purged model: requested - deployed is >= 0 and below one unit.
+        before_settling: budget name -> density of the gates that training had left open.
+        deployed: budget name -> density of the purged model, which is shipped: asked - deployed is >= 0 and below one
+            unit.
         threshold: above which P(z != 0) opened a gate when the set was settled; 1/2 where the training had got there.
         moved: gates that settling decided against the training.
         parameters: parameters of the purged model that are not purged to zero.
@@ -40,13 +41,13 @@ class Certificate:
         warnings: why not to trust it: settling, and not the training, has chosen what is shipped. Empty where all is
             well.
         round_to: what the shipped widths are multiples of, where they are not whole; or module path -> number.
-        spare: budget name -> requested - deployed in units, or steps of ``round_to``: what the cheapest one that could
+        spare: budget name -> asked - deployed in units, or steps of ``round_to``: what the cheapest one that could
             have come next would cost is 1. Below 1 for a single budget; several seldom bind at once.
     """
 
-    requested: Mapping[str, float]
+    asked: Mapping[str, float]
     expected: Mapping[str, float]
-    trained: Mapping[str, float]
+    before_settling: Mapping[str, float]
     deployed: Mapping[str, float]
     threshold: float
     moved: int
@@ -64,12 +65,11 @@ class Certificate:
 
     def __str__(self) -> str:
         rows = [
-            f"{name}: asked {self.requested[name]:.2%}, " if name in self.requested else f"{name}: "
-            for name in self.deployed
+            f"{name}: asked {self.asked[name]:.2%}, " if name in self.asked else f"{name}: " for name in self.deployed
         ]
         lines = [
             f"{row}shipped {self.deployed[name]:.2%} (expected {self.expected[name]:.2%}, "
-            f"before settling {self.trained[name]:.2%})"
+            f"before settling {self.before_settling[name]:.2%})"
             for row, name in zip(rows, self.deployed, strict=True)
         ]
         lines.append(f"parameters: {self.parameters:,} of {self.parameters_before:,}")
@@ -100,7 +100,7 @@ def certify(
     settled: Settled,
     difference: float | None,
     *,
-    asked: bool = True,
+    by_budget: bool = True,
     measured: tuple[float, float] | None = None,
 ) -> Certificate:
     """The certificate of ``settled``, for the ``budgets`` that it was chosen by.
@@ -110,16 +110,16 @@ def certify(
         budgets: what was asked for.
         settled: what is shipped.
         difference: largest |gated - purged output|.
-        asked: False where nothing was asked for, but what is open on purpose: the lack of a budget is not worth a
+        by_budget: False where what is open is shipped on purpose: the lack of a budget is not worth a
             warning then.
         measured: milliseconds of forwards before and after, as the table of a budget of latency was measured.
     """
     columns: list[dict[str, float]] = [{}, {}, {}]
-    sets = [gates.probability(), settled.trained, settled.open]
+    sets = [gates.probability(), settled.before, settled.open]
     whole = Cost(gates, "params")
-    requested = {} if budgets is None else budgets.named(budgets.targets)
+    asked = {} if budgets is None else budgets.named(budgets.targets)
     parts = [] if budgets is None else [(budgets.names, budgets.cost)]
-    if "params" not in requested:
+    if "params" not in asked:
         parts.append((["params"], whole))
     for names, cost in parts:
         for column, p in zip(columns, sets, strict=True):
@@ -127,11 +127,11 @@ def certify(
     before = gates.ledger.latest.get("settled")
     if gates.held is not None and before is not None and budgets is not None and len(before) == len(budgets.names) + 2:
         columns[1].update(zip(budgets.names, before.tolist(), strict=False))
-    doubts = _doubts(gates, budgets, requested, columns, settled.moved) if asked or budgets is not None else []
+    doubts = _doubts(gates, budgets, asked, columns, settled.moved) if by_budget or budgets is not None else []
     return Certificate(
-        requested=requested,
+        asked=asked,
         expected=columns[0],
-        trained=columns[1],
+        before_settling=columns[1],
         deployed=columns[2],
         threshold=settled.threshold,
         moved=settled.moved,
@@ -183,11 +183,11 @@ def asked_of(gates: Gates) -> tuple[Constraint, ...]:
 
 
 def _doubts(
-    gates: Gates, budgets: Budgets | None, requested: Mapping[str, float], columns: list[dict[str, float]], moved: int
+    gates: Gates, budgets: Budgets | None, asked: Mapping[str, float], columns: list[dict[str, float]], moved: int
 ) -> list[str]:
     state = gates.ledger.latest
-    asked = state.get("asked")
-    found: Mapping[str, Any] = {} if asked is None else from_tensor(asked, state.get(TABLES))
+    saved = state.get("asked")
+    found: Mapping[str, Any] = {} if saved is None else from_tensor(saved, state.get(TABLES))
     kind, steps = found.get(KIND, "Solver"), int(state["steps"][0]) if "steps" in state else 0
     if budgets is None:
         (name,) = columns[2]
@@ -195,10 +195,10 @@ def _doubts(
         cure = "build lzero.Solver(gates, target_density=...) and train, or pass purge(model, constraints=[...])"
         return [ships if kind in ("Penalty", "Elbo") else f"{ships}; {cure}"]
     far = [
-        f"{name}: {requested[name]:.2%} asked, {columns[1][name]:.2%} before settling"
-        for name in requested
-        if abs(columns[1][name] - requested[name]) > _RELATIVE_MISS * requested[name]
-        if (moved or columns[2][name] > requested[name]) and not _slack(name, requested, columns)
+        f"{name}: {asked[name]:.2%} asked, {columns[1][name]:.2%} before settling"
+        for name in asked
+        if abs(columns[1][name] - asked[name]) > _RELATIVE_MISS * asked[name]
+        if (moved or columns[2][name] > asked[name]) and not _slack(name, asked, columns)
     ]
     reasons = []
     length = found.get("anneal_steps") or 0
@@ -236,6 +236,6 @@ def as_attached(gates: Gates) -> bool:
     return all(bool((piece == piece[..., :1]).all()) for piece in gates.pieces(gates.log_alpha))
 
 
-def _slack(name: str, requested: Mapping[str, float], columns: list[dict[str, float]]) -> bool:
+def _slack(name: str, asked: Mapping[str, float], columns: list[dict[str, float]]) -> bool:
     """Whether a budget among several is met with room to spare: others bind, which is no fault of the training."""
-    return len(requested) > 1 and columns[1][name] < requested[name]
+    return len(asked) > 1 and columns[1][name] < asked[name]

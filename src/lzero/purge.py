@@ -139,7 +139,7 @@ def purge(
     restore_forward(small)
     library_of(model).purged(small, model)
     times = _times(model, small, gates, budgets) if measure else None
-    certificate = certify(gates, budgets, settled, difference, asked=settle, measured=times)
+    certificate = certify(gates, budgets, settled, difference, by_budget=settle, measured=times)
 
     for text in certificate.warnings:
         warnings.warn(f"{type(model).__name__}: {text}", LzeroWarning, stacklevel=3)

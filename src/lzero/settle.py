@@ -26,17 +26,17 @@ class Settled:
             settling changed nothing. Near 1/2 says that training had converged on the budget.
         moved: number of gates that the trained gates and this set decide differently; but for those in a block that
             leaves as a whole.
-        trained: bool [G], the gates that were open before.
+        before: bool [G], the gates that were open before.
     """
 
     open: Tensor
     threshold: float
     moved: int
-    trained: Tensor
+    before: Tensor
 
     def hold(self, gates: Gates, budgets: Budgets) -> None:
         """Let ``gates`` hold this set from now on, and keep in their ledger what the certificate will say of it."""
-        found = [*budgets.cost.fraction(self.trained).tolist(), self.threshold, float(self.moved)]
+        found = [*budgets.cost.fraction(self.before).tolist(), self.threshold, float(self.moved)]
         gates.hold(self.open)
         gates.ledger.note(settled=torch.tensor(found, dtype=torch.float64))
 
@@ -56,14 +56,14 @@ def settle(gates: Gates, budgets: Budgets | None, targets: Tensor | None = None)
     Raises:
         BudgetError: one gate or step a group already costs more than a budget allows.
     """
-    trained = gates.open_mask()
+    before = gates.open_mask()
     rank = gates.rank()
-    open_ = _widened(gates, trained) if budgets is None else fill(rank, budgets, gates.masks, targets)
+    open_ = _widened(gates, before) if budgets is None else fill(rank, budgets, gates.masks, targets)
     counts = _with_effect(gates, open_)
-    moved = int(((open_ != trained) & counts).sum())
+    moved = int(((open_ != before) & counts).sum())
     closed = _with_owner(rank, gates.masks)[~open_ & counts]
     threshold = 0.5 if moved == 0 else float(closed.max()) if len(closed) else 0.0
-    return Settled(open_, threshold, moved, trained)
+    return Settled(open_, threshold, moved, before)
 
 
 def _widened(gates: Gates, open_: Tensor) -> Tensor:

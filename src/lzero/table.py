@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
 from lzero.cost import Cost, Measure
+from lzero.fold import Place, fold, unfolded
 from lzero.gates.gates import Gates
-from lzero.plan.paths import owner
-from lzero.plan.plan import Plan
+from lzero.listing import Cell, Column, Listing, bytes_in_words, fitting, number, share, span
+from lzero.plan.refusal import Refusal
+from lzero.plan.table import gates_on, layers_of, left_whole
 from lzero.recorder import Recorder, Row
 
-_WIDTH = 100  # characters of a line
 _COUNTS = ("units", "inputs", "parameters", "macs")
+_MOST = 60  # lines; above, blocks that were alike before purging share one
+_BETWEEN = (" -> ", "  ")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class Layer:
+    """One layer before and after purging.
+
+    Attributes:
+        name: its path, or the name of a parameter of the model itself.
+        parameters_before: of it.
+        parameters: that are left; weights purged to zero do not count.
+        macs_before: multiply-accumulates of it, of one forward of the example inputs.
+        macs: that are left.
+        units_before: what it makes, where gates stand on that; None elsewhere.
+        units: that are left.
+        inputs_before: what it alone reads, where gates stand on that; None elsewhere.
+        inputs: that are left.
+    """
+
+    name: str
+    parameters_before: int
+    parameters: int
+    macs_before: int
+    macs: int
+    units_before: int | None = None
+    units: int | None = None
+    inputs_before: int | None = None
+    inputs: int | None = None
+
+    def pair(self, noun: str) -> tuple[int, int] | None:
+        """What there was before and what is left of ``"units"``, ``"inputs"``, ``"parameters"`` or ``"macs"``."""
+        before, after = getattr(self, f"{noun}_before"), getattr(self, noun)
+        return None if before is None or after is None else (before, after)
+
+
+@dataclass(frozen=True)
 class Table:
     """One row a layer, to print or to write.
 
     Attributes:
-        rows: ``layer`` (its path, or the name of a parameter of the model itself), and ``parameters_before``,
-            ``parameters``, ``macs_before``, ``macs`` of it; where gates stand on what it makes, ``units_before`` and
-            ``units``; where some stand on what it alone reads, ``inputs_before`` and ``inputs``. Weights purged to zero
-            do not count.
-        refused: units that were left whole: ``layer``, ``units`` and the ``reason``.
+        layers: in the order of the model.
+        refusals: units that were left whole, and why.
         size_before: bytes of all tensors of the state dict before.
         size: the same of the purged model.
     """
 
-    rows: Sequence[Row]
-    refused: Sequence[Row]
+    layers: tuple[Layer, ...]
+    refusals: tuple[Refusal, ...]
     size_before: int
     size: int
 
@@ -43,106 +75,104 @@ class Table:
         plan, kept = gates.plan, gates.split(open_)
         if gates.whole is not None:  # units have left before
             plan, kept = gates.whole.plan, gates.whole.masks(open_)
-        parts: dict[str, list[str]] = {}  # layer -> its parameters
-        for name in plan.shapes:
-            parts.setdefault(owner(name) or name, []).append(name)
-        count = len(parts)
-        measures: list[Measure] = [*["params"] * count, *["macs"] * count]  # type: ignore[list-item]
+        parts = layers_of(plan.shapes)
+        measures: list[Measure] = [*["params"] * len(parts), *["macs"] * len(parts)]  # type: ignore[list-item]
         cost = Cost(gates, measures, [*parts.values()] * 2)
         left = [round(value) for value in cost.value(open_).tolist()]
         all_ = [round(value) for value in cost.total.tolist()]
-        units, inputs = _stands(plan, "unit"), _stands(plan, "input")
+        nouns = {"units": gates_on(plan.groups, "unit"), "inputs": gates_on(plan.groups, "input")}
+        layers = []
+        for number_, path in enumerate(parts):
+            counts: dict[str, int] = {}
+            for noun, at in (("parameters", number_), ("macs", len(parts) + number_)):
+                counts[f"{noun}_before"], counts[noun] = all_[at], left[at]
+            gone = counts["parameters_before"] and not counts["parameters"]  # it has left with a block
+            for noun, groups in nouns.items():
+                if path in groups:
+                    masks = [kept[name] for name in groups[path]]
+                    counts[f"{noun}_before"] = sum(len(mask) for mask in masks)
+                    counts[noun] = 0 if gone else sum(int(mask.sum()) for mask in masks)
+            layers.append(Layer(path, **counts))
+        return cls(tuple(layers), tuple(r for r in plan.refusals if r.reason), size_before, size)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The layers as plain dicts: ``layer`` is the name, and what is None is left out."""
         rows: list[Row] = []
-        for number, layer in enumerate(parts):
-            row: Row = {"layer": layer}
-            for noun, groups in (("units", units.get(layer)), ("inputs", inputs.get(layer))):
-                if groups:
-                    row[f"{noun}_before"] = sum(len(kept[name]) for name in groups)
-                    row[noun] = sum(int(kept[name].sum()) for name in groups)
-            for noun, at in (("parameters", number), ("macs", count + number)):
-                row[f"{noun}_before"], row[noun] = all_[at], left[at]
-            if not row["parameters"] and row["parameters_before"]:  # it has left with a block
-                row |= {noun: 0 for noun in ("units", "inputs") if noun in row}
-            rows.append(row)
-        refused: list[Row] = [{"layer": r.name, "units": r.size, "reason": r.reason} for r in plan.refusals if r.reason]
-        return cls(rows, refused, size_before, size)
+        for layer in self.layers:
+            values = {"layer": layer.name, **asdict(layer)}
+            rows.append({name: value for name, value in values.items() if name != "name" and value is not None})
+        return rows
+
+    @property
+    def refused(self) -> list[Row]:
+        """What was left whole as plain dicts: ``layer``, ``units`` and the ``reason``."""
+        return [{"layer": r.name, "units": r.size, "reason": r.reason} for r in self.refusals]
 
     def recorder(self) -> Recorder:
-        """The rows as a table that is written as CSV."""
+        """The rows as a table."""
         recorder = Recorder()
         for row in self.rows:
             recorder.append(**row)
         return recorder
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Writes the rows at ``path``, whole or not at all.
+
+        Raises:
+            RecordError: ``path`` cannot be written.
+        """
+        self.recorder().to_csv(path)
+
+    def to_markdown(self, *, folded: bool = True) -> str:
+        """The layers as a table in Markdown; alike ones on one line where ``folded``."""
+        return self._listing(self._places(folded), short=False).markdown()
+
+    def text(self, *, folded: bool = True) -> str:
+        """The page that ``print`` shows.
+
+        Args:
+            folded: blocks that follow each other and are alike share a line; of a long model also those that were
+                alike before purging, with the least and the most that is left. False gives every layer its own.
+        """
+        places = self._places(folded)
+        lines = fitting(lambda short: self._listing(places, short))
+        lines.append(f"tensors: {bytes_in_words(self.size_before)} -> {bytes_in_words(self.size)}")
+        return "\n".join([*lines, *left_whole(self.refusals)])
 
     def total(self, name: str) -> int:
         """The sum of the column ``name``, such as ``"macs_before"``."""
         return sum(int(row.get(name, 0)) for row in self.rows)
 
     def __str__(self) -> str:
-        shown = [noun for noun in _COUNTS if any(noun in row for row in self.rows)]
-        sums: Row = {f"{noun}{end}": self.total(f"{noun}{end}") for noun in _COUNTS[2:] for end in ("_before", "")}
-        lines = [["", *("MACs" if noun == "macs" else noun for noun in shown)]]
-        folder = ""
-        for row in self.rows:
-            path, _, leaf = str(row["layer"]).rpartition(".")
-            if path not in (folder, ""):
-                lines.append([path])
-            folder = path
-            lines.append([f"  {leaf}" if path else leaf, *_cells(row, shown)])
-        lines.append(["all", *_cells(sums, shown)])
-        widths = [max(len(line[i]) for line in lines if len(line) > 1) for i in range(len(shown) + 1)]
-        text = [_line(line, widths) for line in lines]
-        text.append(f"tensors: {_bytes(self.size_before)} -> {_bytes(self.size)}")
-        return "\n".join([*text, *_reasons(self.refused)])
+        return self.text()
+
+    def _places(self, folded: bool) -> list[Place]:
+        names = [layer.name for layer in self.layers]
+        if not folded:
+            return unfolded(names)
+        alike = fold(names, [tuple(asdict(layer).values())[1:] for layer in self.layers])
+        if len(alike) <= _MOST:
+            return alike
+        return fold(names, [tuple(pair and pair[0] for pair in map(layer.pair, _COUNTS)) for layer in self.layers])
+
+    def _listing(self, places: Sequence[Place], short: bool) -> Listing:
+        shown = [noun for noun in _COUNTS if any(layer.pair(noun) is not None for layer in self.layers)]
+        groups = [[self.layers[n] for n in place.members] for place in places]
+        all_ = Layer("all", *(self.total(f"{noun}{end}") for noun in _COUNTS[2:] for end in ("_before", "")))
+        return Listing(
+            [Column("MACs" if noun == "macs" else noun, _BETWEEN) for noun in shown],
+            places,
+            [[_cell(noun, layers, short) for noun in shown] for layers in groups],
+            [len({tuple(map(layer.pair, shown)) for layer in layers}) > 1 for layers in groups],
+            [_cell(noun, [all_], short) for noun in shown],
+        )
 
 
-def _stands(plan: Plan, kind: str) -> Mapping[str, list[str]]:
-    """Layer -> the groups of this kind on what it makes, or, of inputs, on what it reads."""
-    found: dict[str, list[str]] = {}
-    for group in plan.groups:
-        members = [m for m in group.members if kind == "input" or m.role != "consumer"] if group.kind == kind else []
-        for layer in dict.fromkeys(owner(member.tensor) or member.tensor for member in members):
-            found.setdefault(layer, []).append(group.name)
-    return found
-
-
-def _cells(row: Row, nouns: Sequence[str]) -> list[str]:
-    cells = []
-    for noun in nouns:
-        before, after = row.get(f"{noun}_before"), row.get(noun)
-        both = before is not None and after is not None and before != 0
-        cells.append(f"{_number(int(before))} -> {_number(int(after))}" if both else "")  # type: ignore[arg-type]
-    return cells
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    if len(cells) == 1:  # a folder
-        return cells[0] if len(cells[0]) <= _WIDTH else f"…{cells[0][1 - _WIDTH :]}"
-    columns = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-    return "  ".join([cells[0].ljust(widths[0]), *columns]).rstrip()
-
-
-def _number(value: int) -> str:
-    """Exact below ten millions, four digits above."""
-    if value < 10**7:
-        return f"{value:,}"
-    return f"{value / 1e9:.4g} G" if value >= 10**9 else f"{value / 1e6:.4g} M"
-
-
-def _bytes(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} bytes"
-
-
-def _reasons(refused: Sequence[Row]) -> list[str]:
-    """One paragraph a reason, with the places that it holds for."""
-    places: dict[str, list[str]] = {}
-    for row in refused:
-        places.setdefault(str(row["reason"]), []).append(f"{row['layer']} ({row['units']:,})")
-    lines = []
-    for reason, names in places.items():
-        text = f"left whole, {reason}: {', '.join(names)}"
-        lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-    return lines
+def _cell(noun: str, layers: Sequence[Layer], short: bool) -> Cell:
+    """Before, after and the share that is left, of each of some layers that were alike."""
+    pairs = [pair for pair in (layer.pair(noun) for layer in layers) if pair is not None and pair[0]]
+    if not pairs:
+        return ()
+    before, after = zip(*pairs, strict=True)
+    return number(before[0], short=short), span(min(after), max(after), short=short), share(sum(after), sum(before))

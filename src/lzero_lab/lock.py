@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,6 +49,57 @@ def alone_in(folder: str | os.PathLike[str]) -> Iterator[Path]:
         os.close(handle)
 
 
+def holder(folder: str | os.PathLike[str]) -> str | None:
+    """Who is at work in ``folder``, ``"process 123 on machine"``; None where nobody is. Nothing there is changed.
+
+    The lock of a process that was killed is free, whatever the file says. It is tried for only where the process that
+    the file names is alive; so nobody who comes for the lock just then finds it taken.
+    """
+    path = Path(folder, LOCK)
+    try:
+        who = path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+    named = re.fullmatch(r"process (\d+) on (.*)", who, re.DOTALL)
+    if named is None or sys.platform == "win32":
+        return who or "another process"
+    number, machine = int(named[1]), named[2]
+    if machine != _machine():
+        return who
+    return who if _alive(number) and not _free(path) else None
+
+
+def _alive(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+def _free(path: Path) -> bool:
+    """Whether nobody has the lock on the file; where the system has no locks, its process is taken at its word."""
+    if sys.platform == "win32":
+        return False
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # its holder has just ended
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _machine() -> str:
+    return platform.node() or "this machine"
+
+
 def _take(path: Path) -> tuple[int, bool]:
     """An open handle on the file ``path``, and whether it is locked by it."""
     while True:
@@ -83,7 +135,7 @@ def _locked(handle: int, path: Path) -> bool:
 def _say_who(handle: int) -> None:
     with suppress(OSError):  # the disk may be full: the lock holds all the same
         os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {platform.node() or 'this machine'}\n".encode())
+        os.write(handle, f"process {os.getpid()} on {_machine()}\n".encode())
 
 
 def _remove_leftovers(folder: Path) -> None:

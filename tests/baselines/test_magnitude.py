@@ -106,8 +106,8 @@ def test_several_budgets_hold_at_once():
     problem = Problem(lenet)
     at_once(problem, constraints=[Constraint(0.7), Constraint(0.9, "macs", each_layer=True)])
     deployed = lzero.purge(problem.model).certificate
-    assert len(deployed.requested) == 5
-    assert all(deployed.deployed[name] <= target for name, target in deployed.requested.items())
+    assert len(deployed.asked) == 5
+    assert all(deployed.deployed[name] <= target for name, target in deployed.asked.items())
 
 
 @pytest.mark.parametrize("criterion", ["magnitude", "lamp", "random"])
@@ -153,7 +153,7 @@ def test_a_budget_of_the_constructor_is_the_one_that_purge_ships():
     assert isinstance(trainer.budgets, Budgets) and trainer.constraints == (Constraint(0.6),)
     problem.train(trainer, 10)
     certificate = lzero.purge(problem.model).certificate
-    assert certificate.requested == {"params": 0.6} and certificate.deployed == certificate.trained
+    assert certificate.asked == {"params": 0.6} and certificate.deployed == certificate.before_settling
     assert not certificate.warnings
 
 

@@ -24,5 +24,5 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
     for block in blocks:
         exec(compile(block, "docs/transformers.md", "exec"), names)
         certificate = names["result"].certificate
-        assert all(certificate.deployed[name] <= asked for name, asked in certificate.requested.items())
+        assert all(certificate.deployed[name] <= asked for name, asked in certificate.asked.items())
     assert len(blocks) == 8 and names["solver"].steps == names["steps"]

@@ -50,6 +50,25 @@ def test_another_process_is_kept_out_and_told_who_is_there_until_that_is_killed(
 
 
 @posix
+def test_who_is_at_work_is_known_without_a_trace_and_nobody_is_once_killed(tmp_path, holder):
+    assert lock.holder(tmp_path / "none") is None
+    before = (tmp_path / LOCK).stat().st_mtime_ns
+    assert lock.holder(tmp_path) == (tmp_path / LOCK).read_text().strip()
+    assert lock.holder(tmp_path).startswith(f"process {holder.pid} on ")
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    assert (tmp_path / LOCK).stat().st_mtime_ns == before and lock.holder(tmp_path) is None
+    (tmp_path / LOCK).write_text(f"process {os.getpid()} on {os.uname().nodename}\n")  # its number was given again
+    assert lock.holder(tmp_path) is None
+    with alone_in(tmp_path):
+        assert lock.holder(tmp_path).startswith(f"process {os.getpid()} on ")
+    (tmp_path / LOCK).write_text("process 1 on somewhere else\n")  # a folder that machines share
+    assert lock.holder(tmp_path) == "process 1 on somewhere else"
+    (tmp_path / LOCK).write_text("")
+    assert lock.holder(tmp_path) == "another process"
+
+
+@posix
 def test_it_ends_with_its_block_however_that_ends_and_leaves_nothing(tmp_path):
     folder = tmp_path / "new" / "run"
     with pytest.raises(KeyboardInterrupt), alone_in(folder):

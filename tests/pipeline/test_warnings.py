@@ -137,7 +137,7 @@ def test_a_broken_training_is_flagged(name):
     found = certificate(BROKEN[name]())
     assert len(found.warnings) == 1, f"{found}"
     assert "settling, and not the training, has chosen what is shipped" in found.warnings[0]
-    assert found.deployed["params"] <= found.requested["params"]
+    assert found.deployed["params"] <= found.asked["params"]
 
 
 @pytest.mark.slow

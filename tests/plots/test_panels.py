@@ -54,8 +54,23 @@ def test_a_column_that_one_run_lacks_is_drawn_for_the_others():
 def test_the_multiplier_can_be_shown_in_units_of_the_loss():
     rows = run(0.1, multiplier_loss_units=7.0)
     _, axes = plots.dynamics({"run": rows}, multiplier="multiplier_loss_units")
-    assert axes[0, 1].get_ylabel() == "multiplier λ·u (units of the loss)"
+    assert axes[0, 1].get_ylabel() == "λ·u (units of the loss)"
     np.testing.assert_allclose(line(axes[0, 1], "run").get_ydata(), 7.0)
+
+
+def test_the_last_panel_says_whose_error_it_is():
+    _, axes = plots.dynamics({"run": run(0.1)}, error_label="validation error")
+    assert (axes[1, 1].get_title(loc="left"), axes[1, 1].get_ylabel()) == ("Validation error", "validation error (%)")
+
+
+def test_a_run_of_one_epoch_has_one_tick_and_shows_both_densities():
+    figure, axes = plots.dynamics({"a": run(0.1, 1), "b": run(0.2, 1)}, 0.1)
+    figure.draw_without_rendering()
+    low, high = axes[1, 0].get_xlim()
+    for panel in axes[1]:
+        assert [tick for tick in panel.get_xticks() if low <= tick <= high] == [1]
+    assert all(one.get_marker() != "None" for one in axes[0, 0].get_lines() if one.get_label() in ("a", "b"))
+    assert axes[0, 0].get_xlim() == axes[1, 1].get_xlim()  # one time axis for all
 
 
 def test_nan_leaves_a_gap_and_a_recorder_is_rows():

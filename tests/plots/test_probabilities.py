@@ -42,3 +42,10 @@ def test_cells_reach_half_way_to_their_neighbours_and_an_empty_cell_counts_nothi
 def test_rows_that_cannot_be_drawn_are_refused(rows, message):
     with pytest.raises(RecordError, match=message):
         plots.gate_histogram(rows)
+
+
+def test_one_epoch_has_one_tick():
+    figure, axes = plots.gate_histogram(HISTOGRAMS[:1])
+    figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]

@@ -17,7 +17,7 @@ SAID = Description(
     tensors={"a.weight": ("float32", (2, 4)), "a.count": ("int64", ())},
     tied=(("a.weight", "b.weight"),),
     weights=(1234, "0" * 64),
-    certificate={"requested": {"params": 0.1}, "largest_difference": None, "warnings": []},
+    certificate={"asked": {"params": 0.1}, "largest_difference": None, "warnings": []},
     kept={"a": (6, "0,3")},
 )
 

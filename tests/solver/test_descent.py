@@ -86,11 +86,11 @@ def ship(problem, descent):
         result = lzero.purge(problem.model)
     budgets, gates = Budgets(descent.constraints, problem.gates), problem.gates
     open_ = torch.cat([result.kept[name] for name in gates.slices])
-    assert result.certificate.requested == budgets.named(budgets.targets)
-    assert all(result.certificate.deployed[name] <= asked for name, asked in result.certificate.requested.items())
+    assert result.certificate.asked == budgets.named(budgets.targets)
+    assert all(result.certificate.deployed[name] <= asked for name, asked in result.certificate.asked.items())
     if "params" in budgets.names:
         left = sum(p.numel() for p in result.model.parameters())
-        assert left <= result.certificate.requested["params"] * sum(p.numel() for p in problem.model.parameters())
+        assert left <= result.certificate.asked["params"] * sum(p.numel() for p in problem.model.parameters())
     if not budgets.families:  # less than one unit to spare
         possible = ~open_ & ((gates.owners < 0) | open_[gates.owners.clamp_min(0)])
         assert bool(breaking(budgets, open_)[possible].all())

@@ -71,7 +71,7 @@ def test_a_step_adds_the_gradient_of_the_divergence_per_example(case):
     assert torch.allclose(problem.pulled(elbo), problem.divergence(70), rtol=1e-4, atol=1e-6)
     assert elbo.steps == 1
     with pytest.warns(lzero.LzeroWarning, match="no budget was given, and whatever is open is shipped"):
-        assert lzero.purge(problem.model).certificate.requested == {}
+        assert lzero.purge(problem.model).certificate.asked == {}
 
 
 def test_the_prior_warms_up_linearly_and_then_stays():

@@ -170,7 +170,7 @@ def test_what_is_closed_by_a_penalty_is_shipped_as_it_is():
     deployed = penalty.metrics()["deployed"]
     with pytest.warns(lzero.LzeroWarning, match="no budget was given, and whatever is open is shipped"):
         certificate = lzero.purge(problem.model).certificate
-    assert certificate.deployed["params"] == deployed < 0.5 and certificate.requested == {}
+    assert certificate.deployed["params"] == deployed < 0.5 and certificate.asked == {}
 
 
 def test_nothing_of_a_solver_is_left_where_a_penalty_begins_afresh():

@@ -130,8 +130,8 @@ class Magnitude(GateTrainer):
         and ``annealed_target`` (of the last update) follow; with several parts each of them once a part, as
         ``name:column``.
         """
-        deployed = super().metrics()["deployed"]
-        row = {"expected": deployed, "deployed": deployed}
+        row = super().metrics()
+        row["expected"] = row["deployed"]
         targets = self.budgets.targets
         for column, values in (("target", targets), ("annealed_target", self.annealed(targets))):
             named = self.budgets.named(values)

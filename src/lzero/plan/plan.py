@@ -20,6 +20,7 @@ from lzero.plan.record import record, unrecorded
 from lzero.plan.refusal import Refusal
 from lzero.plan.remainder import Check, Counted, Remainder
 from lzero.plan.storage import read, write
+from lzero.plan.table import PlanTable, plan_table
 from lzero.plan.widths import checked_round_to, steps_of
 
 _TABLES = ("shapes", "positions", "granularity")
@@ -202,6 +203,22 @@ class Plan:
             BudgetError: a target outside (0, 1], or another measure.
         """
         return self._remainder.check(target, measure)
+
+    def table(self) -> PlanTable:
+        """What could be gated, layer by layer: units, parameters, MACs, and what stays of them at the floor.
+
+        Example:
+            >>> from lzero import discover
+            >>> from torch import nn, zeros
+            >>> plan = discover(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2)), zeros(1, 8))
+            >>> print(plan.table())  # doctest: +NORMALIZE_WHITESPACE, +ELLIPSIS
+                 units  parameters   share  floor  MACs   share  floor
+            0       16         144   80.9%   6.2%   128   80.0%   6.2%
+            2                   34   19.1%  11.8%    32   20.0%   6.2%
+            all                178  100.0%   7.3%   160  100.0%   6.2%
+            left whole, ...
+        """
+        return plan_table(self.groups, self.refusals, self.shapes, self.positions, self._remainder)
 
     @cached_property
     def _remainder(self) -> Remainder:

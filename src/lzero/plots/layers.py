@@ -57,7 +57,8 @@ def architecture(rows: Rows, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
     axes.set(xlim=(0, 100), ylim=(len(table) - 0.4, -0.6), xlabel="units kept (%)")
     axes.spines["left"].set_visible(False)
     axes.grid(False)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2, reverse=True)
+    axes.set_title("Units kept, layer by layer")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, ncols=2, reverse=True)
     return figure, axes
 
 

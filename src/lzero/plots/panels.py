@@ -10,20 +10,18 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from lzero.errors import RecordError
-from lzero.plots.style import INK, MUTED, canvases, colour, legend_above, log_ticks, marker, say, styled
+from lzero.plots.style import INK, MUTED, canvases, colour, legend_above, log_if_wide, marker, moment_ticks, say, styled
 from lzero.plots.table import Numbers, Rows, checked, numbers
 from lzero.recorder import Value
 
 _MULTIPLIER_LABELS = {
     "multiplier": "multiplier λ",
-    "multiplier_loss_units": "multiplier λ·u (units of the loss)",
+    "multiplier_loss_units": "λ·u (units of the loss)",
 }
 _EXPECTED: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.3}
 _ANNEALED: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.0}
-_LOG_SPAN = 20.0  # a panel whose values span more than this factor is drawn on a log axis
 
 
 @styled()
@@ -32,6 +30,7 @@ def dynamics(
     target: float | None = None,
     *,
     multiplier: str = "multiplier",
+    error_label: str = "error",
     axes: Sequence[Axes] | npt.NDArray[Any] | None = None,
 ) -> tuple[Figure, npt.NDArray[Any]]:
     """Four panels over one time axis: density against the target ε, multiplier, training loss and error.
@@ -45,6 +44,7 @@ def dynamics(
         target: the density ε that was asked for, a fraction; None draws no line.
         multiplier: the column of the second panel. A scaled multiplier λ and a penalty's coefficient are comparable
             only in the loss's units, ``"multiplier_loss_units"``.
+        error_label: whose error the rows hold, such as ``"validation error"``.
         axes: four axes of the caller's, in reading order.
 
     Returns:
@@ -58,7 +58,7 @@ def dynamics(
     tables = {label: checked(rows, f"dynamics ({label})") for label, rows in runs.items()}
     time = next((name for name in ("epoch", "step") if all(name in row for t in tables.values() for row in t)), "row")
     figure, grid = canvases(axes, 2, 2, height=6.4)
-    density, pressure, loss, error = grid.flat
+    density, pressure, loss, wrong = grid.flat
 
     density.set(title="Density", ylabel="density (%)")
     expected = _lines(density, tables, time, "expected", scale=100, markers=False, **_EXPECTED)
@@ -71,16 +71,17 @@ def dynamics(
 
     pressure.set(title="Multiplier", ylabel=_MULTIPLIER_LABELS.get(multiplier, multiplier))
     loss.set(title="Training loss", ylabel="loss")
-    error.set(title="Error", ylabel="error (%)")
-    for panel, column, scale in ((pressure, multiplier, 1), (loss, "loss", 1), (error, "error", 100)):
+    wrong.set(title=error_label[:1].upper() + error_label[1:], ylabel=f"{error_label} (%)")
+    for panel, column, scale in ((pressure, multiplier, 1), (loss, "loss", 1), (wrong, "error", 100)):
         if not _lines(panel, tables, time, column, scale=scale):
             say(panel, f"no column {column}\nin these rows")
         elif panel is not pressure:
-            _log_if_wide(panel)
+            drawn = [np.asarray(line.get_ydata(), dtype=np.float64) for line in panel.get_lines()]
+            log_if_wide(panel, np.concatenate(drawn))  # a linear axis would flatten the end, which matters
 
     for panel in grid[1]:
         panel.set_xlabel(time)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        moment_ticks(panel, np.concatenate([_time(rows, time) for rows in tables.values()]), 7)
     handles = [
         Line2D([], [], color=colour(index), marker=marker(index), markersize=5, label=label)
         for index, label in enumerate(tables)
@@ -124,7 +125,7 @@ def _lines(
             values,
             color=colour(index),
             label=label,
-            marker=marker(index) if markers else None,
+            marker=marker(index) if markers else "_" if len(rows) == 1 else None,
             markersize=4.5,
             markevery=shown,
             zorder=3 - 0.01 * index,
@@ -138,7 +139,7 @@ def _annealed_target(axes: Axes, tables: Mapping[str, Sequence[Mapping[str, Valu
     for rows in tables.values():
         values = numbers(rows, "annealed_target") * 100
         if np.isfinite(values).any():
-            axes.plot(_time(rows, time), values, color=MUTED, **_ANNEALED)
+            axes.plot(_time(rows, time), values, color=MUTED, marker="_" if len(rows) == 1 else None, **_ANNEALED)
             return True
     return False
 
@@ -158,12 +159,3 @@ def _target_line(axes: Axes, target: float) -> None:
     )
     low, high = axes.get_ylim()
     axes.set_ylim(min(0.0, low), max(high, 110 * target))
-
-
-def _log_if_wide(axes: Axes) -> None:
-    """A log axis where a linear one would flatten the end of training, the part that matters."""
-    values = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.get_lines()])
-    values = values[np.isfinite(values)]
-    if values.min() > 0 and values.max() > _LOG_SPAN * values.min():
-        axes.set_yscale("log")
-        log_ticks(axes.yaxis)

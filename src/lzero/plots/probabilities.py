@@ -8,10 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from lzero.errors import RecordError
-from lzero.plots.style import COLOURS, canvas, styled
+from lzero.plots.style import COLOURS, canvas, moment_ticks, styled
 from lzero.plots.table import Numbers, Rows, checked, numbers
 
 
@@ -55,7 +54,7 @@ def gate_histogram(rows: Rows, *, ax: Axes | None = None) -> tuple[Figure, Axes]
     axes.axhline(0.5, color=COLOURS[1], linestyle=(0, (4, 2)), linewidth=1.4)
     axes.set(xlabel=time, ylabel="probability that a gate is open, P(z ≠ 0)", ylim=(0, 1))
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9))
+    moment_ticks(axes, moments, 9)
     axes.grid(False)
     axes.set_title(f"{int(gates[-1]):,} gates; above 1/2 (dashed) a gate is open in evaluation")
     bar = figure.colorbar(mesh, ax=axes, ticks=[0, 1, 5, 10, 25, 50, 100], pad=0.02)

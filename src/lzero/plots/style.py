@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lzero.errors import RecordError
 
@@ -26,6 +26,8 @@ GRID = "#dfe1e3"
 # Okabe and Ito's colours without the yellow, which vanishes on a light card.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6a3d9a", "#4d4d4d")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+_LOG_SPAN = 20.0  # values that span more than this factor are drawn on a log axis
 
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
@@ -94,7 +96,7 @@ def canvas(ax: Axes | None, height: float) -> tuple[Figure, Axes]:
 def canvases(
     axes: Sequence[Axes] | npt.NDArray[Any] | None, rows: int, columns: int, height: float
 ) -> tuple[Figure, npt.NDArray[Any]]:
-    """The caller's `rows` x `columns` axes, in any nesting, or those of a new figure; they share x by column.
+    """The caller's `rows` x `columns` axes, in any nesting, or those of a new figure, which share one x.
 
     Raises:
         RecordError: another number of axes.
@@ -126,6 +128,25 @@ def log_ticks(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def log_if_wide(axes: Axes, values: npt.NDArray[np.float64]) -> bool:
+    """Whether the y axis is logarithmic from now on: where a linear one would flatten most of the ``values``."""
+    values = values[np.isfinite(values)]
+    wide = len(values) > 0 and bool(0 < values.min() < values.max() / _LOG_SPAN)
+    if wide:
+        axes.set_yscale("log")
+        log_ticks(axes.yaxis)
+    return wide
+
+
+def moment_ticks(axes: Axes, moments: npt.NDArray[np.float64], most: int) -> None:
+    """Ticks of a time axis at whole numbers; of a single moment that one, and not parts of it to its sides."""
+    if len(moments) and np.ptp(moments) == 0:
+        axes.set_xlim(moments[0] - 0.5, moments[0] + 0.5)
+        axes.xaxis.set_major_locator(FixedLocator([float(moments[0])]))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=most))
 
 
 def say(axes: Axes, text: str) -> None:

@@ -222,11 +222,15 @@ class GateTrainer(Resumable):
         return gradient
 
     def metrics(self) -> dict[str, float]:
-        """Expected and deployed density of the whole model now, as plain floats for a Recorder."""
+        """Expected and deployed density of the whole model now, as plain floats for a Recorder.
+
+        ``settled`` is 1.0 once the gates have settled and stay as they are, 0.0 before.
+        """
         self._continue()
         expected = self._model_cost.fraction(self._estimator.probability(self.gates.log_alpha.detach()))
         deployed = self._model_cost.fraction(self.gates.open_mask())
-        return {"expected": float(expected), "deployed": float(deployed)}
+        settled = float(self.gates.held is not None)
+        return {"expected": float(expected), "deployed": float(deployed), "settled": settled}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         super().__setstate__(state)

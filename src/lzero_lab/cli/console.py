@@ -32,7 +32,7 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     "trainings": ("trainings", "{}"),
     "seconds": ("seconds", "{:.1f}"),
     "asked": ("asked", "{:.2%}"),
-    "trained": ("before settling", "{:.2%}"),
+    "before_settling": ("before settling", "{:.2%}"),
     "shipped": ("shipped", "{:.2%}"),
     "parameters": ("params", "{:,}"),
     "macs": ("MACs", "{:,}"),

@@ -92,9 +92,9 @@ def _commands() -> Sequence[ModuleType]:
     """
     with needing("rich", "the command line"):
         import rich  # noqa: F401
-    from lzero_lab.cli import compare, info, plot, purge, study, sweep, train  # they import it
+    from lzero_lab.cli import compare, info, plot, purge, study, sweep, train, watch  # they import it
 
-    return train, compare, sweep, study, plot, purge, info
+    return train, compare, sweep, study, plot, watch, purge, info
 
 
 def command_parsers() -> dict[str, argparse.ArgumentParser]:

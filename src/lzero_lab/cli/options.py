@@ -23,6 +23,7 @@ from lzero_lab.training.recipe import LARGEST, SEEDS, Recipe, Scope
 from lzero_lab.training.runtime import configure_cpu
 
 TARGET = 0.1
+FASTEST = 1e30  # rate: more is beyond what single precision holds of a step
 DATA, MODEL = "digits", "mlp"
 MOST_PROCESSES = 1024  # threads, or workers: more than that ends in the system's refusal
 EPOCHS = {"digits": 200}  # its epochs are short: 9 steps
@@ -71,8 +72,12 @@ def add_training(parser: argparse.ArgumentParser, *, one_seed: bool = True) -> N
         "--epochs", type=positive(int), help=f"default: {EPOCHS['digits']} on digits, else {_OTHER_EPOCHS}"
     )
     group.add_argument("--batch-size", type=positive(int), default=default.batch_size, help="default: %(default)s")
-    group.add_argument("--lr", type=positive(float), default=default.lr, help="of the weights (default: %(default)s)")
-    group.add_argument("--gate-lr", type=positive(float), default=default.gate_lr, help="default: by the steps")
+    group.add_argument(
+        "--lr", type=positive(float, FASTEST), default=default.lr, help="of the weights (default: %(default)s)"
+    )
+    group.add_argument(
+        "--gate-lr", type=positive(float, FASTEST), default=default.gate_lr, help="default: by the steps"
+    )
     group.add_argument(
         "--estimator",
         choices=[name for name in ESTIMATORS if name != "mask"],

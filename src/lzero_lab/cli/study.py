@@ -17,7 +17,7 @@ from lzero_lab.cli.console import console, show_files
 from lzero_lab.errors import DataError
 from lzero_lab.lock import alone_in
 from lzero_lab.studies.cell import Cell
-from lzero_lab.studies.cells import CellTable, run_cells
+from lzero_lab.studies.cells import CellTable, begun, run_cells
 from lzero_lab.studies.forecast import known, laid_out, measured, paces_of
 from lzero_lab.studies.report import CELLS, write_report
 from lzero_lab.studies.study import Study, names
@@ -86,10 +86,19 @@ def run(options: argparse.Namespace) -> None:
         files = write_report(folder, study)
     keys = {cell.key for cell in cells}
     rows = _rows(keys, folder)
-    if not files:
+    open_ = [progress.rows for progress in (begun(folder) if folder.is_dir() else [])]
+    open_ = [epochs for epochs in open_ if epochs and epochs[-1]["cell"] in keys - {row["cell"] for row in rows}]
+    if not files and (rows or options.report or not open_):
         raise _nothing_finished(folder, rows, options.report)
     counts = Counter("failed" if "problem" in row else "finished" for row in rows)
-    console().print(f"{counts['finished']} of {len(keys)} trainings finished, {counts['failed']} failed")
+    counted = f"{counts['finished']} of {len(keys)} trainings finished, {counts['failed']} failed"
+    console().print(f"{counted}, {len(open_)} begun" if open_ else counted)
+    for epochs in open_:
+        console().print(f"  begun: {_so_far(epochs[-1])}")
+    if open_ and not options.report:
+        console().print("their checkpoints are saved: run the same command again, and they go on from there")
+    if not files:
+        return
     console().print(files[0].read_text(encoding="utf-8"))
     show_files(files[1:], folder)
 
@@ -123,6 +132,15 @@ def _name(row: Row) -> str:
     return f"{row['label']}, {row['budget']}, seed {row['seed']}"
 
 
+def _so_far(row: Row) -> str:
+    """How far a training has come, by the row of its last epoch."""
+    density = f", density {row['deployed']:.1%}" if "deployed" in row else ""
+    return (
+        f"{_name(row)}: epoch {row['epoch']}, step {row['step']:,} of {row['total_steps']:,} "
+        f"({int(row['step']) / int(row['total_steps']):.0%}){density}, validation error {row['error']:.2%}"
+    )
+
+
 def _rows(keys: set[str], folder: Path) -> list[Row]:
     """Those of the trainings with these ``keys``."""
     path = folder / CELLS
@@ -134,5 +152,6 @@ def _nothing_finished(folder: Path, failed: Sequence[Row], report: bool) -> Data
     if failed:
         first = f"{_name(failed[0])}: {failed[0]['problem']}"
         return DataError(f"{folder}: no training has finished, {len(failed)} failed; the first is {first}")
-    way_out = "leave out --report" if report else "give the study more --hours"
-    return DataError(f"{folder}: no training has finished; {way_out}")
+    if report:
+        return DataError(f"{folder}: no training has finished; leave out --report")
+    return DataError(f"{folder}: no training has finished, and no epoch of one; give the study more --hours")

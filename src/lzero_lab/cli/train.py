@@ -93,7 +93,7 @@ def _rows(finished: Run, recipe: Recipe) -> list[Row]:
         "method": recipe.method,
         "trainings": 1,
         "seconds": summary.seconds,
-        "trained": summary.trained,
+        "before_settling": summary.before_settling,
         "shipped": summary.shipped,
         "parameters": summary.parameters,
         "validation_error": summary.validation_error,
@@ -101,11 +101,16 @@ def _rows(finished: Run, recipe: Recipe) -> list[Row]:
     }
     if recipe.method == "penalized" and not isinstance(recipe.coefficient, Mapping):
         whole["coefficient"] = recipe.coefficient
-    if recipe.measure in certificate.requested:
-        whole["asked"] = certificate.requested[recipe.measure]
+    if recipe.measure in certificate.asked:
+        whole["asked"] = certificate.asked[recipe.measure]
     parts: list[Row] = [
-        {"part": name, "asked": asked, "trained": certificate.trained[name], "shipped": certificate.deployed[name]}
-        for name, asked in certificate.requested.items()
+        {
+            "part": name,
+            "asked": asked,
+            "before_settling": certificate.before_settling[name],
+            "shipped": certificate.deployed[name],
+        }
+        for name, asked in certificate.asked.items()
         if name != recipe.measure
     ]
     return [whole | {"part": recipe.measure}, *parts] if parts else [whole]

@@ -25,7 +25,7 @@ class Comparison:
 
     Attributes:
         rows: one row a way: ``method``, ``coefficient``, ``trainings``, ``seconds`` (of all of them), ``asked``,
-            ``trained`` and ``shipped`` (density before and after settling), ``parameters``, and of the purged model
+            ``before_settling`` and ``shipped`` (density before and after), ``parameters``, and of the purged model
             ``validation_error`` and ``error`` (on the test data). ``folder`` is where its training lies.
         runs: label -> rows of the trainings worth a line in a figure: constrained, the grid, the end of the bisection.
         bisection: every coefficient that was tried.
@@ -154,7 +154,7 @@ def _append(
         trainings=len(trained),
         seconds=sum(run.summary.seconds for run in trained),
         asked=asked,
-        trained=summary.trained,
+        before_settling=summary.before_settling,
         shipped=summary.shipped,
         parameters=summary.parameters,
         validation_error=summary.validation_error,

@@ -11,9 +11,18 @@ from lzero_lab.errors import DataError
 from lzero_lab.runs import compare, sweep
 
 KINDS = ("dynamics", "control", "trade-off", "architecture", "histogram")
-_ROWS, _ARCHITECTURE = "rows.csv", "architecture.csv"
+_ROWS, _ARCHITECTURE, _CONFIG = "rows.csv", "architecture.csv", "config.json"
 # The file that says what a folder holds -> the figures that belong to it, the most important first.
 _BELONGING = {compare.ROWS: ("dynamics", "trade-off"), sweep.ROWS: ("control", "trade-off"), _ROWS: ("dynamics",)}
+_FURTHER = {compare.ROWS: ("control",), _ROWS: ("architecture", "histogram")}  # that can be drawn of it too
+_HELD = {compare.ROWS: "a comparison", sweep.ROWS: "a sweep", _ROWS: "one training"}
+# Figure -> the columns that its rows need; those of the dynamics may lack any.
+_NEEDED = {
+    "control": ("method", "asked", "shipped"),
+    "trade-off": ("method", "shipped", "error"),
+    "architecture": ("layer", "kept", "total"),
+    "histogram": ("p_00",),
+}
 
 
 def draw_all(folder: str | os.PathLike[str]) -> list[Path]:
@@ -45,12 +54,18 @@ def draw(
     """
     source = Path(source)
     kind = kind or default_kind(source)
+    _check(source, kind)
     if kind == "dynamics":
         runs = _runs(source)
         if target is None:
             target = next((float(row["target"]) for rows in runs.values() for row in rows if "target" in row), None)
         # In the loss's units: the one scale on which a constraint's multiplier and a penalty's coefficient compare.
-        figure, _ = plots.dynamics(runs, target, multiplier="multiplier_loss_units")
+        figure, _ = plots.dynamics(
+            runs,
+            target,
+            multiplier="multiplier_loss_units",
+            error_label="validation error" if _ours(source) else "error",
+        )
     elif kind == "control":
         figure, _ = plots.control([row for row in _table(source) if "asked" in row])
     elif kind == "trade-off":
@@ -58,10 +73,8 @@ def draw(
         figure, _ = plots.trade_off([row for row in _table(source) if row.get("method") != compare.GRID_SEARCH])
     elif kind == "architecture":
         figure, _ = plots.architecture(Recorder.from_csv(source / _ARCHITECTURE) if source.is_dir() else _table(source))
-    elif kind == "histogram":
-        figure, _ = plots.gate_histogram(_table(source))
     else:
-        raise DataError(f"figure: no kind is called {kind!r}; there are: {', '.join(KINDS)}")
+        figure, _ = plots.gate_histogram(_table(source))
     return plots.save(figure, output)
 
 
@@ -76,6 +89,39 @@ def _holds(folder: Path) -> str:
         if (folder / name).is_file():
             return name
     raise DataError(f"{folder}: nothing to draw; expected {', '.join(_BELONGING)}, as lzero writes them")
+
+
+def _check(source: Path, kind: str) -> None:
+    """Raise where ``source`` has no figure of this kind, in words of the command line."""
+    if kind not in KINDS:
+        raise DataError(f"figure: no kind is called {kind!r}; there are: {', '.join(KINDS)}")
+    if source.is_dir():
+        held = _holds(source)
+        able = (*_BELONGING[held], *_FURTHER.get(held, ()))
+        if kind not in able:
+            raise DataError(
+                f"{source}: holds {_HELD[held]}, of which there is no figure of the kind {kind}; choose one of "
+                f"{', '.join(able)}, or another folder"
+            )
+    if source.is_dir() and kind == "architecture":
+        if not (source / _ARCHITECTURE).is_file():
+            raise DataError(
+                f"{source}: a training without gates, or not finished, has no {_ARCHITECTURE} to draw; choose another "
+                "--kind, or bring it to its end with --resume"
+            )
+        return
+    columns = _table(source).columns
+    missing = [name for name in _NEEDED.get(kind, ()) if name not in columns]
+    if missing:
+        raise DataError(
+            f"{source}: a figure of the kind {kind} needs the columns {', '.join(_NEEDED[kind])}, and there is no "
+            f"{', '.join(missing)} among {', '.join(columns) or 'none'}; name another CSV, or another --kind"
+        )
+
+
+def _ours(source: Path) -> bool:
+    """Whether the rows are those of a training of the command line, whose errors are of the validation set."""
+    return source.is_dir() or (source.parent / _CONFIG).is_file()
 
 
 def _table(source: Path) -> Recorder:

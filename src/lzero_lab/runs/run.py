@@ -134,7 +134,7 @@ class RunFolder:
         # What the command line trains has no budget of latency.
         entries, advice = set(Certificate.__dataclass_fields__) - {"latency"}, "write it anew with lzero purge"
         values = read_json(self.certificate, entries, advice)
-        columns = [values[name] for name in ("expected", "trained", "deployed", "requested")]
+        columns = [values[name] for name in ("expected", "before_settling", "deployed", "asked")]
         if not all(isinstance(column, dict) and all(map(_is_number, column.values())) for column in columns):
             raise DamagedError(f"{self.certificate}: expected densities by name, found something else; {advice}")
         if (

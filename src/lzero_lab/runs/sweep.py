@@ -29,10 +29,10 @@ def sweep(
 ) -> Recorder:
     """One row for each measure, target and seed, of one constrained training each.
 
-    Columns: ``method``, ``measure``, ``seed``; ``asked``; ``trained`` and ``shipped``, the densities before and after
-    settling; ``exhausted``, 1 where no further unit would have fitted; ``parameters``, ``validation_error``, ``error``
-    (on the test data) of the purged model; ``seconds``; ``folder``. With ``scope="layer"``, where a target holds for
-    every layer, ``trained`` and ``shipped`` are those of the densest layer.
+    Columns: ``method``, ``measure``, ``seed``; the densities ``asked``, ``before_settling`` and ``shipped``;
+    ``within_one_unit``, 1 where no further unit would have fitted; ``parameters``, ``validation_error``, ``error`` (on
+    the test data) of the purged model; ``seconds``; ``folder``. With ``scope="layer"``, where a target holds for
+    every layer, ``before_settling`` and ``shipped`` are those of the densest layer.
 
     Args:
         recipe: of every training, but for target, seed and measure.
@@ -49,15 +49,15 @@ def sweep(
         config = {"data": data.name, "recipe": cell.to_dict()}
         with RunFolder(Path(path) / name).claim(config, resume=True) as folder:
             run = complete(folder, cell, data, on_epoch, f"{measure} {target:g}, seed {seed}")
-        trained, shipped = _densities(run)
+        before, shipped = _densities(run)
         rows.append(
             method="constrained" if len(measures) == 1 else f"constrained, {measure}",
             measure=measure,
             seed=seed,
             asked=target,
-            trained=trained,
+            before_settling=before,
             shipped=shipped,
-            exhausted=int(run.summary.exhausted),
+            within_one_unit=int(run.summary.within_one_unit),
             parameters=run.summary.parameters,
             validation_error=run.summary.validation_error,
             error=run.summary.test_error,
@@ -71,7 +71,8 @@ def sweep(
 def _densities(run: Run) -> tuple[float, float]:
     """Before and after settling, of the part that a budget holds for and that is densest."""
     certificate = run.certificate
-    trained, shipped = (
-        max(column[name] for name in certificate.requested) for column in (certificate.trained, certificate.deployed)
+    before, shipped = (
+        max(column[name] for name in certificate.asked)
+        for column in (certificate.before_settling, certificate.deployed)
     )
-    return trained, shipped
+    return before, shipped

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lzero.errors import LzeroError, LzeroWarning
 from lzero.purge import PurgeResult
-from lzero.recorder import Row, Value
+from lzero.recorder import Recorder, Row, Value
 from lzero_lab.datasets import Dataset, load
 from lzero_lab.errors import DamagedError, DataError
 from lzero_lab.files import read_tensors, write_tensors
@@ -30,6 +30,8 @@ from lzero_lab.training.evaluation import operations, whole_network
 from lzero_lab.training.recipe import Recipe
 from lzero_lab.training.summary import ship, summarise
 from lzero_lab.training.training import Training
+
+PROGRESS = ".rows.csv"  # behind the name of a cell: its rows so far
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,11 @@ def train(
 def run_cell(cell: Cell) -> Row:
     """Train, purge and test one cell; its row of plain values.
 
-    ``trained`` is the deployed density before settling, ``shipped`` that of the purged model, both of the whole model
-    in the measure of the recipe. ``slack`` is asked minus shipped, the smallest over the parts of a layer-wise budget;
-    ``exhausted`` is 1 where no further unit would fit. ``gates`` counts those that are trained by P(z != 0) at the end.
-    ``error`` is the purged model's on the test set at the end of training, ``validation_error`` on the validation set.
-    A training that fails has its message under ``problem``.
+    ``before_settling`` is the deployed density before settling, ``shipped`` that of the purged model, both of the whole
+    model in the measure of the recipe. ``slack`` is asked minus shipped, the smallest over the parts of a layer-wise
+    budget; ``within_one_unit`` is 1 where no further unit would fit. ``gates`` counts those that are trained by
+    P(z != 0) at the end. ``error`` is the purged model's on the test set at the end of training, ``validation_error``
+    on the validation set. A training that fails has its message under ``problem``.
 
     Raises:
         DataError: the data is missing or damaged.
@@ -125,7 +127,8 @@ def train_cell(
     Args:
         cell: what to train.
         device: where to train.
-        folder: where its checkpoint lies, if anywhere, and the weights that trainings begin with.
+        folder: where its checkpoint lies, if anywhere, beside it its rows so far, as CSV, and the weights that
+            trainings begin with.
         deadline: as in :func:`train`.
 
     Raises:
@@ -139,7 +142,8 @@ def train_cell(
     checkpoint = None if folder is None else Path(folder, f"{cell.file_name}.pt")
     try:
         start = _weights(cell.recipe.start, folder)
-        training = train(cell.recipe, data, checkpoint, deadline=deadline, start=start)
+        tell = None if folder is None else partial(_tell, cell, Path(folder, f"{cell.file_name}{PROGRESS}"))
+        training = train(cell.recipe, data, checkpoint, deadline=deadline, start=start, on_epoch=tell)
         if training is None:
             return None, []
         if cell.begins_others and folder is not None:
@@ -165,6 +169,15 @@ def _weights(name: str, folder: str | os.PathLike[str] | None) -> Mapping[str, T
     return read_tensors(weights_path(folder, name), set(), "delete it, and the row of its training; it is trained anew")
 
 
+def _tell(cell: Cell, path: Path, training: Training, row: Row) -> None:
+    """Write the rows so far, each with what it is of, for whoever watches: files of tensors are long to read."""
+    named: Row = {"cell": cell.key, **dict(cell.labels), "seed": cell.recipe.seed, "total_steps": training.steps}
+    recorder = Recorder()
+    for epoch in training.recorder:
+        recorder.append(**named, **{name: value for name, value in epoch.items() if not name.startswith("p_")})
+    recorder.to_csv(path)
+
+
 def _continued(recipe: Recipe, data: Dataset, checkpoint: Path | None, start: Mapping[str, Tensor] | None) -> Training:
     """The training as its checkpoint has it; from its beginning where there is none, or none that can be loaded."""
     training = Training(recipe, data, start)
@@ -184,16 +197,16 @@ def _continued(recipe: Recipe, data: Dataset, checkpoint: Path | None, start: Ma
 def _of_result(training: Training, result: PurgeResult) -> Row:
     """The columns that the training and the purge have found."""
     summary, certificate, example = summarise(training, result), result.certificate, training.data.train_x[:1]
-    slack = [certificate.requested[part] - certificate.deployed[part] for part in certificate.requested]
+    slack = [certificate.asked[part] - certificate.deployed[part] for part in certificate.asked]
     kept = " ".join(f"{name}={int(mask.sum())}/{mask.numel()}" for name, mask in result.kept.items())
     whole = whole_network(training.recipe.model, training.data)
     return {
         "steps": training.step,
         "seconds": summary.seconds,
-        "trained": summary.trained,
+        "before_settling": summary.before_settling,
         "shipped": summary.shipped,
         "slack": min(slack, default=0.0),
-        "exhausted": int(summary.exhausted),
+        "within_one_unit": int(summary.within_one_unit),
         "epochs": training.epoch,
         "shipped_macs": operations(result.model, example) / operations(whole, example),
         "shipped_params": certificate.parameters / certificate.parameters_before,

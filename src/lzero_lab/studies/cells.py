@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lzero.errors import RecordError
 from lzero.recorder import Recorder, Row, Value
 from lzero_lab.errors import DataError
-from lzero_lab.studies.cell import Cell, file_name, train_cell, weights_path
+from lzero_lab.studies.cell import PROGRESS, Cell, file_name, train_cell, weights_path
 from lzero_lab.studies.workers import run_tasks
 
 EPOCHS = "epochs.csv"
+_PROGRESS_FILE = re.compile(rf"[0-9a-f]{{16}}{re.escape(PROGRESS)}")
 
 
 def run_cells(
@@ -114,8 +117,8 @@ class CellTable:
     def keep(self, row: Row, epochs: Sequence[Row] = ()) -> None:
         """Write the ``row`` of a cell, named by its entry ``cell``, in the place of an older one.
 
-        Its checkpoint is removed where it is finished. The rows of its ``epochs`` go first, so that a crash between the
-        two files trains the cell again and has every epoch once.
+        Its checkpoint and its rows so far are removed where it is finished. The rows of its ``epochs`` go first, so
+        that a crash between the two files trains the cell again and has every epoch once.
         """
         key = row["cell"]
         if self._folder is not None:
@@ -124,7 +127,25 @@ class CellTable:
         self.rows = _replaced(self.rows, key, [row])
         self.rows.to_csv(self._path)
         if self._folder is not None and "problem" not in row:
-            (self._folder / f"{file_name(str(key))}.pt").unlink(missing_ok=True)
+            for suffix in (".pt", PROGRESS):
+                (self._folder / f"{file_name(str(key))}{suffix}").unlink(missing_ok=True)
+
+
+def begun(folder: str | os.PathLike[str]) -> list[Recorder]:
+    """The rows so far of each training in ``folder`` that has no end yet: ``label``, ``budget``, ``total_steps``, ...
+
+    The one that was at work last comes first.
+    """
+    found: list[tuple[float, Recorder]] = []
+    for name in os.listdir(folder):
+        path = Path(folder, name)
+        try:
+            if _PROGRESS_FILE.fullmatch(name):
+                found.append((path.stat().st_mtime, Recorder.from_csv(path)))
+        except (OSError, RecordError):
+            if path.exists():  # otherwise that training has just come to its end
+                raise
+    return [rows for _, rows in sorted(found, key=lambda pair: -pair[0])]
 
 
 def _read(path: Path) -> Recorder:

@@ -24,9 +24,9 @@ class Summary:
     """One training in numbers; densities are of the whole model, in the measure of its recipe.
 
     Attributes:
-        trained: deployed density at the end of training, before settling.
+        before_settling: deployed density at the end of training, before settling.
         shipped: density of the purged model.
-        exhausted: whether no unit that was removed would still have fitted into every budget; True without a budget.
+        within_one_unit: whether no unit that was removed would still have fitted into every budget; True without one.
         parameters: of the purged model.
         parameters_before: of the ungated model.
         validation_error: of the purged model, in [0, 1].
@@ -34,9 +34,9 @@ class Summary:
         seconds: spent in training steps.
     """
 
-    trained: float
+    before_settling: float
     shipped: float
-    exhausted: bool
+    within_one_unit: bool
     parameters: int
     parameters_before: int
     validation_error: float
@@ -71,9 +71,9 @@ def ship(training: Training) -> PurgeResult:
     before, parameters = (sum(p.numel() for p in model.parameters()) for model in (ungated, training.model))
     whole: dict[str, float] = {"params": parameters / before}
     certificate = Certificate(
-        requested={},
+        asked={},
         expected=whole,
-        trained=whole,
+        before_settling=whole,
         deployed=whole,
         threshold=0.5,
         moved=0,
@@ -87,18 +87,18 @@ def ship(training: Training) -> PurgeResult:
 def summarise(training: Training, result: PurgeResult) -> Summary:
     """The numbers of a finished training and of what :func:`ship` made of it."""
     data, gates, measure = training.data, training.gates, training.recipe.measure
-    trained = shipped = result.certificate.deployed.get(measure, 1.0)
-    exhausted = True
+    before = shipped = result.certificate.deployed.get(measure, 1.0)
+    within_one_unit = True
     if gates is not None:
         open_ = torch.cat([result.kept[name] for name in gates.slices]).to(gates.log_alpha.device)
         cost = Cost(gates, measure)
-        trained = result.certificate.trained.get(measure, float(cost.fraction(gates.open_mask())))
+        before = result.certificate.before_settling.get(measure, float(cost.fraction(gates.open_mask())))
         shipped = float(cost.fraction(open_))
-        exhausted = _exhausted(gates, training.budgets(), open_)
+        within_one_unit = _within_one_unit(gates, training.budgets(), open_)
     return Summary(
-        trained=trained,
+        before_settling=before,
         shipped=shipped,
-        exhausted=exhausted,
+        within_one_unit=within_one_unit,
         parameters=result.certificate.parameters,
         parameters_before=result.certificate.parameters_before,
         validation_error=error(result.model, data.validation_x, data.validation_y),
@@ -107,7 +107,7 @@ def summarise(training: Training, result: PurgeResult) -> Summary:
     )
 
 
-def _exhausted(gates: Gates, budgets: Budgets | None, open_: Tensor) -> bool:
+def _within_one_unit(gates: Gates, budgets: Budgets | None, open_: Tensor) -> bool:
     """Whether opening any one closed gate breaks a budget; each price is exact, since costs are multilinear."""
     if budgets is None:
         return True

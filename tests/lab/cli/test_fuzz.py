@@ -49,6 +49,7 @@ OPTIONS = {
     "compare": "--target --grid --tolerance --max-trainings --measure --out --resume --seed",
     "study": "--data --methods --budgets --seeds --out --hours --workers --data-dir --device",
     "plot": "--kind --target --out",
+    "watch": "--once --every",
     "purge": "--data-dir",
     "info": "--input --data --model --granularity --round-to",
 }
@@ -70,7 +71,7 @@ CHOICES = {
     "--max-trainings": ["1", "2"],
     "--hours": ["1e-9"],
 }
-FLAGS = {"--dense", "--resume"}
+FLAGS = {"--dense", "--resume", "--once"}
 FOLDERS = {"--out", "--data-dir"}
 STUDY = """
 data = "digits"
@@ -117,7 +118,7 @@ def value(option, chance):
 def arguments(chance):
     command = chance.choice([*OPTIONS, *OPTIONS, "", "--version", chance.choice(BAD)])
     listed = [command]
-    if command in ("plot", "purge") and chance.random() < 0.95:
+    if command in ("plot", "watch", "purge") and chance.random() < 0.95:
         listed.append(chance.choice([*PATHS, chance.choice(BAD)]))
     if command == "info" and chance.random() < 0.8:
         listed.append(chance.choice([*PLACES, *PLACES, chance.choice(BAD)]))

@@ -80,7 +80,7 @@ def test_a_model_that_exits_and_an_input_that_is_too_large_are_one_line(user_mod
 
 def test_info_says_the_floor_and_whether_targets_can_be_met(user_module, capsys):
     assert main(["info", "users_nets:with_inputs", "--target", "0.2", "0.1"]) == 0
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     params, macs = (8 + 1 + 2 + 2) / 68, (8 + 2) / 60  # with one hidden unit of six
     assert f"the floor, one unit of each, is {params:.1%} of the parameters and {macs:.1%} of the MACs" in text
     assert "0.2 of the params: satisfiable, the floor is 0.1912" in text

@@ -20,6 +20,7 @@ from lzero_lab.cli import main, train
         (["train", "--target", "tenth"], "invalid density value: 'tenth'"),
         (["train", "--epochs", "0"], "expected a number above 0, found 0"),
         (["train", "--threads", str(10**11)], "expected at most 1,024, found 100000000000"),
+        (["train", "--lr", "1e300"], "expected at most 1e+30, found 1e300"),
         (["study", "mnist", "--workers", "2000"], "expected at most 1,024, found 2000"),
         (["train", "--batch-size", str(10**30)], "argument --batch-size: expected at most 9,223,372,036,854,775,807"),
         (["train", "--out", "a\0b"], "argument --out: expected the name of a file or folder, found 'a\\x00b'"),
@@ -59,7 +60,7 @@ def test_wrong_usage_is_exit_code_2(arguments, message, capsys):
     assert message in error.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", ["train", "compare", "sweep", "plot", "purge", "info"])
+@pytest.mark.parametrize("command", ["train", "compare", "sweep", "plot", "watch", "purge", "info"])
 def test_every_command_has_help(command, capsys):
     assert main([command, "--help"]) == 0
     assert capsys.readouterr().out.startswith(f"usage: lzero {command}")

@@ -43,7 +43,9 @@ def test_plot_of_what_has_no_rows_is_one_line(tmp_path, trained, capsys):
     assert main(["plot", str(tmp_path / "none.csv")]) == 1
     assert "none.csv: not readable as a CSV of rows" in error_line(capsys)
     assert main(["plot", str(trained / "rows.csv"), "--kind", "control", "--out", str(tmp_path / "a.png")]) == 1
-    assert "plots.control: no rows to draw" in error_line(capsys)
+    assert "a figure of the kind control needs the columns method, asked, shipped" in error_line(capsys)
+    assert main(["plot", str(trained), "--kind", "control"]) == 1
+    assert "holds one training, of which there is no figure of the kind control" in error_line(capsys)
 
 
 @pytest.mark.parametrize("name", ["$\\frac$.csv", "a$b$_^.csv", os.fsdecode(b"\xff.csv")])

@@ -12,7 +12,8 @@ from lzero_lab.cli import main
 def test_info_of_a_finished_run_counts_what_was_shipped(trained, capsys):
     assert main(["info", str(trained)]) == 0
     said = capsys.readouterr().out
-    rows = re.findall(r"^fc(\d) .*?([\d,]+) -> ([\d,]+) +[\d,]+ -> [\d,]+$", said, re.MULTILINE)
+    count = r" ([\d,]+) -> +([\d,]+) +[\d.]+%"
+    rows = re.findall(rf"^fc(\d) .*?{count} +[\d,]+ -> +[\d,]+ +[\d.]+%$", said, re.MULTILINE)
     before, after = (sum(int(row[i].replace(",", "")) for row in rows) for i in (1, 2))
     (asked,) = re.findall(r"parameters: ([\d,]+) of 50,610", said)
     assert len(rows) == 3 and before == 50_610 and after == int(asked.replace(",", ""))

@@ -1,5 +1,7 @@
 """`lzero study`: parts of a study, continued, and one line where nothing came of it."""
 
+import re
+
 from inline import Inline
 from small_study import TEXT
 
@@ -23,9 +25,30 @@ def test_the_command_trains_a_part_of_a_study_tells_how_much_there_is_and_goes_o
     assert main([*command, "--report"]) == 0 and "2 of 2" in capsys.readouterr().out
     assert main([*command, "--methods", "no"]) == 1
     assert main(["study", str(path), "--hours", "1e-9", "--out", str(tmp_path / "none"), "--data", "digits"]) == 1
-    assert "no training has finished; give the study more --hours" in capsys.readouterr().err
+    assert "no training has finished, and no epoch of one; give the study more --hours" in capsys.readouterr().err
     assert main(["study", str(path), "--report", "--out", str(tmp_path / "none"), "--data", "digits"]) == 1
     assert "no training has finished; leave out --report" in capsys.readouterr().err
+
+
+def test_hours_that_finish_nothing_show_what_was_begun_and_the_same_command_goes_on(tmp_path, monkeypatch, capsys):
+    path, out = tmp_path / "study.toml", tmp_path / "out"
+    path.write_text(TEXT.replace("steps = 12", "steps = 60"), encoding="utf-8")
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
+    command = ["study", str(path), "--budgets", "half", "--methods", "constrained", "--seeds", "0", "--out", str(out)]
+    with monkeypatch.context() as patch:
+        times = iter([0.0, 0.0, 0.0, 0.0, *[1e9] * 9])  # of the deadline, and of two epochs that begin before it
+        patch.setattr("time.time", lambda: next(times))
+        assert main([*command, "--hours", "1"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "0 of 1 trainings finished, 0 failed, 1 begun"
+    begun = re.fullmatch(
+        r"  begun: constrained, half, seed 0: epoch (\d), step (\d+) of 60 \(\d+%\), density .*", said[1]
+    )
+    assert begun and int(begun[2]) == 18 * int(begun[1]) and "validation error" in said[1]
+    assert said[2] == "their checkpoints are saved: run the same command again, and they go on from there"
+    assert {path.suffix for path in out.iterdir()} == {".pt", ".csv"}
+    assert main(command) == 0 and "1 of 1 trainings finished, 0 failed" in capsys.readouterr().out
+    assert [path.name for path in out.glob("*.rows.csv")] == [] and not list(out.glob("*.pt"))
 
 
 def test_a_study_in_which_all_failed_says_how_many_and_why(tmp_path, monkeypatch, capsys):

@@ -32,7 +32,7 @@ def test_every_way_has_its_row(comparison, folder):
     methods = [row["method"] for row in comparison.rows]
     assert methods == ["constrained", "penalized", "penalized", "grid search", "bisection", "dense"]
     assert Recorder.from_csv(folder / "comparison.csv").rows == comparison.rows.rows
-    needed = {"trainings", "seconds", "trained", "shipped", "parameters", "validation_error", "error", "folder"}
+    needed = {"trainings", "seconds", "before_settling", "shipped", "parameters", "validation_error", "error", "folder"}
     assert all(needed <= row.keys() for row in comparison.rows)
 
 
@@ -84,7 +84,7 @@ def test_finished_trainings_are_not_repeated(comparison, data, folder):
 
 def test_the_trainings_do_not_depend_on_each_other(comparison, data, tmp_path):
     alone = compare(RECIPE, data, tmp_path, grid=[100.0], max_trainings=1)
-    keys = ("trained", "shipped", "validation_error", "error")
+    keys = ("before_settling", "shipped", "validation_error", "error")
     for mine, other in (
         (rows_of(alone, "penalized")[0], rows_of(comparison, "penalized")[1]),
         (rows_of(alone, "constrained")[0], rows_of(comparison, "constrained")[0]),

@@ -64,6 +64,23 @@ def test_a_comparison_has_a_line_a_training_and_a_point_a_way(comparison, monkey
     assert [row["method"] for row in drawn["trade_off"][0]] == ["constrained", "penalized", "dense"]
 
 
+def test_the_error_of_our_own_rows_is_said_to_be_the_validation_sets(training, tmp_path, monkeypatch):
+    labels = []
+    original = figures.plots.dynamics
+    monkeypatch.setattr(
+        figures.plots, "dynamics", lambda *a, **b: (labels.append(b["error_label"]), original(*a, **b))[1]
+    )
+    draw(training, tmp_path / "a.png")
+    draw(training / "rows.csv", tmp_path / "a.png")
+    (training / "config.json").write_text("{}")
+    draw(training / "rows.csv", tmp_path / "a.png")
+    assert labels == ["validation error", "error", "validation error"]
+
+
+def test_a_comparison_has_its_control_too_where_that_is_asked_for(comparison, tmp_path):
+    assert draw(comparison, tmp_path / "control.png", "control").stat().st_size > 1000
+
+
 def test_the_most_important_kind_is_the_default(comparison, training, tmp_path):
     written(tmp_path / "sweep" / "sweep.csv", [{"method": "constrained", "asked": 0.3, "shipped": 0.3, "error": 0.1}])
     places = (comparison, training, tmp_path / "sweep", training / "rows.csv")
@@ -76,8 +93,15 @@ def test_what_cannot_be_drawn_says_why(training, tmp_path):
         draw(training, tmp_path / "a.png", "pie")
     with pytest.raises(DataError, match=r"nothing to draw; expected comparison\.csv, sweep\.csv, rows\.csv"):
         draw_all(tmp_path)
-    with pytest.raises(RecordError, match=r"plots\.control: no rows to draw"):
+    kinds = "dynamics, architecture, histogram"
+    with pytest.raises(
+        DataError, match=f"holds one training, of which there .* the kind control; choose one of {kinds}"
+    ):
         draw(training, tmp_path / "a.png", "control")
+    with pytest.raises(DataError, match="the kind control needs the columns method, asked, shipped, and there is no"):
+        draw(training / "rows.csv", tmp_path / "a.png", "control")
+    with pytest.raises(DataError, match=r"has no architecture\.csv to draw; choose another --kind"):
+        draw(training, tmp_path / "a.png", "architecture")
     with pytest.raises(RecordError, match=r"ends in '\.gif'"):
         draw(training, tmp_path / "a.gif")
     assert not list(tmp_path.glob("a.*"))

@@ -38,14 +38,14 @@ def test_the_purged_model_comes_back_from_its_folder(finished, data):
     wrong = (model(data.test_x).argmax(1) != data.test_y).double().mean()
     assert float(wrong) == pytest.approx(finished.summary.test_error)
     said = json.loads(finished.folder.description.read_text())
-    assert (said["class"], said["certificate"]["requested"]) == ("MLP", {"params": 0.3})
+    assert (said["class"], said["certificate"]["asked"]) == ("MLP", {"params": 0.3})
 
 
 def test_the_summary_agrees_with_the_certificate_and_the_architecture(finished):
     certificate, summary = finished.certificate, finished.summary
     assert summary.shipped == certificate.deployed["params"] <= 0.3
-    assert summary.trained == certificate.trained["params"]
-    assert summary.exhausted
+    assert summary.before_settling == certificate.before_settling["params"]
+    assert summary.within_one_unit
     assert (summary.parameters, summary.parameters_before) == (certificate.parameters, 50_610)
     layers = {row["layer"]: row for row in Recorder.from_csv(finished.folder.architecture)}
     assert [layers[name]["total"] for name in ("fc1.input", "fc1", "fc2")] == [64, 300, 100]
@@ -81,7 +81,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(finished, data, tmp_path):
 
 def test_a_dense_run_ships_the_model_as_it_is(data, tmp_path):
     run = complete(RunFolder(tmp_path), Recipe(method="dense", epochs=1), data)
-    assert (run.summary.trained, run.summary.shipped, run.summary.parameters) == (1.0, 1.0, 50_610)
+    assert (run.summary.before_settling, run.summary.shipped, run.summary.parameters) == (1.0, 1.0, 50_610)
     assert not run.folder.architecture.exists()
 
 
@@ -91,7 +91,7 @@ def test_the_shipped_density_is_in_the_measure_of_the_recipe(data, tmp_path):
     kept = {row["layer"]: row["kept"] for row in Recorder.from_csv(run.folder.architecture)}
     macs = 64 * kept["fc1"] + kept["fc1"] * kept["fc2"] + kept["fc2"] * 10
     assert run.summary.shipped == pytest.approx(macs / (64 * 300 + 300 * 100 + 100 * 10))
-    assert run.summary.trained == run.summary.shipped < 1
+    assert run.summary.before_settling == run.summary.shipped < 1
 
 
 def test_a_free_folder_is_claimed_also_after_an_attempt_that_wrote_nothing(tmp_path):
@@ -179,7 +179,7 @@ def test_a_finished_dense_run_lacks_no_architecture(data, tmp_path):
     assert complete(folder, recipe, data).folder.lost(recipe) == []
 
 
-@pytest.mark.parametrize("name", ["requested", "expected", "trained", "deployed", "threshold", "moved", "warnings"])
+@pytest.mark.parametrize("name", ["asked", "expected", "before_settling", "deployed", "threshold", "moved", "warnings"])
 @pytest.mark.parametrize("value", [None, "text", [1], {"params": "much"}, {"other": 0.5}, [[]]], ids=str)
 def test_a_certificate_of_another_shape_is_refused(name, value, finished, tmp_path):
     folder = RunFolder(tmp_path)

@@ -26,7 +26,7 @@ def test_every_cell_has_a_row_that_keeps_to_its_budget(rows, folder):
     cells = [(row["measure"], row["asked"], row["seed"]) for row in rows]
     assert cells == [(m, t, s) for m in CELLS["measures"] for t in CELLS["targets"] for s in CELLS["seeds"]]
     assert all(0 <= row["asked"] - row["shipped"] < 0.01 for row in rows)
-    assert all(row["exhausted"] == 1 for row in rows)
+    assert all(row["within_one_unit"] == 1 for row in rows)
     assert {row["method"] for row in rows} == {"constrained, params", "constrained, macs"}
     assert Recorder.from_csv(folder / "sweep.csv").rows == rows.rows
 
@@ -55,4 +55,4 @@ def test_with_a_budget_for_every_layer_the_densest_one_is_reported(data, tmp_pat
     rows = sweep(replace(RECIPE, scope="layer"), data, tmp_path, targets=[0.3])
     (row,) = rows.rows
     assert row["shipped"] <= 0.3
-    assert row["exhausted"] == 1
+    assert row["within_one_unit"] == 1

@@ -13,7 +13,7 @@ TINY = Cell("digits", Recipe(target=0.5, steps=12, batch_size=64))
 
 def test_a_row_says_what_was_asked_and_what_was_shipped():
     row = run_cell(TINY)
-    assert row["asked"] == 0.5 and row["steps"] == 12 and row["exhausted"] == 1
+    assert row["asked"] == 0.5 and row["steps"] == 12 and row["within_one_unit"] == 1
     assert 0 <= row["slack"] == pytest.approx(0.5 - row["shipped"], abs=1e-12)
     assert row["shipped_params"] == row["shipped"] and row["device"] == "cpu"
     assert len(str(row["gates"]).split()) == 20
@@ -27,7 +27,7 @@ def test_a_row_says_what_was_asked_and_what_was_shipped():
 
 def test_a_training_that_cannot_be_done_is_a_row_with_its_reason():
     row = run_cell(Cell("digits", Recipe(target=1e-6, steps=3)))
-    assert "cannot be met" in row["problem"] and "trained" not in row
+    assert "cannot be met" in row["problem"] and "before_settling" not in row
 
 
 def test_a_key_names_what_is_not_a_default():
