@@ -41,6 +41,7 @@ LAB_HOMES = {"rich": "cli", "PIL": "datasets", "sklearn": "datasets"}  # the pac
 # Where a third-party package may be imported; what is not listed may be imported anywhere.
 HOMES = {
     "matplotlib": {"plots"},
+    "jinja2": {"report"},
     "cooper": {"constraints", "solver"},
     "safetensors": {"shipped", "integrations"},
 }
@@ -152,7 +153,15 @@ def test_an_import_that_goes_down_is_allowed(place, source):
 
 
 def test_importing_the_library_loads_neither_a_compiler_nor_a_plotting_library():
-    heavy = ("torch._dynamo", "torch._inductor", "torch.distributed.fsdp", "matplotlib", "sklearn", "transformers")
+    heavy = (
+        "torch._dynamo",
+        "torch._inductor",
+        "torch.distributed.fsdp",
+        "matplotlib",
+        "jinja2",
+        "sklearn",
+        "transformers",
+    )
     code = f"import sys, lzero; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

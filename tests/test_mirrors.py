@@ -19,6 +19,7 @@ ROOMS = (
     "plan",
     "plots",
     "proving",
+    "report",
     "shipped",
     "solver",
     "surgery",

@@ -27,7 +27,11 @@ PASSED_ON = {
 FOLLOWED = {
     # (file, name): the modules and functions whose words the name holds
     ("lzero/purge.py", "text"): [("lzero.certificate", "_doubts")],
-    ("lzero_lab/cli/main.py", "wrong"): [("lzero_lab.cli.info", "check"), ("lzero_lab.cli.train", "check")],
+    ("lzero_lab/cli/main.py", "wrong"): [
+        ("lzero_lab.cli.info", "check"),
+        ("lzero_lab.cli.report", "check"),
+        ("lzero_lab.cli.train", "check"),
+    ],
     ("lzero_lab/studies/study.py", "wrong"): [("lzero_lab.studies.study", "Study._problems")],
 }
 

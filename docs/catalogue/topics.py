@@ -127,8 +127,8 @@ TOPICS = (
     ),
     Topic(
         "Recording and plotting",
-        "`Recorder` and `lzero.plots`.",
-        ("lzero/recorder.py", "lzero/plots/"),
+        "`Recorder`, `lzero.plots` and `result.report`.",
+        ("lzero/recorder.py", "lzero/plots/", "lzero/report/"),
     ),
     Topic(
         "The command line",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from lzero.host.inputs import ExampleInputs
 from lzero.host.tensors import saved_size
 from lzero.host.wrappers import check_unsharded, restore_forward, unwrap
 from lzero.latency.again import forwards_fit, measured
+from lzero.recorder import Recorder, Row
 from lzero.settle import Settled
 from lzero.settle import settle as settle_gates
 from lzero.shipped.origin import Origin
@@ -60,6 +63,46 @@ class PurgeResult:
                 "PurgeResult.table: no gates were purged, and every layer is what it was; attach gates before training"
             )
         return self.layers
+
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        recorder: Recorder | Sequence[Row] = (),
+        *,
+        front: Recorder | Sequence[Row] = (),
+        title: str | None = None,
+        configuration: Mapping[str, object] | None = None,
+    ) -> Path:
+        """The path of one HTML file with all of this, to open from the disk; it needs no network.
+
+        Certificate, layer by layer before and after, what was left whole and why, latency where there was a budget of
+        it, warnings and versions; with ``recorder`` also the training: density against its target, multiplier, loss,
+        error, and the gates over time.
+
+            recorder.append(epoch=epoch, loss=loss, error=error, **solver.metrics(), **gates.histogram())
+
+        Args:
+            path: of the file, such as ``"report.html"``; it is written whole or not at all.
+            recorder: rows of the training. The columns of :func:`lzero.plots.dynamics` are drawn, those that are there.
+            front: rows of a :class:`lzero.Front`, for evaluation against density.
+            title: of the page; the class of the model if left out.
+            configuration: what the training depended on, name -> value.
+
+        Raises:
+            RecordError: ``path`` cannot be written, ``recorder`` or ``front`` are no rows, rows hold text where numbers
+                belong, or ``configuration`` is no mapping.
+        """
+        from lzero.report import Content, listed, named, write  # here, since it needs matplotlib and jinja2
+
+        content = Content(
+            title=type(self.model).__name__ if title is None else str(title),
+            certificate=self.certificate,
+            layers=self.layers,
+            rows=listed("report, recorder", recorder),
+            points=listed("report, front", front),
+            configuration=named("report, configuration", configuration),
+        )
+        return write(content, path)
 
     def __str__(self) -> str:
         said = [textwrap.fill(line, 100, subsequent_indent="  ") for line in str(self.certificate).splitlines()]

@@ -6,6 +6,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+from colours import contrast
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -59,18 +60,6 @@ def test_the_card_is_opaque_and_its_text_has_contrast(figure, tmp_path):
 def test_series_colours_differ_also_in_luminance_or_marker():
     assert len(set(style.COLOURS)) == len(style.COLOURS) == len(set(style.MARKERS))
     assert all(contrast(one, style.CARD) > 1.9 for one in style.COLOURS)
-
-
-def contrast(one, other):
-    """The contrast ratio of the accessibility guidelines, from 1 to 21."""
-
-    def luminance(colour):
-        channels = np.array(to_rgb(colour))
-        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-        return linear @ [0.2126, 0.7152, 0.0722]
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_drawing_leaves_matplotlib_as_it_was():

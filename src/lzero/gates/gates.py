@@ -16,6 +16,7 @@ from lzero.gates.drawing import Drawing
 from lzero.gates.estimator import Estimator
 from lzero.gates.flat_buffer import FlatBuffer
 from lzero.gates.hard_concrete import HardConcrete
+from lzero.gates.histogram import histogram
 from lzero.gates.history import History
 from lzero.gates.ledger import Ledger
 from lzero.gates.masks import Masks
@@ -42,8 +43,7 @@ class Gates(FlatBuffer):
         rescaled: whether gated weights are divided by E[z] when the gates are attached.
 
     Attributes:
-        slices: group name -> the numbers of its gates.
-        sizes: gates of every group, in that order.
+        slices, sizes: group name -> the numbers of its gates; how many they are, in that order.
         masks: which sets of gates can be deployed.
         drawing: which gates the forwards see.
         ledger: what the training of these gates keeps with them.
@@ -63,8 +63,7 @@ class Gates(FlatBuffer):
         estimator = estimator or HardConcrete()
         drawing, shape = Drawing(estimator, sizes, per_example), (estimator.coordinates, plan.size)
         super().__init__(torch.zeros(shape if estimator.coordinates > 1 else plan.size))
-        self.plan: Plan = plan
-        self.slices, self.sizes = dict(plan.slices), sizes
+        self.plan, self.slices, self.sizes = plan, dict(plan.slices), sizes
         self.estimator, self.per_example, self.rescaled = estimator, per_example, rescaled
         self.masks, self.drawing, self.ledger = Masks(sizes, plan.owners, [*plan.steps.values()]), drawing, Ledger()
         self.whole: Whole | None = None
@@ -103,10 +102,13 @@ class Gates(FlatBuffer):
         """The order in which the gates settle, [G] in [0, 1], without a graph; as a rule P(z != 0)."""
         return self.estimator.rank(self.log_alpha.detach())
 
-    @torch.no_grad()
+    def histogram(self) -> dict[str, int]:
+        """How many gates have P(z != 0) in each of 20 equal bins, ``p_00`` to ``p_19``: for a Recorder's row."""
+        return histogram(self.probability())
+
     def means(self) -> Tensor:
         """E[z] of every gate, [G], without a graph."""
-        return self.estimator.mean(self.log_alpha)
+        return self.estimator.mean(self.log_alpha.detach())
 
     @torch.no_grad()
     def open_mask(self) -> Tensor:
@@ -138,9 +140,8 @@ class Gates(FlatBuffer):
         The mean stands in where a gate is open against its median (settling, the last gate of a group): it is what
         the network has seen of that gate in training, on average.
         """
-        held = self.held
-        if held is not None and torch.equal(open_, held != 0):
-            return held
+        if self.held is not None and torch.equal(open_, self.held != 0):
+            return self.held
         z = self.estimator.evaluation(self.log_alpha)[0]
         return torch.where(z == 0, self.estimator.mean(self.log_alpha), z) * open_
 
@@ -158,8 +159,7 @@ class Gates(FlatBuffer):
     def hold(self, open_: Tensor | None) -> None:
         """From now on every forward, in train mode too, has the evaluation gates of ``open_`` [G]; None draws again."""
         self.drawing.hold(None)
-        if open_ is not None:
-            self.drawing.hold(self.evaluate(open_).clone())
+        self.drawing.hold(None if open_ is None else self.evaluate(open_).clone())
 
     def draw(self, model: nn.Module | None = None, *_: Any) -> None:
         """Gates for the next forward: a new draw in the train mode of ``model``, evaluation gates in its eval mode."""

@@ -11,11 +11,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from lzero.plots.style import CARD, INK, MUTED, canvas, colour, legend_above, log_if_wide, log_ticks, marker, styled
+from lzero.plots.style import (
+    CARD,
+    FEASIBLE,
+    INK,
+    MUTED,
+    canvas,
+    colour,
+    legend_above,
+    log_if_wide,
+    log_ticks,
+    marker,
+    styled,
+)
 from lzero.plots.table import Numbers, Rows, checked, grouped, numbers
 from lzero.recorder import Value
 
-_FEASIBLE = "#e3efe6"
 _SMALL = 6.5  # points, of a marker among many
 _APART, _APART_LOG = 0.8, 1.03  # per cent, or factor, between trainings that were asked for the same
 _TICKS = 10  # targets that have a tick each
@@ -42,7 +53,7 @@ def control(rows: Rows, *, log: bool = False, ax: Axes | None = None) -> tuple[F
     low = 0.7 * float(both[both > 0].min(initial=100)) if log else 0.0
     high = (1.3 if log else 1.06) * float(both.max())
 
-    axes.fill_between([low, high], [low, high], low, color=_FEASIBLE, linewidth=0, zorder=0)
+    axes.fill_between([low, high], [low, high], low, color=FEASIBLE, linewidth=0, zorder=0)
     axes.plot([low, high], [low, high], color=INK, linewidth=1, zorder=1)
     handles: list[Line2D | Patch] = []
     moved = _side_by_side(table, log)
@@ -51,7 +62,7 @@ def control(rows: Rows, *, log: bool = False, ax: Axes | None = None) -> tuple[F
         handles += _points(axes, x, y, hollow, index, method, markersize=_SMALL)
     handles += [
         Line2D([], [], color=INK, linewidth=1, label="shipped = asked"),
-        Patch(color=_FEASIBLE, label="budget met"),
+        Patch(color=FEASIBLE, label="budget met"),
     ]
 
     axes.set(xlabel="density asked for (%)", ylabel="density shipped (%)", xlim=(low, high), ylim=(low, high))

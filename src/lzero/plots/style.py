@@ -22,6 +22,7 @@ CARD = "#fcfcfa"  # opaque, so that dark text stays readable on a dark page
 INK = "#1f2328"
 MUTED = "#5c636b"
 GRID = "#dfe1e3"
+FEASIBLE = "#e3efe6"  # where a budget is met
 
 # Okabe and Ito's colours without the yellow, which vanishes on a light card.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6a3d9a", "#4d4d4d")

@@ -92,9 +92,9 @@ def _commands() -> Sequence[ModuleType]:
     """
     with needing("rich", "the command line"):
         import rich  # noqa: F401
-    from lzero_lab.cli import compare, info, plot, purge, study, sweep, train, watch  # they import it
+    from lzero_lab.cli import compare, info, plot, purge, report, study, sweep, train, watch  # they import it
 
-    return train, compare, sweep, study, plot, watch, purge, info
+    return train, compare, sweep, study, plot, watch, report, purge, info
 
 
 def command_parsers() -> dict[str, argparse.ArgumentParser]:

@@ -6,7 +6,7 @@ import argparse
 import errno
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +266,15 @@ def read_recipe(values: dict[str, Any], place: Path) -> Recipe:
         return Recipe.from_dict(values["recipe"])
     except DataError as problem:
         raise DataError(f"{place / 'config.json'}: {problem}; train anew into another folder") from problem
+
+
+def source_of(values: Mapping[str, Any], place: Path, data_dir: Path | None) -> tuple[str, str | Path | None]:
+    """The name of the data set of a run, and where its files lie, from the config at ``place``.
+
+    Raises:
+        DataError: its entries are something else.
+    """
+    name, folder = values["data"], data_dir or values.get("data_dir")
+    if not isinstance(name, str) or not isinstance(folder, str | Path | None) or "\0" in str(folder):
+        raise DataError(f"{place}: expected data and data_dir as names; train anew into another folder")
+    return name, folder

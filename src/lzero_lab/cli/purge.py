@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from lzero_lab import datasets
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console
-from lzero_lab.errors import DataError
 from lzero_lab.lock import alone_in
 from lzero_lab.runs.run import RunFolder
 from lzero_lab.training.summary import ship
@@ -35,17 +31,9 @@ def run(options: argparse.Namespace) -> None:
     folder = RunFolder(options.folder)
     config = folder.read_config()
     recipe = opt.read_recipe(config, folder.path)
-    data = datasets.load(*_source(folder, config, options.data_dir))
+    data = datasets.load(*opt.source_of(config, folder.config, options.data_dir))
     with alone_in(folder.path):
         result = ship(Training(recipe, data).load(folder.checkpoint))
         folder.write_shipped(result)
     console().print(str(result.certificate))
     console().print(f"purged: {folder.purged}")
-
-
-def _source(folder: RunFolder, config: Mapping[str, Any], data_dir: Path | None) -> tuple[str, str | Path | None]:
-    """The name of the data set of a run, and where its files lie."""
-    name, place = config["data"], data_dir or config.get("data_dir")
-    if not isinstance(name, str) or not isinstance(place, str | Path | None) or "\0" in str(place):
-        raise DataError(f"{folder.config}: expected data and data_dir as names; train anew into another folder")
-    return name, place

@@ -1,4 +1,4 @@
-"""What is measured of a network: its error, its operations, and where the probabilities of its gates lie."""
+"""What is measured of a network: its error and its operations."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lzero_lab import models
 from lzero_lab.datasets import Dataset
-
-_BINS = 20
 
 
 @torch.no_grad()
@@ -39,9 +37,3 @@ def whole_network(name: str, data: Dataset) -> nn.Module:
     """The network called ``name`` on the meta device, to be counted and not computed: no weights are drawn."""
     with torch.device("meta"):
         return models.build(name, data)
-
-
-def histogram(probability: Tensor) -> dict[str, int]:
-    """Counts of P(z != 0) in 20 equal bins, as columns p_00 ... p_19."""
-    counts = torch.histc(probability.float(), bins=_BINS, min=0.0, max=1.0).long().tolist()
-    return {f"p_{number:02d}": count for number, count in enumerate(counts)}

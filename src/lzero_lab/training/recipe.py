@@ -21,6 +21,8 @@ SCOPES = ("model", "layer")
 UNGATED = ("dense", "same_size")  # methods
 _COUNTS = ("epochs", "steps", "batch_size", "round_to")
 _LATER: Mapping[str, Any] = {"round_to": 1, "start": "", "distil": 0.0}  # fields with their defaults
+_RATES = ("lr", "weight_decay")  # factors that PyTorch takes in the precision of the weights, or refuses
+_HIGHEST = 1e30  # of them: single precision bears ten million times as much
 Scope = str | Mapping[str, float]
 Schedule = Literal["linear", "cosine", "drops"]
 Method = Literal["constrained", "penalized", "elbo", "magnitude", "same_size", "dense"]
@@ -74,7 +76,7 @@ class Recipe:
 
     Raises:
         DataError: a value of another type than its field, a number that is not finite, a choice that there is not,
-            steps, epochs or a batch size below 1, or a seed that no generator takes.
+            steps, epochs or a batch size below 1, a rate that no weights bear, or a seed that no generator takes.
     """
 
     model: str = "mlp"
@@ -119,6 +121,8 @@ class Recipe:
             if name in _COUNTS and value is not None and not 1 <= value <= LARGEST:
                 expected = "at least 1" if value < 1 else "at most 2^63 - 1"
                 raise DataError(f"{name}: expected {expected}, found {shown(value)}")
+            if name in _RATES and value > _HIGHEST:
+                raise DataError(f"{name}: expected at most {_HIGHEST:g}, found {shown(value)}")
         if isinstance(self.scope, str) and self.scope not in SCOPES:
             raise DataError(f"scope: expected {', '.join(SCOPES)} or a table of targets, found {self.scope!r}")
         if not 0 <= self.distil <= 1:

@@ -32,7 +32,7 @@ from lzero_lab.errors import DamagedError, DataError
 from lzero_lab.files import write_tensors
 from lzero_lab.training import methods
 from lzero_lab.training.checkpoint import check_optimizer, loading, read_checkpoint
-from lzero_lab.training.evaluation import error, histogram
+from lzero_lab.training.evaluation import error
 from lzero_lab.training.recipe import UNGATED, Recipe
 from lzero_lab.training.runtime import RandomStream
 from lzero_lab.training.weights import KEPT, ExponentialMovingAverage, optimizer, rate_factor
@@ -131,7 +131,7 @@ class Training:
             "seconds": self.seconds,
         }
         if self.trainer is not None and self.gates is not None:
-            row |= self.trainer.metrics() | histogram(self.gates.probability().detach())
+            row |= self.trainer.metrics() | self.gates.histogram()
         self.recorder.append(**row)
         return row
 

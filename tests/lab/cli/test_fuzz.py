@@ -51,6 +51,7 @@ OPTIONS = {
     "plot": "--kind --target --out",
     "watch": "--once --every",
     "purge": "--data-dir",
+    "report": "--out --data-dir --front --files-only",
     "info": "--input --data --model --granularity --round-to",
 }
 CHOICES = {
@@ -71,7 +72,7 @@ CHOICES = {
     "--max-trainings": ["1", "2"],
     "--hours": ["1e-9"],
 }
-FLAGS = {"--dense", "--resume", "--once"}
+FLAGS = {"--dense", "--resume", "--once", "--files-only"}
 FOLDERS = {"--out", "--data-dir"}
 STUDY = """
 data = "digits"
@@ -118,7 +119,7 @@ def value(option, chance):
 def arguments(chance):
     command = chance.choice([*OPTIONS, *OPTIONS, "", "--version", chance.choice(BAD)])
     listed = [command]
-    if command in ("plot", "watch", "purge") and chance.random() < 0.95:
+    if command in ("plot", "watch", "purge", "report") and chance.random() < 0.95:
         listed.append(chance.choice([*PATHS, chance.choice(BAD)]))
     if command == "info" and chance.random() < 0.8:
         listed.append(chance.choice([*PLACES, *PLACES, chance.choice(BAD)]))

@@ -60,7 +60,7 @@ def test_wrong_usage_is_exit_code_2(arguments, message, capsys):
     assert message in error.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", ["train", "compare", "sweep", "plot", "watch", "purge", "info"])
+@pytest.mark.parametrize("command", ["train", "compare", "sweep", "plot", "watch", "purge", "report", "info"])
 def test_every_command_has_help(command, capsys):
     assert main([command, "--help"]) == 0
     assert capsys.readouterr().out.startswith(f"usage: lzero {command}")

@@ -1,11 +1,11 @@
-"""What is measured of a network: its error, its operations, its gates."""
+"""What is measured of a network: its error and its operations."""
 
 import pytest
 import torch
 from torch import nn
 
 from lzero_lab.datasets import Dataset
-from lzero_lab.training.evaluation import error, histogram, operations, whole_network
+from lzero_lab.training.evaluation import error, operations, whole_network
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 1000])
@@ -29,9 +29,3 @@ def test_a_whole_network_is_counted_without_weights():
     assert all(parameter.is_meta for parameter in model.parameters())
     assert sum(parameter.numel() for parameter in model.parameters()) == 36_479_194
     assert operations(model, x[:1]) > 10**10 and torch.get_rng_state().equal(state)
-
-
-def test_the_histogram_has_a_column_for_every_twentieth():
-    counts = histogram(torch.tensor([0.0, 0.01, 0.05, 0.5, 0.99, 1.0], dtype=torch.float64))
-    assert list(counts) == [f"p_{number:02d}" for number in range(20)]
-    assert {name: count for name, count in counts.items() if count} == {"p_00": 2, "p_01": 1, "p_10": 1, "p_19": 2}

@@ -84,6 +84,8 @@ def test_a_recipe_of_sound_values_is_made_as_it_is(values):
         ({"lr": "fast"}, "lr: expected a finite number, found 'fast'"),
         ({"lr": True}, "lr: expected a finite number, found True"),
         ({"lr": math.nan}, "lr: expected a finite number, found nan"),
+        ({"lr": 1e300}, r"lr: expected at most 1e\+30, found 1e\+300"),
+        ({"weight_decay": 1e31}, r"weight_decay: expected at most 1e\+30"),
         ({"epochs": 2.0}, "epochs: expected a whole number, found 2.0"),
         ({"epochs": 0}, "epochs: expected at least 1, found 0"),
         ({"steps": True}, "steps: expected a whole number, found True"),

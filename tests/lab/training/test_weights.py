@@ -86,3 +86,12 @@ def test_a_loaded_mean_goes_on_to_the_same_values():
     parameter.data.fill_(5.0)
     one.update(), other.update()
     assert one.values[0].equal(other.values[0])
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_the_highest_rates_of_a_recipe_are_taken_by_the_optimizer(name):
+    layer = nn.Linear(3, 2)
+    highest = optimizer(Recipe(optimizer=name, lr=1e30, weight_decay=1e30), layer)
+    for _ in range(2):
+        layer(torch.randn(4, 3)).sum().backward()
+        highest.step()  # higher ones end in an error of PyTorch's own
