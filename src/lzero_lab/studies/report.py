@@ -53,7 +53,7 @@ def curves(folder: Path, rows: Sequence[Row], study: Study, budget: str) -> Path
     if not runs:
         return None
     target = next((float(row["asked"]) for row in of_it if "asked" in row), None)
-    figure, _ = plots.dynamics(runs, target, multiplier="multiplier_loss_units")
+    figure, _ = plots.dynamics(runs, target, multiplier="multiplier_loss_units", error_label="validation error")
     words = "".join(letter if letter.isalnum() else " " for letter in budget).split()
     return plots.save(figure, folder / f"curves-{'-'.join(words)}.png")
 
