@@ -29,12 +29,15 @@ _FADING = LinearSegmentedColormap.from_list(
 
 
 @styled()
-def dynamics(runs: Mapping[str, Rows], targets: Sequence[float] = ()) -> dict[str, Figure]:
+def dynamics(
+    runs: Mapping[str, Rows], targets: Sequence[float] = (), *, error_label: str = "error"
+) -> dict[str, Figure]:
     """``"density"``, ``"multiplier"``, ``"loss"`` and ``"error"`` over time, those of which a run has a column.
 
     Args:
         runs: label -> rows, as for :func:`lzero.plots.dynamics`.
         targets: one for all, or one a run, in its colour.
+        error_label: as there.
 
     Raises:
         RecordError: no run, or a run without rows.
@@ -43,7 +46,8 @@ def dynamics(runs: Mapping[str, Rows], targets: Sequence[float] = ()) -> dict[st
     axes = [_small() for _ in _PANELS]
     units = any("multiplier_loss_units" in row for rows in runs.values() for row in rows)
     column = "multiplier_loss_units" if units else "multiplier"
-    panels.dynamics(runs, targets[0] if len(targets) == 1 else None, multiplier=column, axes=axes)
+    target = targets[0] if len(targets) == 1 else None
+    panels.dynamics(runs, target, multiplier=column, error_label=error_label, axes=axes)
     drawn = {name: panel for name, panel in zip(_PANELS, axes, strict=True) if panel.lines}
     for name, panel in drawn.items():
         panel.set_title("")

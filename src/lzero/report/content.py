@@ -39,6 +39,7 @@ class Content:
         layers: before and after, layer by layer.
         rows: of one training: the columns of :func:`lzero.plots.dynamics`, counts ``p_00``, ... of
             :meth:`lzero.Gates.histogram`; with several budgets those of ``Solver.metrics()``.
+        error_label: whose the errors of rows and runs are, such as ``"validation error"``.
         runs: label -> rows of several trainings, to be drawn over one another; ``rows`` alone if left out.
         points: one row a model: those of a :class:`lzero.Front`, with ``evaluation`` or a ``validation_error``, or
             ``method``, ``shipped`` and ``error``, ``asked`` where it was asked for.
@@ -56,6 +57,7 @@ class Content:
     certificate: Certificate | None = None
     layers: Table | None = None
     rows: Sequence[Row] = ()
+    error_label: str = "error"
     runs: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     points: Sequence[Mapping[str, Value]] = ()
     results: Mapping[str, str] = field(default_factory=dict)

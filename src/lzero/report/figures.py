@@ -53,7 +53,7 @@ def dynamics(content: Content) -> list[Picture]:
         runs = {"this training": _timed(thinned(content.rows, MOST_ROWS))}
     if not runs:
         return []
-    found = dict(sheet.dynamics(runs, targets(content.rows)))
+    found = dict(sheet.dynamics(runs, targets(content.rows), error_label=content.error_label))
     extra = ""
     parts = _by_budget(_timed(thinned(content.rows, MOST_ROWS)))
     if parts:
@@ -68,7 +68,8 @@ def dynamics(content: Content) -> list[Picture]:
         if name in found:
             caption = _CAPTIONS[name] + (extra if name == "density" else "")
             seen = _course_in_words(name, parts if name in ("density", "multiplier") and parts else runs)
-            pictures.append(_picture(found[name], name, caption, seen))
+            title = content.error_label.capitalize() if name == "error" else ""
+            pictures.append(_picture(found[name], name, caption, seen, title))
     return pictures
 
 

@@ -39,6 +39,7 @@ _READINGS, _SECONDS = 31, 1.0  # of each forward, at most
 _ADVICE = "delete it: the report does without"
 _FRONT, _STUDY = "front.csv", "cells.csv"
 _PLACES = {"data_dir"}  # where something lies is no part of what was computed
+_ERRORS = "validation error"  # of rows: the test set is for what is shipped
 _MEASURES = {"params": "parameters", "macs": "MACs", "gates": "gates"}
 
 
@@ -66,6 +67,7 @@ def of_training(
         "subtitle": in_words(recipe),
         "rows": rows,
         "configuration": _shown(config),
+        "error_label": _ERRORS,
     }
     unfinished = [] if folder.finished else [_unfinished(rows, recipe)]
     if data is None or not folder.checkpoint.is_file():
@@ -183,7 +185,7 @@ def _of_config(path: Path, kind: str) -> dict[str, Any]:
     config = read_json(path / "config.json", set(), _ADVICE) if (path / "config.json").is_file() else {}
     recipe = config.get("recipe")
     on = f": {recipe.get('model')} on {config.get('data')}" if isinstance(recipe, dict) else ""
-    return {"title": f"{kind}{on}", "configuration": _shown(config)}
+    return {"title": f"{kind}{on}", "configuration": _shown(config), "error_label": _ERRORS}
 
 
 def _doubts(rows: Sequence[Row]) -> list[str]:
