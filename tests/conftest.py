@@ -10,6 +10,7 @@ import pytest
 import torch
 from exactness import assert_exact as assert_exact
 from hypothesis import settings
+from torch import distributed
 
 torch.set_num_threads(1)
 settings.register_profile("the same examples", derandomize=True, deadline=None)
@@ -21,3 +22,13 @@ def denormals():
     """The command line flushes denormals in its own process; in this one every test starts with them."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def group(tmp_path):
+    """One gloo process, as torchrun would make several."""
+    distributed.init_process_group("gloo", store=distributed.FileStore(str(tmp_path / "meet"), 1), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()

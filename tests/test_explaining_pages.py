@@ -9,19 +9,8 @@ import torch
 from page_blocks import DOCS, blocks_of, check_shipped, run
 from processes import PROCESSES
 from processes import run as in_processes
-from torch import distributed
 
 PAGES = ("mathematics.md", "pretrained.md", "figures.md", "gpus.md")
-
-
-@pytest.fixture
-def group(tmp_path):
-    """One gloo process, as torchrun would make several."""
-    distributed.init_process_group("gloo", store=distributed.FileStore(str(tmp_path / "meet"), 1), rank=0, world_size=1)
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
 
 
 def test_the_formulas_are_what_the_code_computes():

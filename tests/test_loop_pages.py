@@ -6,22 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed
 
 from lzero.errors import LzeroWarning
 from lzero_lab.watching import look
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def group(tmp_path):
-    """One gloo process, as torchrun would make several."""
-    distributed.init_process_group("gloo", store=distributed.FileStore(str(tmp_path / "meet"), 1), rank=0, world_size=1)
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
 
 
 def run(name):

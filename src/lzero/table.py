@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -11,10 +10,11 @@ from torch import Tensor
 from lzero.cost import Cost, Measure
 from lzero.fold import Place, fold, unfolded
 from lzero.gates.gates import Gates
+from lzero.layer_rows import LayerRows, NamedLayer
 from lzero.listing import Cell, Column, Listing, bytes_in_words, fitting, number, share, span
 from lzero.plan.refusal import Refusal
 from lzero.plan.table import gates_on, layers_of, left_whole
-from lzero.recorder import Recorder, Row
+from lzero.recorder import Row
 
 _COUNTS = ("units", "inputs", "parameters", "macs")
 _MOST = 60  # lines; above, blocks that were alike before purging share one
@@ -22,11 +22,10 @@ _BETWEEN = (" -> ", "  ")
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(NamedLayer):
     """One layer before and after purging.
 
     Attributes:
-        name: its path, or the name of a parameter of the model itself.
         parameters_before: of it.
         parameters: that are left; weights purged to zero do not count.
         macs_before: multiply-accumulates of it, of one forward of the example inputs.
@@ -37,7 +36,6 @@ class Layer:
         inputs: that are left.
     """
 
-    name: str
     parameters_before: int
     parameters: int
     macs_before: int
@@ -54,7 +52,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(LayerRows):
     """One row a layer, to print or to write.
 
     Attributes:
@@ -96,33 +94,9 @@ class Table:
         return cls(tuple(layers), tuple(r for r in plan.refusals if r.reason), size_before, size)
 
     @property
-    def rows(self) -> list[Row]:
-        """The layers as plain dicts: ``layer`` is the name, and what is None is left out."""
-        rows: list[Row] = []
-        for layer in self.layers:
-            values = {"layer": layer.name, **asdict(layer)}
-            rows.append({name: value for name, value in values.items() if name != "name" and value is not None})
-        return rows
-
-    @property
     def refused(self) -> list[Row]:
         """What was left whole as plain dicts: ``layer``, ``units`` and the ``reason``."""
         return [{"layer": r.name, "units": r.size, "reason": r.reason} for r in self.refusals]
-
-    def recorder(self) -> Recorder:
-        """The rows as a table."""
-        recorder = Recorder()
-        for row in self.rows:
-            recorder.append(**row)
-        return recorder
-
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Writes the rows at ``path``, whole or not at all.
-
-        Raises:
-            RecordError: ``path`` cannot be written.
-        """
-        self.recorder().to_csv(path)
 
     def to_markdown(self, *, folded: bool = True) -> str:
         """The layers as a table in Markdown; alike ones on one line where ``folded``."""
@@ -139,10 +113,6 @@ class Table:
         lines = fitting(lambda short: self._listing(places, short))
         lines.append(f"tensors: {bytes_in_words(self.size_before)} -> {bytes_in_words(self.size)}")
         return "\n".join([*lines, *left_whole(self.refusals)])
-
-    def total(self, name: str) -> int:
-        """The sum of the column ``name``, such as ``"macs_before"``."""
-        return sum(int(row.get(name, 0)) for row in self.rows)
 
     def __str__(self) -> str:
         return self.text()

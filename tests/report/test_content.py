@@ -22,7 +22,11 @@ HEADINGS = {
 
 def test_a_title_is_enough():
     empty = Content("a model")
-    assert all(not getattr(empty, field.name) for field in fields(Content) if field.default != "error" and field.name != "title")
+    assert all(
+        not getattr(empty, field.name)
+        for field in fields(Content)
+        if field.default != "error" and field.name != "title"
+    )
     text = checked(render(empty)).text
     assert not any(heading in text for heading in [*HEADINGS.values(), "Training", "Gates"])
     assert "a model" in text and "Versions and machine" in text

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from lzero.fold import fold, unfolded
+from lzero.layer_rows import LayerRows, NamedLayer
 from lzero.listing import Cell, Column, Listing, by_reason, fitting, number, share
 from lzero.plan.group import GateGroup
 from lzero.plan.paths import owner
 from lzero.plan.refusal import Refusal
 from lzero.plan.remainder import Counted, Remainder
-from lzero.recorder import Recorder, Row
 
 _MEASURES: tuple[Counted, ...] = ("params", "macs")
 _GATES = ("units", "inputs")
@@ -21,11 +20,10 @@ _HEADINGS = ("parameters", "share", "floor", "MACs", "share", "floor")
 
 
 @dataclass(frozen=True)
-class PlanLayer:
+class PlanLayer(NamedLayer):
     """One layer of a model, as it could be gated.
 
     Attributes:
-        name: its path, or the name of a parameter of the model itself.
         parameters: of it.
         parameters_floor: of them those that stay where every group keeps one unit, or one step.
         macs: multiply-accumulates of it, of one forward of the example inputs.
@@ -34,7 +32,6 @@ class PlanLayer:
         inputs: gates on what it alone reads; None where there are none.
     """
 
-    name: str
     parameters: int
     parameters_floor: int
     macs: int
@@ -44,7 +41,7 @@ class PlanLayer:
 
 
 @dataclass(frozen=True)
-class PlanTable:
+class PlanTable(LayerRows):
     """What could be gated, layer by layer; ``print`` it to read it.
 
     Attributes:
@@ -55,30 +52,6 @@ class PlanTable:
     layers: tuple[PlanLayer, ...]
     refusals: tuple[Refusal, ...]
 
-    @property
-    def rows(self) -> list[Row]:
-        """The layers as plain dicts: ``layer`` is the name, and what is None is left out."""
-        rows: list[Row] = []
-        for layer in self.layers:
-            values = {"layer": layer.name, **asdict(layer)}
-            rows.append({name: value for name, value in values.items() if name != "name" and value is not None})
-        return rows
-
-    def recorder(self) -> Recorder:
-        """The rows as a table."""
-        recorder = Recorder()
-        for row in self.rows:
-            recorder.append(**row)
-        return recorder
-
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Writes the rows at ``path``, whole or not at all.
-
-        Raises:
-            RecordError: ``path`` cannot be written.
-        """
-        self.recorder().to_csv(path)
-
     def to_markdown(self, *, folded: bool = True) -> str:
         """The layers as a table in Markdown; alike ones on one line where ``folded``."""
         return self._listing(folded, short=False).markdown()
@@ -87,10 +60,6 @@ class PlanTable:
         """The page that ``print`` shows; with ``folded=False`` every layer has a line of its own."""
         lines = fitting(lambda short: self._listing(folded, short))
         return "\n".join([*lines, *left_whole(self.refusals)])
-
-    def total(self, name: str) -> int:
-        """The sum of the column ``name``, such as ``"macs_floor"``."""
-        return sum(int(row.get(name, 0)) for row in self.rows)
 
     def __str__(self) -> str:
         return self.text()
