@@ -86,6 +86,7 @@ def test_what_cannot_be_installed_is_an_error_if_it_was_asked_for(tmp_path, monk
         oldest_torch.prepare(Source(("torch",), asked=asked), "2.6.0", tmp_path)
 
 
+@pytest.mark.slow
 def test_another_version_than_asked_for_is_refused_and_the_right_one_runs_the_suite(tmp_path):
     source = Source(None, sys.executable)
     with pytest.raises(RuntimeError, match=r"expected torch 0\.1\.0, found"):

@@ -114,10 +114,10 @@ def _say_hours(table: CellTable, cells: Sequence[Cell], device: str, options: ar
         paces |= measured(list(networks.values())[::-1], device, options.workers, options.trial)
     seconds = known(left, paces)
     if seconds is None:
-        console().print(f"{len(left)} trainings to go; how long is known when the first is finished, or by --trial")
+        console().print(f"trainings to go: {len(left)}; how long is known when the first is finished, or by --trial")
         return
     hours = max(laid_out(seconds, options.workers)) / 3600
-    console().print(f"{len(left)} trainings to go, about {hours:.2g} hours on {device} at {options.workers} a time")
+    console().print(f"trainings to go: {len(left)}, about {hours:.2g} hours on {device} at {options.workers} a time")
 
 
 def _show_row(row: Row) -> None:

@@ -48,7 +48,7 @@ def test_texts_that_are_taken(type_, text, value):
         (opt.seed, str(2**64), "expected a seed from"),
         (opt.scope, "=0.3", "expected model, layer or"),
         (opt.scope, "fc1=much", "expected model, layer or"),
-        (opt.model, "wrn-16", "expected mlp, lenet5, resnet or wrn-<depth>-<width>"),
+        (opt.model, "wrn-16", "expected mlp, lenet5, resnet, resnet20 or wrn-<depth>-<width>"),
         (opt.device, "cuda:99", "PyTorch sees no such GPU here; use --device cpu"),
         (opt.device, "meta", "expected cpu or cuda, found 'meta'"),
     ],
@@ -113,4 +113,4 @@ def test_the_command_line_takes_its_name(capsys):
     assert parser.parse_args(["--model", "wrn-16-4"]).model == "wrn-16-4"
     with pytest.raises(SystemExit):
         parser.parse_args(["--model", "wrn-16"])
-    assert "expected mlp, lenet5, resnet or wrn-<depth>-<width>" in capsys.readouterr().err
+    assert "expected mlp, lenet5, resnet, resnet20 or wrn-<depth>-<width>" in capsys.readouterr().err

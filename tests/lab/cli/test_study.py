@@ -39,7 +39,8 @@ def test_hours_that_finish_nothing_show_what_was_begun_and_the_same_command_goes
         times = iter([0.0, 0.0, 0.0, 0.0, *[1e9] * 9])  # of the deadline, and of two epochs that begin before it
         patch.setattr("time.time", lambda: next(times))
         assert main([*command, "--hours", "1"]) == 0
-    said = capsys.readouterr().out.splitlines()
+    forecast, *said = capsys.readouterr().out.splitlines()
+    assert forecast.startswith("trainings to go: 1; how long")
     assert said[0] == "0 of 1 trainings finished, 0 failed, 1 begun"
     begun = re.fullmatch(
         r"  begun: constrained, half, seed 0: epoch (\d), step (\d+) of 60 \(\d+%\), density .*", said[1]
@@ -79,11 +80,11 @@ def test_how_long_it_takes_is_said_beforehand_from_a_trial_or_from_what_is_finis
     monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
     command = ["study", str(path), "--methods", "constrained", "--epochs", "1", "--device", "cpu", "--out", str(out)]
     assert main([*command, "--budgets", "half", "--seeds", "0"]) == 0
-    assert "1 trainings to go; how long is known when the first is finished, or by --trial" in capsys.readouterr().out
+    assert "trainings to go: 1; how long is known when the first is finished, or by --trial" in capsys.readouterr().out
     assert [row["epochs"] for row in Recorder.from_csv(out / CELLS)] == [1]
     assert main(command) == 0
-    assert "3 trainings to go, about " in capsys.readouterr().out
+    assert "trainings to go: 3, about " in capsys.readouterr().out
     assert main(command) == 0 and "to go" not in capsys.readouterr().out
     assert main([*command[:-1], str(tmp_path / "other"), "--seeds", "0", "--trial", "0.3"]) == 0
     said = capsys.readouterr().out
-    assert "2 trainings to go, about " in said and "hours on cpu at 1 a time" in said
+    assert "trainings to go: 2, about " in said and "hours on cpu at 1 a time" in said
