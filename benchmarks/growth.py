@@ -10,14 +10,14 @@ the figure beside the CSV, growth.md and growth.png, are made anew at the end; r
 """
 
 import argparse
-import csv
 import time
 import warnings
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import torch
+from kept import append, read
 from matplotlib.figure import Figure
 from networks import Network
 from pairs import paired, quartiles, seconds_of
@@ -114,28 +114,9 @@ def measured(axis, depth, width, repeats, where):
     return Row(axis, depth, width, params, *times, **verb_seconds(network.build, dense.x[:2]), machine=where)
 
 
-def read(path):
-    """The rows of a file; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        types = {field.name: field.type for field in fields(Row)}
-        return [Row(**{name: types[name](value) for name, value in line.items()}) for line in csv.DictReader(file)]
-
-
-def append(row, path):
-    """Write ``row`` behind those in the file."""
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow({name: f"{v:.5g}" if isinstance(v, float) else v for name, v in asdict(row).items()})
-
-
 def write_page(path):
     """``growth.md`` and ``growth.png`` beside the CSV at ``path``."""
-    rows = read(path)
+    rows = read(Row, path)
     lines = [
         "# How costs grow",
         "",
@@ -204,7 +185,7 @@ def main(arguments=None):
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", lzero.LzeroWarning)  # nothing was trained
     torch.set_flush_denormal(True)
-    where, done = machine(), {row.key for row in read(options.out)}
+    where, done = machine(), {row.key for row in read(Row, options.out)}
     for axis in options.only:
         for depth, width in SIZES[axis]:
             size = width if axis == "width" else depth

@@ -2,12 +2,13 @@
 
 import csv
 import os
-import platform
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+
+from lzero.latency.timer import device_name
 
 
 @dataclass
@@ -45,12 +46,8 @@ class Row:
 
 def machine(device="cpu"):
     """What the numbers were measured on, in one line."""
-    name = platform.processor() or platform.machine()
-    cpus = Path("/proc/cpuinfo")
-    if cpus.exists():
-        names = [line.partition(":")[2].strip() for line in cpus.read_text().splitlines() if "model name" in line]
-        name = names[0] if names else name
-    card = torch.cuda.get_device_name() if device != "cpu" else "cpu"
+    name = device_name(torch.device("cpu"))
+    card = device_name(torch.device(device)) if device != "cpu" else "cpu"
     threads = torch.get_num_threads()
     words = f"{threads} thread{'s' if threads > 1 else ''}"
     return f"{name}; {os.cpu_count()} cores; {words}; torch {torch.__version__}; {card}"

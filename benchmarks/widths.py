@@ -13,12 +13,12 @@ that the file has already, of this machine, are left out.
 
 import argparse
 import copy
-import csv
 import warnings
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from kept import append, read
 from networks import CONTEXT, GPT, Network, ViT
 from pairs import paired, quartiles, seconds_of
 from rows import machine
@@ -78,26 +78,6 @@ class Row:
     def key(self):
         """What is measured once."""
         return self.network, int(self.batch), float(self.asked), int(self.round_to), self.mode, self.machine
-
-
-def append(row, path):
-    """Write ``row`` behind those in the file."""
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        if new:
-            writer.writeheader()
-        shown = asdict(row)
-        writer.writerow({name: f"{v:.5g}" if isinstance(v, float) else v for name, v in shown.items()})
-
-
-def read(path):
-    """The rows of a file; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        types = {field.name: field.type for field in fields(Row)}
-        return [Row(**{name: types[name](value) for name, value in line.items()}) for line in csv.DictReader(file)]
 
 
 def purged(dense, x, density, round_to):
@@ -165,7 +145,7 @@ def staircase_rows(widths, repeats, done, where):
 
 def write_page(path):
     """``widths.md`` beside the CSV at ``path``: how much of their MACs purged networks save in milliseconds."""
-    rows = [row for row in read(path) if row.network != STAIRCASE]
+    rows = [row for row in read(Row, path) if row.network != STAIRCASE]
     lines = [
         "# Purged inference, and what widths are multiples of",
         "",
@@ -176,7 +156,7 @@ def write_page(path):
     for mode, where in sorted({(row.mode, row.machine) for row in rows}, key=lambda kind: (kind[0] != EAGER, kind[1])):
         lines += ["", f"## {mode.capitalize()}", "", f"{where}.", ""]
         lines += _table([row for row in rows if (row.mode, row.machine) == (mode, where)])
-    stairs = [row for row in read(path) if row.network == STAIRCASE]
+    stairs = [row for row in read(Row, path) if row.network == STAIRCASE]
     if stairs:
         said = ", ".join(f"{row.asked:.0f}: {row.value:.1f}" for row in stairs if row.asked % 8 in (0, 1))
         lines += ["", "## A staircase", ""]
@@ -212,7 +192,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
-    where, done = machine(), {row.key for row in read(options.out)}
+    where, done = machine(), {row.key for row in read(Row, options.out)}
     mode = COMPILED if options.compile else EAGER
     for name in options.only:
         rows = (

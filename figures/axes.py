@@ -56,10 +56,7 @@ class Table:
 
     def write(self) -> None:
         """The file, of all rows."""
-        made = Recorder()
-        for row in self.rows:
-            made.append(**row)
-        made.to_csv(self.path)
+        Recorder(self.rows).to_csv(self.path)
 
 
 def words(row: Row) -> str:

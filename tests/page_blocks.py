@@ -17,7 +17,7 @@ def blocks_of(name):
 
 
 def run(name, blocks=None, known=None):
-    """All names at the end of a page; under ``"results"`` what each block has left as ``result``, but for None.
+    """All names at the end of a page; under ``"shipped"`` what each block has left as ``result``, but for None.
 
     ``blocks`` are some of the page's, and ``known`` the names that they begin with.
     """
@@ -29,7 +29,7 @@ def run(name, blocks=None, known=None):
             warnings.simplefilter("ignore", lzero.LzeroWarning)  # the trainings are as short as a page
             exec(compile(block, f"docs/{name}", "exec"), names)
         results += [names["result"]] if names.get("result") is not None else []
-    return names | {"results": results, "certificates": [result.certificate for result in results]}
+    return names | {"shipped": results, "certificates": [result.certificate for result in results]}
 
 
 def check_shipped(certificates):

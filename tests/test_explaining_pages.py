@@ -15,7 +15,7 @@ PAGES = ("mathematics.md", "pretrained.md", "figures.md", "gpus.md")
 
 def test_the_formulas_are_what_the_code_computes():
     names = run("mathematics.md")
-    assert len(blocks_of("mathematics.md")) >= 12 and names["results"][0].certificate.largest_difference < 1e-5
+    assert len(blocks_of("mathematics.md")) >= 12 and names["shipped"][0].certificate.largest_difference < 1e-5
 
 
 def test_a_formula_that_is_wrong_is_noticed():
@@ -40,9 +40,9 @@ def test_trained_weights_to_a_budget(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = run("pretrained.md")
     check_shipped(names["certificates"])
-    assert len(names["results"]) == 5
+    assert len(names["shipped"]) == 5
     assert names["error"](names["dense"]) < 0.08
-    assert all(names["error"](result.model) < 0.15 for result in names["results"][:4])
+    assert all(names["error"](result.model) < 0.15 for result in names["shipped"][:4])
 
 
 def test_figures_from_rows_of_ones_own(tmp_path, monkeypatch):
@@ -66,7 +66,7 @@ def test_the_programs_for_several_gpus_in_one_process(group, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     names = run("gpus.md", [block for block in plain_blocks() if block not in sharded_blocks()])
     check_shipped(names["certificates"])
-    assert len(names["results"]) == 1 and (tmp_path / "small" / "lzero.json").exists()
+    assert len(names["shipped"]) == 1 and (tmp_path / "small" / "lzero.json").exists()
 
 
 def whole_page(rank, place):
@@ -93,7 +93,7 @@ def test_the_whole_page_for_several_gpus_where_accelerate_is_installed(group, tm
     monkeypatch.chdir(tmp_path)
     names = run("gpus.md")
     check_shipped(names["certificates"])
-    assert len(names["results"]) == 4
+    assert len(names["shipped"]) == 4
 
 
 def heads(page):

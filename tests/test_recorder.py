@@ -146,3 +146,13 @@ def test_a_full_disk_is_told_with_what_helps_there(tmp_path, monkeypatch):
     with pytest.raises(RecordError, match=r"rows\.csv: cannot be written \(.*No space left on device.*\); make room"):
         recorder.to_csv(tmp_path / "rows.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_to_begin_with_are_those_appended_one_by_one():
+    rows = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "method": "dense"}]
+    recorder = Recorder(rows)
+    for row in rows:
+        recorder.append(**row)
+    assert recorder.rows == [*rows, *rows] and recorder.columns == ["epoch", "loss", "method"]
+    with pytest.raises(RecordError, match="without values"):
+        Recorder([{}])

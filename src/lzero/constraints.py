@@ -31,10 +31,9 @@ class Constraint:
         within: path of the module that the budget holds for, a layer or a block with all below it; None for the whole
             model.
         each_layer: hold for every gated layer on its own, of the whole model or of what lies ``within``.
-        uniform: settle so that groups that are alike (heads and hidden units of
-            every block) keep the same number of units, of the whole model or of what lies ``within``. The budget is
-            then met with less than one unit (or step, see ``round_to`` of :func:`lzero.attach_gates`) in each of them
-            to spare.
+        uniform: settle so that groups that are alike (heads and hidden units of every block) keep the same number of
+            units, of the whole model or of what lies ``within``. The budget is then met with less than one unit (or
+            step, see ``round_to`` of :func:`lzero.attach_gates`) in each of them to spare.
         table: for ``"latency"`` what :func:`lzero.latency.measure` returned: milliseconds are the table's.
 
     Example:

@@ -47,10 +47,7 @@ class Front:
 
     def recorder(self) -> Recorder:
         """The rows as a table that is written as CSV."""
-        recorder = Recorder()
-        for row in self.rows:
-            recorder.append(**row)
-        return recorder
+        return Recorder(self.rows)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the table at ``path``, as :meth:`lzero.Recorder.to_csv` does."""

@@ -35,10 +35,7 @@ class LayerRows:
 
     def recorder(self) -> Recorder:
         """The rows as a table."""
-        recorder = Recorder()
-        for row in self.rows:
-            recorder.append(**row)
-        return recorder
+        return Recorder(self.rows)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes the rows at ``path``, whole or not at all.

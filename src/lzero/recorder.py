@@ -6,7 +6,7 @@ import csv
 import errno
 import numbers
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from lzero.checks import file_path, shown
@@ -24,6 +24,12 @@ class Recorder:
     written by :meth:`to_csv` is read back by :meth:`from_csv` to the last bit, NaN and infinities included.
     A history of histograms is plain columns too: one count a bin, ``p_00`` to ``p_19``.
 
+    Args:
+        rows: to begin with, as :meth:`append` takes them.
+
+    Raises:
+        RecordError: as :meth:`append`.
+
     Example:
         >>> from lzero import Recorder
         >>> recorder = Recorder()
@@ -35,9 +41,11 @@ class Recorder:
         [None, 0.08]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Iterable[Mapping[str, object]] = ()) -> None:
         self._rows: list[Row] = []
         self._columns: dict[str, None] = {}  # a dict for its order
+        for row in rows:
+            self.append(**row)
 
     def append(self, /, **values: object) -> None:
         """Adds one row; numpy scalars and zero-dimensional tensors become floats, None is a missing cell.

@@ -3,6 +3,7 @@
 import growth
 import pytest
 import torch
+from kept import read
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_every_size_is_measured_once(small, tmp_path):
     arguments = ["--repeats", "2", "--out", str(tmp_path / "a.csv")]
     growth.main([*arguments, "--most", "4"])
     growth.main(arguments)
-    rows = growth.read(tmp_path / "a.csv")
+    rows = read(growth.Row, tmp_path / "a.csv")
     assert [(row.axis, row.size) for row in rows] == [("width", 4), ("depth", 3), ("groups", 2), ("width", 8)]
     assert all(min(row.dense_ms, row.ratio, row.solver_ms, row.compact, row.purge) > 0 for row in rows)
     assert "| width | 2 x 8 |" in (tmp_path / "a.md").read_text() and (tmp_path / "a.png").stat().st_size > 1000

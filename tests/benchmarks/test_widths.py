@@ -3,6 +3,7 @@
 import pytest
 import torch
 import widths
+from kept import read
 from networks import CONTEXT, GPT, Network
 
 
@@ -29,7 +30,7 @@ def test_rows_are_appended_and_measured_once(small, tmp_path, capsys):
     arguments = ["--only", "GPT", "--densities", "0.8", "--batches", "1", "2", "--repeats", "2", "--out"]
     for round_to in ("1", "8", "8"):
         widths.main([*arguments, str(tmp_path / "a.csv"), "--round-to", round_to])
-    rows = widths.read(tmp_path / "a.csv")
+    rows = read(widths.Row, tmp_path / "a.csv")
     assert [(row.batch, row.round_to) for row in rows] == [(1, 1), (2, 1), (1, 8), (2, 8)]
     assert all(row.of_macs == pytest.approx(row.shipped / row.ratio, rel=1e-3) and row.dense > 0 for row in rows)
     assert len(capsys.readouterr().out.splitlines()) == 4
@@ -39,7 +40,7 @@ def test_the_staircase_has_a_row_for_every_width(tmp_path):
     arguments = ["--only", "staircase", "--widths", "2", "4", "--repeats", "2", "--out", str(tmp_path / "a.csv")]
     widths.main(arguments)
     widths.main(arguments)
-    assert [(row.asked, row.shipped) for row in widths.read(tmp_path / "a.csv")] == [(2, 0.25), (4, 1)]
+    assert [(row.asked, row.shipped) for row in read(widths.Row, tmp_path / "a.csv")] == [(2, 0.25), (4, 1)]
 
 
 def test_eager_and_compiled_have_rows_and_tables_of_their_own(small, tmp_path, monkeypatch):
@@ -47,6 +48,6 @@ def test_eager_and_compiled_have_rows_and_tables_of_their_own(small, tmp_path, m
     arguments = ["--only", "GPT", "--densities", "0.8", "--batches", "1", "--repeats", "2", "--round-to", "8"]
     for more in ([], ["--compile"], ["--compile"]):
         widths.main([*arguments, *more, "--out", str(tmp_path / "a.csv")])
-    assert [row.mode for row in widths.read(tmp_path / "a.csv")] == ["eager", "compiled"]
+    assert [row.mode for row in read(widths.Row, tmp_path / "a.csv")] == ["eager", "compiled"]
     page = (tmp_path / "a.md").read_text()
     assert page.index("## Eager") < page.index("## Compiled")

@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from lzero.latency.timer import Timer, computing_with, device_name
+from lzero.latency.timer import Timer, computing_with, device_name, processor
 
 CPU = torch.device("cpu")
 
@@ -67,3 +67,8 @@ def test_threads_are_put_back():
 
 def test_a_device_has_a_name():
     assert device_name(CPU) and device_name(torch.device("meta")) == "meta"
+
+
+def test_the_processor_is_named_with_its_threads() -> None:
+    count = torch.get_num_threads()
+    assert processor() == f"{device_name(torch.device('cpu'))}, {count} thread{'s' if count != 1 else ''}"

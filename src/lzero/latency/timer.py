@@ -80,6 +80,12 @@ def computing_with(threads: int | None) -> Iterator[int]:
             torch.set_num_threads(before)
 
 
+def processor() -> str:
+    """The processor, and how many threads PyTorch computes with, in words."""
+    threads = torch.get_num_threads()
+    return f"{device_name(torch.device('cpu'))}, {threads} thread{'s' if threads != 1 else ''}"
+
+
 def device_name(device: torch.device) -> str:
     """What ``device`` is, in words: the name of the card or the processor."""
     if device.type == "cuda":

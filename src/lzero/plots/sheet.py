@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from matplotlib.axes import Axes
@@ -115,10 +115,7 @@ def trade_off(rows: Rows) -> Figure:
     Raises:
         RecordError: rows that it cannot be drawn from.
     """
-    axes = _small()
-    densities.trade_off(_named(rows, "method"), ax=axes)
-    axes.set_title("")
-    return _figure(axes)
+    return _untitled(densities.trade_off, rows)
 
 
 @styled()
@@ -128,10 +125,7 @@ def control(rows: Rows) -> Figure:
     Raises:
         RecordError: rows that it cannot be drawn from.
     """
-    axes = _small()
-    densities.control(_named(rows, "method"), ax=axes)
-    axes.set_title("")
-    return _figure(axes)
+    return _untitled(densities.control, rows)
 
 
 @styled()
@@ -163,6 +157,14 @@ def _labelled(runs: Mapping[str, Rows]) -> dict[str, Rows]:
         short = _short(label)
         found[f"{short[: _LABEL - 5]} ({number})" if short in found else short] = rows
     return found
+
+
+def _untitled(draw: Callable[..., object], rows: Rows) -> Figure:
+    """What ``draw`` makes of rows with methods, small."""
+    axes = _small()
+    draw(_named(rows, "method"), ax=axes)
+    axes.set_title("")
+    return _figure(axes)
 
 
 def _named(rows: Rows, column: str) -> list[dict[str, Value]]:

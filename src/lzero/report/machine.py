@@ -6,7 +6,7 @@ import platform
 
 import torch
 
-from lzero.latency.timer import device_name
+from lzero.latency.timer import device_name, processor
 from lzero.version import __version__
 
 
@@ -17,11 +17,7 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, str]:
     """The system, the processor with the threads that PyTorch computes with, and a CUDA device where there is one."""
-    threads = torch.get_num_threads()
-    found = {
-        "System": f"{platform.system()} {platform.machine()}",
-        "Processor": f"{device_name(torch.device('cpu'))}, {threads} thread{'s' if threads != 1 else ''}",
-    }
+    found = {"System": f"{platform.system()} {platform.machine()}", "Processor": processor()}
     if torch.cuda.is_available():
         found["CUDA device"] = device_name(torch.device("cuda"))
     return found

@@ -15,6 +15,9 @@ from lzero.solver.arguments import checked_gates
 from lzero.solver.gate_optimizer import checked_gate_lr
 from lzero.solver.gate_trainer import GateTrainer
 
+_SIZE = "the size of the training set, a whole number >= 1"
+_STEPS = "a number of optimizer steps, a whole number >= 0"
+
 
 @runtime_checkable
 class _HasPrior(Protocol):
@@ -54,12 +57,8 @@ class Elbo(GateTrainer):
     ) -> None:
         gates = checked_gates("Elbo", gates)
         choice("measure", measure, COUNTED, error=BudgetError)
-        size, steps = (
-            "the size of the training set, a whole number >= 1",
-            "a number of optimizer steps, a whole number >= 0",
-        )
-        count = whole("examples", examples, least=1, expected=size, error=SolverError)
-        warm_up = whole("warm_up_steps", warm_up_steps, least=0, expected=steps, error=SolverError)
+        count = whole("examples", examples, least=1, expected=_SIZE, error=SolverError)
+        warm_up = whole("warm_up_steps", warm_up_steps, least=0, expected=_STEPS, error=SolverError)
         if not isinstance(gates.estimator, _HasPrior):
             raise SolverError(
                 f"Elbo: {type(gates.estimator).__name__} gates have no divergence from a prior; attach gates with "

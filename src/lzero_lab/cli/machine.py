@@ -10,9 +10,8 @@ import torch
 
 from lzero import __version__
 from lzero.integrations import STACKS
-from lzero.latency.timer import device_name
+from lzero.latency.timer import device_name, processor
 from lzero_lab.cli.console import console
-from lzero_lab.runs.latency import machine
 
 _NEEDED = ("torch", "cooper-optim", "numpy", "scipy", "safetensors", "matplotlib")
 _BESIDE = ("onnx", "onnxruntime", "tensorboard", "timm", "torchao", "torchvision", "tqdm")  # purged models meet them
@@ -24,7 +23,7 @@ def show_machine() -> None:
     rows += [
         ("python", f"{platform.python_version()}, {platform.python_implementation()}"),
         ("system", platform.platform()),
-        ("machine", f"{machine()} of torch, {os.cpu_count()} cores"),
+        ("machine", f"{processor()} of torch, {os.cpu_count()} cores"),
         ("device", _devices()),
     ]
     found = [f"{name} {number}" for name in _stacks() if (number := _version(name))]

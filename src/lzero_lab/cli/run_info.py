@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from lzero.latency.timer import processor
 from lzero.shipped.weights import write_weights
 from lzero_lab import datasets, models
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console
 from lzero_lab.errors import DataError
-from lzero_lab.runs.latency import latencies, machine
+from lzero_lab.runs.latency import latencies
 from lzero_lab.runs.run import RunFolder
 from lzero_lab.training.summary import ship
 from lzero_lab.training.training import Training
@@ -43,7 +44,7 @@ def show_run(path: Path, data_dir: str | Path | None) -> None:
     screen.print(f"{recipe.model} on {config['data']}, before -> after")
     screen.print(str(result))
     screen.print(f"\nfile: {_file_size(whole):,} bytes -> {_file_size(result.model):,} bytes (safetensors)")
-    screen.print(f"one forward on this machine ({machine()}), median of 31:")
+    screen.print(f"one forward on this machine ({processor()}), median of 31:")
     for batch in _BATCHES:
         before, after = latencies([whole, result.model], x[:batch].contiguous(memory_format=torch.channels_last))
         screen.print(f"  batch {batch:>2}: {before * 1e3:.3f} ms -> {after * 1e3:.3f} ms")

@@ -9,8 +9,6 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
-from lzero.latency.timer import device_name
-
 _LEAST = 2e-3  # seconds of one measurement: forwards are repeated until they take so long
 _MOST = 1000  # forwards in one measurement
 
@@ -30,13 +28,6 @@ def latencies(networks: Sequence[nn.Module], x: Tensor, repetitions: int = 31) -
         [_time(network, x, count) for network, count in zip(networks, counts, strict=True)] for _ in range(repetitions)
     ]
     return [median(times) for times in zip(*rounds, strict=True)]
-
-
-def machine() -> str:
-    """What this machine computes with, and by how many threads, in words."""
-    name = device_name(torch.device("cpu"))
-    threads = torch.get_num_threads()
-    return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _time(network: nn.Module, x: Tensor, count: int) -> float:

@@ -15,7 +15,7 @@ from torch import nn
 
 from lzero.errors import LzeroWarning
 from lzero.front import front
-from lzero.latency.timer import Timer
+from lzero.latency.timer import Timer, processor
 from lzero.plots.table import numbers
 from lzero.purge import PurgeResult
 from lzero.recorder import Recorder, Row
@@ -27,7 +27,6 @@ from lzero_lab.datasets import Dataset
 from lzero_lab.errors import DataError
 from lzero_lab.files import read_json
 from lzero_lab.runs import compare, sweep
-from lzero_lab.runs.latency import machine
 from lzero_lab.runs.run import RunFolder
 from lzero_lab.training.evaluation import error
 from lzero_lab.training.recipe import Recipe
@@ -94,7 +93,7 @@ def of_training(
         layers=result.layers,
         results={"Test error": percent(test), "Validation error": percent(validation)},
         timings=_timings(training, result, config["data"]),
-        timed_on=f"this machine ({machine()}): the shortest of up to {_READINGS} readings, in turns",
+        timed_on=f"this machine ({processor()}): the shortest of up to {_READINGS} readings, in turns",
         points=points,
         notes=unfinished,
         warnings=[str(warning.message) for warning in given if issubclass(warning.category, LzeroWarning)],

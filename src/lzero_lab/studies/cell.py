@@ -169,13 +169,15 @@ def _weights(name: str, folder: str | os.PathLike[str] | None) -> Mapping[str, T
     return read_tensors(weights_path(folder, name), set(), "delete it, and the row of its training; it is trained anew")
 
 
+def without_bins(row: Row) -> Row:
+    """The ``row`` of an epoch without its histogram of gates."""
+    return {name: value for name, value in row.items() if not name.startswith("p_")}
+
+
 def _tell(cell: Cell, path: Path, training: Training, row: Row) -> None:
     """Write the rows so far, each with what it is of, for whoever watches: files of tensors are long to read."""
     named: Row = {"cell": cell.key, **dict(cell.labels), "seed": cell.recipe.seed, "total_steps": training.steps}
-    recorder = Recorder()
-    for epoch in training.recorder:
-        recorder.append(**named, **{name: value for name, value in epoch.items() if not name.startswith("p_")})
-    recorder.to_csv(path)
+    Recorder(named | without_bins(epoch) for epoch in training.recorder).to_csv(path)
 
 
 def _continued(recipe: Recipe, data: Dataset, checkpoint: Path | None, start: Mapping[str, Tensor] | None) -> Training:

@@ -12,7 +12,7 @@ from pathlib import Path
 from lzero.errors import RecordError
 from lzero.recorder import Recorder, Row, Value
 from lzero_lab.errors import DataError
-from lzero_lab.studies.cell import PROGRESS, Cell, file_name, train_cell, weights_path
+from lzero_lab.studies.cell import PROGRESS, Cell, file_name, train_cell, weights_path, without_bins
 from lzero_lab.studies.workers import run_tasks
 
 EPOCHS = "epochs.csv"
@@ -122,7 +122,7 @@ class CellTable:
         """
         key = row["cell"]
         if self._folder is not None:
-            self._epochs = _replaced(self._epochs, key, [{"cell": key, **_without_bins(epoch)} for epoch in epochs])
+            self._epochs = _replaced(self._epochs, key, [{"cell": key, **without_bins(epoch)} for epoch in epochs])
             self._epochs.to_csv(self._folder / EPOCHS)
         self.rows = _replaced(self.rows, key, [row])
         self.rows.to_csv(self._path)
@@ -154,15 +154,4 @@ def _read(path: Path) -> Recorder:
 
 def _replaced(table: Recorder, key: Value, rows: Sequence[Row]) -> Recorder:
     """``table`` with ``rows`` in the place of all that it has of the cell ``key``."""
-    if any(row["cell"] == key for row in table):
-        others = [row for row in table if row["cell"] != key]
-        table = Recorder()
-        for row in others:
-            table.append(**row)
-    for row in rows:
-        table.append(**row)
-    return table
-
-
-def _without_bins(row: Row) -> Row:
-    return {name: value for name, value in row.items() if not name.startswith("p_")}
+    return Recorder([*(row for row in table if row["cell"] != key), *rows])

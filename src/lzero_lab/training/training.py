@@ -236,9 +236,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.load(state["average"], self.step)
-        self.recorder = Recorder()
-        for row in state["rows"]:
-            self.recorder.append(**row)
+        self.recorder = Recorder(state["rows"])
         self._order.set_state(state["order"])
         self._stream.set_state(state["noise"])
 
