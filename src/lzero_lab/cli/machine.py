@@ -13,7 +13,7 @@ from lzero.integrations import STACKS
 from lzero.latency.timer import device_name, processor
 from lzero_lab.cli.console import console
 
-_NEEDED = ("torch", "cooper-optim", "numpy", "scipy", "safetensors", "matplotlib")
+_NEEDED = ("torch", "cooper-optim", "numpy", "scipy", "safetensors", "matplotlib", "jinja2")
 _BESIDE = ("onnx", "onnxruntime", "tensorboard", "timm", "torchao", "torchvision", "tqdm")  # purged models meet them
 
 
