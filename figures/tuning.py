@@ -33,9 +33,11 @@ PRUNED = BRIEF | {"method": "magnitude", "estimator": "mask", "gate_lr": 5e-3, "
 BY_LAYER = SGD | {"method": "penalized", "epochs": 30, "weight_decay": 5e-4, "finetune": 0.2}
 LENET = {"model": "lenet5", "granularity": "input", "optimizer": "sgd", "lr": 0.05, "weight_decay": 5e-4}
 LENET |= {"gate_lr": 2e-2, "finetune": 0.0}
+TINY = LENET | {"target": 0.023, "epochs": 15, "bf16": True, "finetune": 0.2}
 EARLY = {"solver": (("anneal_steps", 12_000),)}
 QUICK = {"solver": (("anneal_steps", 4_000),)}
 LATE = {"solver": (("anneal_steps", 10_000),)}
+NOISY = {"estimator": "log_normal", "open_probability": 0.9}
 MEAN = {"schedule": "cosine", "ema": 0.999}
 RECIPES = [
     MLP,
@@ -74,8 +76,19 @@ RECIPES = [
         BY_LAYER | {"target": 0.076, "gate_lr": 2e-2, "coefficient": {"fc1": a, "fc2": b, "fc3": 0.0}}
         for a, b in ((3.0, 1.0), (3.0, 3.0), (1.0, 1.0))
     ),
+    *(
+        BRIEF | {"estimator": "deterministic", "gate_lr": rate, "seed": seed}
+        for rate in (None, 5e-3, 2e-2)
+        for seed in (0, 1)
+    ),
+    *(BRIEF | {"gate_lr": None, "seed": seed} for seed in (0, 1)),
+    *(SHORT | {"gate_lr": None, "finetune": 0.2, "epochs": 30, "seed": seed} for seed in (0, 1)),
+    *(BRIEF | {"finetune": share, "seed": seed} for share in (0.1, 0.3, 0.4) for seed in (0, 1)),
+    *(BRIEF | NOISY | {"gate_lr": rate, "per_example": True, "seed": seed} for rate in (None, 1e-2) for seed in (0, 1)),
+    *(BRIEF | NOISY | {"gate_lr": None, "seed": seed} for seed in (0, 1)),
     LENET | {"target": 0.077, "epochs": 20},
     LENET | {"target": 0.023, "epochs": 40, "bf16": True, "solver": (("anneal_steps", 6_000),)} | MEAN,
+    *(TINY | {"estimator": "arm", "gate_lr": rate} for rate in (2e-3, 5e-3, 5e-2)),
 ]
 
 

@@ -217,6 +217,14 @@ def scope(text: str) -> Scope:
     return targets
 
 
+def further_budget(text: str) -> tuple[str, float]:
+    """A type for argparse: a measure and its density, "macs=0.1"."""
+    measure, equals, value = text.partition("=")
+    if measure not in COUNTED or not equals:
+        raise argparse.ArgumentTypeError(f"expected {', '.join(COUNTED)}, each with =0.1 or the like, found {text!r}")
+    return measure, density(value)
+
+
 def granularity(text: str) -> str:
     """What gates switch, its words in one order."""
     words = spelled(text)

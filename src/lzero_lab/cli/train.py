@@ -34,6 +34,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default="model",
         help='what the target holds for: model, layer (each), or "name=0.3,name=0.5" (default: %(default)s)',
     )
+    budget.add_argument(
+        "--also",
+        type=opt.further_budget,
+        nargs="+",
+        default=[],
+        metavar="MEASURE=DENSITY",
+        help="further budgets of the whole model beside the target, such as macs=0.1",
+    )
     opt.add_data(parser)
     opt.add_training(parser)
     opt.add_run(parser)
@@ -46,6 +54,10 @@ def check(options: argparse.Namespace) -> str | None:
         return "--scope with targets of its own: leave out --target, --penalty and --dense"
     if options.scope != "model" and (options.penalty or options.dense):
         return "--scope is for a target; leave it out with --penalty and --dense"
+    if options.also and (options.penalty or options.dense):
+        return "--also is for what has a target; leave it out with --penalty and --dense"
+    if options.measure in dict(options.also):
+        return f"--also {options.measure}: the target counts that already; give it another measure, or leave it out"
     return None
 
 
@@ -69,15 +81,15 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         return opt.recipe(options, method="penalized", coefficient=options.penalty)
     own_targets = not isinstance(options.scope, str)
     target = None if own_targets else options.target or opt.TARGET
-    return opt.recipe(options, method="constrained", target=target, scope=options.scope)
+    return opt.recipe(options, method="constrained", target=target, scope=options.scope, also=dict(options.also))
 
 
 def _name(recipe: Recipe) -> str:
     if recipe.method != "constrained":
         return "dense" if recipe.method == "dense" else f"penalty{recipe.coefficient:g}"
-    return "-".join(
-        [recipe.measure, *_scope_words(recipe.scope), *([] if recipe.target is None else [f"{recipe.target:g}"])]
-    )
+    target = [] if recipe.target is None else [f"{recipe.target:g}"]
+    also = [f"{measure}-{density:g}" for measure, density in recipe.also.items()]
+    return "-".join([recipe.measure, *_scope_words(recipe.scope), *target, *also])
 
 
 def _scope_words(scope: Scope) -> list[str]:

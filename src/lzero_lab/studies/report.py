@@ -29,7 +29,7 @@ def write_report(folder: str | os.PathLike[str], study: Study) -> list[Path]:
     rows = finished(folder, study)
     if not rows:
         return []
-    write_text(folder / TABLE, table(rows, said(rows, study)))
+    write_text(folder / TABLE, table(rows, said(rows, study), remarks(folder, study)))
     figure, _ = plots.methods([*rows, *published(budgets(rows), str(rows[0]["data"]))])
     files = [folder / TABLE, plots.save(figure, folder / "methods.png")]
     return [*files, *(path for budget in study.curves if (path := curves(folder, rows, study, budget)))]
@@ -41,6 +41,45 @@ def said(rows: Sequence[Row], study: Study) -> str:
     where = f"Trained on {', '.join(sorted(devices))}." if devices != {"cpu"} else ""
     words = " ".join(part for part in (study.note, where) if part)
     return f"{words}\n\n" if words else ""
+
+
+def remarks(folder: str | os.PathLike[str], study: Study) -> dict[str, str]:
+    """Budget -> which of its trainings have no number, and why; "" where all that is planned is there.
+
+    A training is not yet trained, or has failed, and the first message says how. Methods that leave a budget out are
+    named too, with what they say of ``why``.
+    """
+    path = Path(folder, CELLS)
+    found = {str(row["cell"]): row for row in Recorder.from_csv(path)} if path.exists() else {}
+    said = {}
+    for budget in study.budgets:
+        part = [cell for cell in study.cells() if dict(cell.labels)["budget"] == budget]
+        missing: dict[str, list[int]] = {}
+        failed: dict[str, str] = {}
+        for cell in part:
+            row, label = found.get(cell.key, {}), dict(cell.labels)["label"]
+            if "problem" in row:
+                failed.setdefault(label, str(row["problem"]))
+            elif "error" not in row:
+                missing.setdefault(label, []).append(cell.recipe.seed)
+        planned = {dict(cell.labels)["label"] for cell in part}
+        words = [
+            *(["Not trained yet: " + "; ".join(map(_with_seeds, missing, missing.values())) + "."] if missing else []),
+            *(f"Failed: {label}: {problem}." for label, problem in failed.items()),
+        ]
+        others = [
+            method + (f" ({fields['why']})" if "why" in fields else "")
+            for method, fields in study.methods.items()
+            if method not in planned
+        ]
+        if others and "methods" not in study.budgets[budget]:
+            words.append(f"Not planned at this budget: {'; '.join(others)}.")
+        said[budget] = "\n\n".join(words)
+    return said
+
+
+def _with_seeds(label: str, seeds: Sequence[int]) -> str:
+    return f"{label} (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})"
 
 
 def curves(folder: Path, rows: Sequence[Row], study: Study, budget: str) -> Path | None:
@@ -85,13 +124,14 @@ def published(names: Sequence[str], data: str) -> list[Row]:
         return [row for row in Recorder.from_csv(file) if row["budget"] in names and row["data"] == data]
 
 
-def table(rows: Sequence[Row], words: str = "") -> str:
+def table(rows: Sequence[Row], words: str = "", remarks: Mapping[str, str] | None = None) -> str:
     """Markdown: for every budget, every method's mean and standard deviation over seeds, the least error first.
 
-    It has a title, and ``words`` below it. Errors are the purged models' after the last epoch, on the validation and on
-    the test set; the architecture is that of the first seed, shipped shares are the largest over the seeds.
+    It has a title, ``words`` below it, and below each budget its entry of ``remarks``. Errors are the purged models'
+    after the last epoch, on the validation and on the test set; the architecture is that of the first seed, shipped
+    shares are the largest over the seeds.
     """
-    parts = []
+    parts, shown = [], budgets(rows)
     for budget, group in grouped(rows, "budget").items():
         ours = sorted(grouped(group, "label").items(), key=lambda item: mean(_column(item[1], "error")))
         others = published([budget], str(group[0]["data"]))
@@ -99,7 +139,9 @@ def table(rows: Sequence[Row], words: str = "") -> str:
         if any("gates" in row for row in group):
             decided = [_GATES, "---:", *(_decided(trainings) for _, trainings in ours), *("–" for _ in others)]
             lines = [f"{line} {cell} |" for line, cell in zip(lines, decided, strict=True)]
-        parts.append(f"**{budget}**\n\n" + "\n".join(lines) + "\n")
+        remark = (remarks or {}).get(budget, "")
+        parts.append(f"**{budget}**\n\n" + "\n".join(lines) + "\n" + (f"\n{remark}\n" if remark else ""))
+    parts += [f"**{budget}**\n\n{said}\n" for budget, said in (remarks or {}).items() if said and budget not in shown]
     return f"# Methods side by side: {rows[0]['data']}\n\n{words}" + "\n".join(parts)
 
 

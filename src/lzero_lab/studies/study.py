@@ -18,7 +18,14 @@ from lzero_lab.training.recipe import Recipe
 
 _SECTIONS = {"data", "seeds", "networks", "budgets", "methods"}
 _FURTHER = {"note", "curves"}  # that a study may leave out
-_PLANNED = {"at", "on", "only", "methods", "share_of_epochs"}  # what is said of a method or budget besides the recipe
+_PLANNED = {
+    "at",
+    "on",
+    "only",
+    "why",
+    "methods",
+    "share_of_epochs",
+}  # what is said of a method or budget besides the recipe
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,8 @@ class Study:
         budgets: name -> fields of :class:`Recipe`: ``model``, ``target``, ``measure``, ``scope``. ``methods`` lists
             those that are trained at it; by default all that do not leave it out by ``only``.
         methods: name -> fields of :class:`Recipe` that make the method; under ``at``, budget -> further fields, and
-            under ``on``, model -> further fields. ``only`` lists the budgets that the method is trained at.
+            under ``on``, model -> further fields. ``only`` lists the budgets that the method is trained at, and ``why``
+            says what for.
             ``start`` names the method whose trained network of the same model and seed it begins with, and
             ``share_of_epochs`` is how many of the network's epochs it has, rounded up.
         note: what is to be said beside all of its numbers.
@@ -152,6 +160,8 @@ class Study:
                     yield f"methods, {method!r}, start: {start!r} begins with another one itself; name another"
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
                 yield f"methods, {method!r}, share_of_epochs: expected a share in (0, 1], found {share!r}"
+            if not isinstance(fields.get("why", ""), str):
+                yield f"methods, {method!r}, why: expected a text, found {fields['why']!r}"
             only = fields.get("only", [])
             if not isinstance(only, list):
                 yield f"methods, {method!r}, only: expected a list of budgets, found {only!r}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from lzero.checks import shown
 from lzero.constraints import Constraint
-from lzero.cost import Measure
+from lzero.cost import MEASURES, Measure
 from lzero_lab.errors import DataError
 
 SEEDS = range(-(2**63), 2**64)  # that PyTorch's generators take
@@ -20,7 +20,7 @@ LARGEST = 2**63 - 1  # whole number of PyTorch
 SCOPES = ("model", "layer")
 UNGATED = ("dense", "same_size")  # methods
 _COUNTS = ("epochs", "steps", "batch_size", "round_to")
-_LATER: Mapping[str, Any] = {"round_to": 1, "start": "", "distil": 0.0}  # fields with their defaults
+_LATER: Mapping[str, Any] = {"round_to": 1, "start": "", "distil": 0.0, "also": {}}  # fields with their defaults
 _RATES = ("lr", "weight_decay")  # factors that PyTorch takes in the precision of the weights, or refuses
 _HIGHEST = 1e30  # of them: single precision bears ten million times as much
 Scope = str | Mapping[str, float]
@@ -51,6 +51,8 @@ class Recipe:
             or elbo training with a target is settled on it at the end.
         scope: what the target holds for: ``"model"``, ``"layer"`` (every gated layer on its own), or a mapping from
             module path to a target of its own.
+        also: further measures -> densities that the whole model has at most too, such as ``{"macs": 0.1}`` beside a
+            target of parameters.
         gate_lr: rate of the gates' Adam; None for the solver's default.
         steps: optimizer steps of the whole training; overrides ``epochs``, and its last epoch may be a part of one.
         decay: share of the training, at its end, over which the weights' learning rate falls linearly to 0.
@@ -111,6 +113,7 @@ class Recipe:
     round_to: int = 1
     start: str = ""
     distil: float = 0.0
+    also: Mapping[str, float] = field(default_factory=dict)
     solver: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -125,6 +128,14 @@ class Recipe:
                 raise DataError(f"{name}: expected at most {_HIGHEST:g}, found {shown(value)}")
         if isinstance(self.scope, str) and self.scope not in SCOPES:
             raise DataError(f"scope: expected {', '.join(SCOPES)} or a table of targets, found {self.scope!r}")
+        for measure in self.also:
+            if measure not in MEASURES or measure == self.measure:
+                others = ", ".join(other for other in MEASURES if other != self.measure)
+                raise DataError(f"also: expected another measure than that of the target, {others}, found {measure!r}")
+        if self.also and self.method in UNGATED:
+            raise DataError(f"also: a {self.method} training has no gates to meet several budgets with; leave it out")
+        if self.also and self.target is None and not isinstance(self.scope, Mapping):
+            raise DataError("also: goes beside a target; give that measure as measure, and its density as target")
         if not 0 <= self.distil <= 1:
             raise DataError(f"distil: expected a weight from 0 to 1, found {self.distil}")
         if self.distil and not self.start:
@@ -139,11 +150,13 @@ class Recipe:
         Raises:
             BudgetError: a malformed target.
         """
+        also = [Constraint(density, measure) for measure, density in self.also.items() if measure in MEASURES]
         if isinstance(self.scope, Mapping):
-            return [Constraint(target, self.measure, within=path or None) for path, target in self.scope.items()]
+            parts = self.scope.items()
+            return [*(Constraint(target, self.measure, within=path or None) for path, target in parts), *also]
         if self.target is None:
             return []
-        return [Constraint(self.target, self.measure, each_layer=self.scope == "layer")]
+        return [Constraint(self.target, self.measure, each_layer=self.scope == "layer"), *also]
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values, for JSON; without defaults of fields that older ones do not have."""

@@ -43,7 +43,7 @@ def leaves(): return Leaves(), torch.randn(1, 4)
 def none(): return None, None
 """
 OPTIONS = {
-    "train": "--target --penalty --dense --measure --scope --data --data-dir --model --granularity --round-to "
+    "train": "--target --penalty --dense --measure --scope --also --data --data-dir --model --granularity --round-to "
     "--epochs --batch-size --lr --gate-lr --estimator --optimizer --seed --out --resume --device --threads",
     "sweep": "--target --measure --scope --seed --threads --out --resume --model --data-dir --data",
     "compare": "--target --grid --tolerance --max-trainings --measure --out --resume --seed",
@@ -57,6 +57,7 @@ OPTIONS = {
 CHOICES = {
     "--measure": ["params", "macs", "gates"],
     "--scope": ["model", "layer", "fc1=0.5", "fc1=0.5,fc2=", "nothing=0.5", "=", "fc1=0.5,fc1=0.4"],
+    "--also": ["macs=0.5", "params=0.5", "macs", "macs=2"],
     "--data": ["digits", "mnist", "cifar10"],
     "--granularity": ["unit", "input", "weight"],
     "--estimator": ["hard_concrete", "deterministic"],

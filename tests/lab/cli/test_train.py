@@ -37,6 +37,15 @@ def test_a_budget_for_each_named_layer_has_its_own_row(tmp_path, capsys):
     assert re.search(r"macs/fc2 .* 50\.00%", text)
 
 
+def test_a_further_budget_is_met_beside_the_target(tmp_path, capsys):
+    arguments = ["train", "--target", "0.4", "--also", "gates=0.3", *FAST, "--epochs", "1"]
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 0
+    certificate = json.loads((tmp_path / "run" / "certificate.json").read_text())
+    assert certificate["asked"] == {"params": 0.4, "gates": 0.3}
+    assert certificate["deployed"]["params"] <= 0.4 and certificate["deployed"]["gates"] <= 0.3
+    assert re.search(r"gates .* 30\.00%", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("kind", [["--dense"], ["--penalty", "0.5"]], ids=["dense", "penalty"])
 def test_train_also_has_the_baselines(kind, tmp_path, capsys):
     assert main(["train", *kind, *FAST, "--epochs", "1", "--out", str(tmp_path / "run")]) == 0

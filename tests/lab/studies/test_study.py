@@ -67,6 +67,7 @@ def test_a_part_can_be_chosen(study):
         ),
         (TEXT.replace("at.third = { steps = 9 }", "at.third = 9"), "at, 'third': expected a table of fields, found 9"),
         (TEXT.replace('["third"]', '["thrid"]'), "methods, 'once', only: no budget is called 'thrid'"),
+        (TEXT.replace("[methods.once]", "[methods.once]\nwhy = 3"), "methods, 'once', why: expected a text, found 3"),
         (TEXT.replace('["third"]', '"third"'), "only: expected a list of budgets, found 'third'"),
         (TEXT.replace("[methods.once]", "[methods]\nhc = 3\n[methods.once]"), "methods, 'hc': expected a table"),
         (
@@ -211,3 +212,10 @@ def test_the_study_of_cifar_has_its_first_seed_of_one_network_before_all_else():
         (c.recipe.lr, c.recipe.epochs, c.recipe.batch_size, c.recipe.gate_lr) for c in cells if not c.recipe.start
     }
     assert len(shared) == 1
+
+
+def test_the_study_of_mnist_asks_for_two_budgets_at_once_and_leaves_rates_of_gates_to_the_library():
+    cells = Study.read("mnist").cells()
+    both = [cell.recipe for cell in cells if "," in dict(cell.labels)["budget"]]
+    assert both and all(len(recipe.constraints) == 2 for recipe in both)
+    assert all(cell.recipe.gate_lr is None for cell in cells if cell.recipe.estimator == "hard_concrete")

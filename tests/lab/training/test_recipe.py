@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
+from lzero.constraints import Constraint
 from lzero_lab.errors import DataError
 from lzero_lab.training.recipe import Recipe, is_of_type, type_in_words
 
@@ -59,6 +60,7 @@ def test_values_that_do_not_fit_are_told_what_is_expected(value, type_, words):
         Recipe(target=0.3),
         Recipe(scope={"fc1": 0.5, "fc2": 0.4}, measure="macs"),
         Recipe(target=0.2, solver=(("dual", "nupi"), ("dual_lr", 0.1))),
+        Recipe(target=0.2, also={"macs": 0.1}),
     ],
 )
 def test_a_recipe_comes_back_from_json(recipe):
@@ -95,6 +97,14 @@ def test_a_recipe_of_sound_values_is_made_as_it_is(values):
         ({"schedule": "steps"}, "schedule: expected one of linear, cosine, drops, found 'steps'"),
         ({"measure": "flops"}, "measure: expected one of params, macs, gates"),
         ({"ignore": "fc1"}, "ignore: expected a list"),
+        (
+            {"target": 0.1, "also": {"params": 0.2}},
+            "also: expected another measure than .*, macs, gates, latency, found",
+        ),
+        ({"target": 0.1, "also": {"flops": 0.2}}, "also: expected another measure .* found 'flops'"),
+        ({"target": 0.1, "also": {"macs": "0.2"}}, "also: expected a table"),
+        ({"also": {"macs": 0.2}}, "also: goes beside a target"),
+        ({"target": 0.1, "method": "same_size", "also": {"macs": 0.2}}, "also: a same_size training has no gates"),
         ([], "recipe: expected a table of fields"),
     ],
 )
@@ -108,3 +118,11 @@ def test_what_widths_are_rounded_to_is_written_where_it_is_asked_for():
     assert Recipe.from_dict(Recipe(round_to=8).to_dict()).round_to == 8 and Recipe.from_dict({}).round_to == 1
     with pytest.raises(DataError, match="round_to: expected at least 1, found 0"):
         Recipe(round_to=0)
+
+
+def test_further_budgets_are_of_the_whole_model_and_stand_beside_any_target():
+    macs = Constraint(0.1, "macs")
+    assert Recipe(target=0.2, also={"macs": 0.1}).constraints == [Constraint(0.2), macs]
+    by_layer = Recipe(scope={"fc1": 0.5}, also={"macs": 0.1}).constraints
+    assert by_layer == [Constraint(0.5, within="fc1"), macs]
+    assert "also" not in Recipe(target=0.2).to_dict()
