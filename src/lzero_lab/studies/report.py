@@ -36,50 +36,53 @@ def write_report(folder: str | os.PathLike[str], study: Study) -> list[Path]:
 
 
 def said(rows: Sequence[Row], study: Study) -> str:
-    """What stands below the title of the table: the note of the study, and its devices where they are not a CPU."""
+    """What stands below the title of the table.
+
+    It is the note of the study, its devices where they are not a CPU, and which methods are at some budgets alone, and
+    why.
+    """
     devices = {str(row.get("device", "cpu")) for row in rows}
     where = f"Trained on {', '.join(sorted(devices))}." if devices != {"cpu"} else ""
     words = " ".join(part for part in (study.note, where) if part)
-    return f"{words}\n\n" if words else ""
+    partial = [{"method": name, "why": fields["why"]} for name, fields in study.methods.items() if "why" in fields]
+    reasons = [
+        f"{why}: {'; '.join(str(row['method']) for row in group)}" for why, group in grouped(partial, "why").items()
+    ]
+    alone = (
+        f"Not at every budget. {'. '.join(reason[0].upper() + reason[1:] for reason in reasons)}." if reasons else ""
+    )
+    return "".join(f"{part}\n\n" for part in (words, alone) if part)
 
 
 def remarks(folder: str | os.PathLike[str], study: Study) -> dict[str, str]:
     """Budget -> which of its trainings have no number, and why; "" where all that is planned is there.
 
-    A training is not yet trained, or has failed, and the first message says how. Methods that leave a budget out are
-    named too, with what they say of ``why``.
+    A training is not yet trained, or has failed, and the first message says how.
     """
     path = Path(folder, CELLS)
-    found = {str(row["cell"]): row for row in Recorder.from_csv(path)} if path.exists() else {}
-    said = {}
-    for budget in study.budgets:
-        part = [cell for cell in study.cells() if dict(cell.labels)["budget"] == budget]
-        missing: dict[str, list[int]] = {}
-        failed: dict[str, str] = {}
-        for cell in part:
-            row, label = found.get(cell.key, {}), dict(cell.labels)["label"]
-            if "problem" in row:
-                failed.setdefault(label, str(row["problem"]))
-            elif "error" not in row:
-                missing.setdefault(label, []).append(cell.recipe.seed)
-        planned = {dict(cell.labels)["label"] for cell in part}
-        words = [
-            *(["Not trained yet: " + "; ".join(map(_with_seeds, missing, missing.values())) + "."] if missing else []),
-            *(f"Failed: {label}: {problem}." for label, problem in failed.items()),
-        ]
-        others = [
-            method + (f" ({fields['why']})" if "why" in fields else "")
-            for method, fields in study.methods.items()
-            if method not in planned
-        ]
-        if others and "methods" not in study.budgets[budget]:
-            words.append(f"Not planned at this budget: {'; '.join(others)}.")
-        said[budget] = "\n\n".join(words)
-    return said
+    found: dict[str, Row] = {}
+    if path.exists():
+        found = {str(row["cell"]): row for row in Recorder.from_csv(path)}
+    cells: list[Row] = [{**dict(cell.labels), "cell": cell.key, "seed": cell.recipe.seed} for cell in study.cells()]
+    of_budget = grouped(cells, "budget")
+    return {budget: _remark(of_budget.get(budget, []), found) for budget in study.budgets}
 
 
-def _with_seeds(label: str, seeds: Sequence[int]) -> str:
-    return f"{label} (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})"
+def _remark(cells: Sequence[Mapping[str, Value]], found: Mapping[str, Row]) -> str:
+    planned, missing, failed = grouped(cells, "label"), Recorder(), dict[str, str]()
+    for label, group in planned.items():
+        rows = [found.get(str(cell["cell"]), {}) for cell in group]
+        problems = [str(row["problem"]) for row in rows if "problem" in row]
+        failed |= {label: problems[0]} if problems else {}
+        seeds = [str(cell["seed"]) for cell, row in zip(group, rows, strict=True) if not row]
+        if seeds:
+            missing.append(label=label, seeds=f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}")
+    open_ = []
+    for seeds_, group in grouped(missing.rows, "seeds").items():
+        methods = "; ".join(str(row["label"]) for row in group) if len(group) < len(planned) else "every method"
+        open_.append(f"{seeds_} of {methods}")
+    lines = [f"Not trained yet: {', and '.join(open_)}."] if open_ else []
+    return "\n\n".join([*lines, *(f"Failed: {label}: {problem}." for label, problem in failed.items())])
 
 
 def curves(folder: Path, rows: Sequence[Row], study: Study, budget: str) -> Path | None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from lzero.recorder import Recorder
-from lzero_lab.studies.report import CELLS, TABLE, architecture, published, remarks, table, write_report
+from lzero_lab.studies.report import CELLS, TABLE, architecture, published, remarks, said, table, write_report
 
 SHARED = {"data": "mnist", "budget": "mlp 7.6 % params", "shipped_macs": 0.1, "epochs": 3}
 
@@ -84,16 +84,22 @@ def test_a_report_says_the_note_and_the_devices_and_draws_the_curves_that_are_as
 
 def test_below_a_budget_stands_what_has_no_number_and_why(tmp_path, study):
     cells = [cell for cell in study.cells() if dict(cell.labels)["budget"] == "half"]
-    done, failed, *open_ = cells
-    rows = Recorder()
-    rows.append(**(ROWS[0] | {"cell": done.key, "label": dict(done.labels)["label"], "budget": "half", "seed": 0}))
+    (done, failed, *open_), labels = cells, [dict(cell.labels)["label"] for cell in cells]
+    rows = Recorder([ROWS[0] | {"cell": done.key, "label": labels[0], "budget": "half", "seed": 0}])
     rows.append(cell=failed.key, problem="the loss is nan")
     rows.to_csv(tmp_path / CELLS)
-    methods = dict(study.methods) | {"elsewhere": {"only": ["third"], "why": "a control"}}
-    said = remarks(tmp_path, replace(study, methods=methods))["half"].split("\n\n")
-    labels = [dict(cell.labels)["label"] for cell in open_]
-    assert said[0].startswith("Not trained yet: ") and all(f"{label} (seed" in said[0] for label in labels)
-    assert said[1] == f"Failed: {dict(failed.labels)['label']}: the loss is nan."
-    assert said[2].startswith("Not planned at this budget: ") and "elsewhere (a control)" in said[2]
+    assert open_ and remarks(tmp_path, study) == {
+        "half": f"Not trained yet: seed 1 of every method.\n\nFailed: {labels[1]}: the loss is nan.",
+        "third": "Not trained yet: seeds 0, 1 of every method.",
+    }
+    more = Recorder([*rows, ROWS[0] | {"cell": open_[0].key, "seed": 1}])
+    more.to_csv(tmp_path / CELLS)
+    assert remarks(tmp_path, study)["half"].startswith(f"Not trained yet: seed 1 of {labels[1]}.\n\n")
     text = table([*rows.rows[:1]], remarks={"half": "Not here.", "third": "Nothing yet."})
     assert text.endswith("\nNot here.\n\n**third**\n\nNothing yet.\n")
+
+
+def test_above_all_stands_which_methods_are_at_some_budgets_alone(study):
+    methods = dict(study.methods) | {"elsewhere": {"why": "a control"}, "there": {"why": "a control"}}
+    assert said(ROWS, replace(study, methods=methods)) == "Not at every budget. A control: elsewhere; there.\n\n"
+    assert said(ROWS, study) == ""
