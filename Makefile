@@ -84,8 +84,8 @@ cifar-gpu: $(STAMP)
 
 # One script a figure, in figures/, named after the figure it makes. DATA is a folder with MNIST's IDX files.
 DATA ?= data
-FIGURES := compare digits mnist_control mnist_cost missed robustness gate_rate settling defaults gradients \
-	deterministic front front_batchnorm poster reading start story measured readme
+FIGURES := compare digits mnist_control mnist_cost robustness gate_rate settling defaults gradients \
+	deterministic front front_batchnorm plane poster reading start story lessons measured readme
 figures: export LZERO_DATA = $(DATA)
 figures: $(STAMP) study
 	set -e; for script in $(FIGURES); do echo "$$script"; $(BIN)/python "figures/$$script.py"; done

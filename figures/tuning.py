@@ -13,8 +13,15 @@ What it taught, seed 0 (the validation set has 5,000 images: 0.2 points are with
   on validation (1.50 to 1.56 %, means of two seeds). Gates drawn for each example (1.44 %) and gradual magnitude
   pruning (1.39 %), which keeps half as many units in the second layer and more pixels, are a little better. That is
   not for its layers' widths: hard-concrete gates with budgets by layer that give the same widths have 1.67 %.
+- Gates at the library's default rate, 2e-2 at these lengths, are as good at 26.6 % as at 5e-3 (1.23 and 1.25 % on
+  validation, means of two seeds): the study leaves the rate to the library, at all budgets.
+- At 7.6 % the set may settle at 80 or 90 % of the training (1.39 and 1.37 %); at 70 and 60 % is worse (1.49, 1.45 %).
+- At 7.6 % deterministic gates have 1.69 % at the default rate and 1.64 % at 5e-3; log-normal gates drawn for each
+  example 1.57 % at the default rate, once a batch 1.71 %.
 - A λ for each layer is better the closer its own density is to the budget it is settled on at the end.
-- ARM needs fast gates, and fine-tuning: its gates are still undecided when the constraint settles them.
+- ARM needs fast gates, and fine-tuning: its gates are still undecided when the constraint settles them. At 2.3 % of
+  LeNet-5 it keeps one map of the second convolution and guesses at rates of 2e-3, 5e-3 and 2e-2; at 5e-2 it has 1.50 %
+  on validation, at 1e-1 1.24 %.
 """
 
 from script import HERE, parser
@@ -84,11 +91,12 @@ RECIPES = [
     *(BRIEF | {"gate_lr": None, "seed": seed} for seed in (0, 1)),
     *(SHORT | {"gate_lr": None, "finetune": 0.2, "epochs": 30, "seed": seed} for seed in (0, 1)),
     *(BRIEF | {"finetune": share, "seed": seed} for share in (0.1, 0.3, 0.4) for seed in (0, 1)),
-    *(BRIEF | NOISY | {"gate_lr": rate, "per_example": True, "seed": seed} for rate in (None, 1e-2) for seed in (0, 1)),
+    *(BRIEF | NOISY | {"gate_lr": None, "per_example": True, "seed": seed} for seed in (0, 1)),
     *(BRIEF | NOISY | {"gate_lr": None, "seed": seed} for seed in (0, 1)),
     LENET | {"target": 0.077, "epochs": 20},
     LENET | {"target": 0.023, "epochs": 40, "bf16": True, "solver": (("anneal_steps", 6_000),)} | MEAN,
-    *(TINY | {"estimator": "arm", "gate_lr": rate} for rate in (2e-3, 5e-3, 5e-2)),
+    *(TINY | {"estimator": "arm", "gate_lr": rate} for rate in (2e-3, 5e-3, 5e-2, 1e-1)),
+    *(TINY | {"estimator": "arm", "gate_lr": rate, "target": 0.077} for rate in (5e-2, 1e-1)),
 ]
 
 
