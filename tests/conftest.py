@@ -5,6 +5,7 @@ test-all` tries others each time.
 """
 
 import os
+import signal
 
 import pytest
 import torch
@@ -22,6 +23,16 @@ def denormals():
     """The command line flushes denormals in its own process; in this one every test starts with them."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C is heard, here and by processes that begin here; what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ LAB_LAYERS = [
     {"cli"},
 ]
 LAB_RANK = {name: rank for rank, names in enumerate(LAB_LAYERS) for name in names}
-LAB_HOMES = {"rich": "cli", "PIL": "datasets", "sklearn": "datasets"}  # the packages of the extra
+LAB_HOMES = {"rich": "cli", "PIL": "datasets", "sklearn": "datasets", "distributed": "studies"}  # of its extras
 
 # Where a third-party package may be imported; what is not listed may be imported anywhere.
 HOMES = {

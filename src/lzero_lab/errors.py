@@ -30,12 +30,13 @@ def damaged(path: str | os.PathLike[str], expected: str, found: str) -> DataErro
 
 
 @contextmanager
-def needing(package: str, user: str) -> Iterator[None]:
-    """An import within the context that fails is told as a package of the extra ``lab`` that ``user`` needs.
+def needing(package: str, user: str, extra: str = "lab") -> Iterator[None]:
+    """An import within the context that fails is told as a package of an extra that ``user`` needs.
 
     Args:
         package: its name in the package index.
         user: who needs it, the beginning of the message.
+        extra: what brings it.
 
     Raises:
         DataError: an ImportError within the context.
@@ -44,7 +45,7 @@ def needing(package: str, user: str) -> Iterator[None]:
         yield
     except ImportError as problem:
         broken = "" if isinstance(problem, ModuleNotFoundError) else f" ({problem})"
-        raise DataError(f"{user} needs {package}{broken}; install it with: pip install 'lzero[lab]'") from problem
+        raise DataError(f"{user} needs {package}{broken}; install it with: pip install 'lzero[{extra}]'") from problem
 
 
 def out_of_memory(problem: BaseException) -> bool:

@@ -12,7 +12,7 @@ from lzero_lab.errors import DataError, damaged, disk_full, needing, out_of_memo
 
 BLOCKED = """
 import sys
-for name in ("rich", "PIL", "sklearn"):
+for name in ("rich", "PIL", "sklearn", "distributed"):
     sys.modules[name] = None  # an import of it fails, as where it is not installed
 """
 TRAINED = """
@@ -34,7 +34,7 @@ except ValueError as problem:
 """
 IMPORTED = """
 import sys, lzero, lzero_lab, lzero_lab.datasets, lzero_lab.models, lzero_lab.cli
-print(not {"rich", "PIL", "sklearn", "matplotlib"} & set(sys.modules))
+print(not {"rich", "PIL", "sklearn", "distributed", "matplotlib"} & set(sys.modules))
 """
 
 
@@ -66,9 +66,11 @@ def test_without_rich_the_command_says_in_one_line_what_to_install(arguments):
 def test_an_import_that_fails_is_told_with_the_package_and_the_extra():
     message = r"^x: needs no-such; install it with: pip install 'lzero\[lab\]'$"
     with pytest.raises(DataError, match=message), needing("no-such", "x:"):
-        import no_such_module  # noqa: F401
+        import no_such_module
     with pytest.raises(DataError, match=r"^x: needs broken \(no libjpeg\);"), needing("broken", "x:"):
         raise ImportError("no libjpeg")
+    with pytest.raises(DataError, match=r"'lzero\[cluster\]'$"), needing("no-such", "x:", "cluster"):
+        import no_such_module  # noqa: F401
     with pytest.raises(KeyError), needing("other", "x:"):
         raise KeyError
 

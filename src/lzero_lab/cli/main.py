@@ -56,6 +56,7 @@ def _run(arguments: Sequence[str]) -> int:
     except SystemExit as stop:  # argparse has said why, or shown its help
         return stop.code if isinstance(stop.code, int) else _USAGE
     try:
+        _refuse_torchrun(options)
         options.run(options)
     except UsageError as error:
         _fail(f"error: {error}")
@@ -127,6 +128,20 @@ def _parse(arguments: Sequence[str], modules: Sequence[ModuleType]) -> argparse.
     if wrong:
         commands.choices[options.command].error(wrong)
     return options
+
+
+def _refuse_torchrun(options: argparse.Namespace) -> None:
+    """Commands are one process: those of torchrun would be at work in one folder.
+
+    Raises:
+        UsageError: torchrun has started this one beside others.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":
+        raise UsageError(
+            f"lzero {options.command} trains in one process, and torchrun has started {count}: leave torchrun out; a "
+            "training on several GPUs is a loop of your own, under DistributedDataParallel, or one of Lightning's"
+        )
 
 
 def _how_to_continue(options: argparse.Namespace, arguments: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from lzero_lab.errors import DataError
 from lzero_lab.lock import alone_in
 from lzero_lab.studies.cell import Cell
 from lzero_lab.studies.cells import CellTable, begun, run_cells
+from lzero_lab.studies.cluster import Cluster
 from lzero_lab.studies.forecast import known, laid_out, measured, paces_of
 from lzero_lab.studies.report import CELLS, write_report
 from lzero_lab.studies.study import Study, names
@@ -42,11 +43,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run_ = parser.add_argument_group("run")
     run_.add_argument("--out", type=opt.path, metavar="DIR", help="folder (default: runs/study-NAME-DATA)")
     run_.add_argument("--hours", type=opt.positive(float), default=math.inf, help="stop after so many hours")
-    run_.add_argument(
+    who = run_.add_mutually_exclusive_group()
+    who.add_argument(
         "--workers",
         type=opt.positive(int, opt.MOST_PROCESSES),
         default=1,
         help="trainings at a time (default: %(default)s)",
+    )
+    who.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="train on the workers of this scheduler of dask.distributed, started with: dask worker ADDRESS --nthreads "
+        "1; all of them see --out and --data-dir under the same path",
     )
     run_.add_argument("--data-dir", type=opt.path, metavar="DIR", help="folder with the files of all but digits")
     run_.add_argument("--device", type=opt.device, default=None, help="cpu or cuda (default: cuda where there is one)")
@@ -57,7 +65,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="first try a few steps for so long, to say how many hours it will take where no row says it",
     )
     run_.add_argument("--report", action="store_true", help="only draw the table and figures of what is there")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, check=check)
+
+
+def check(options: argparse.Namespace) -> str | None:
+    """What is wrong with options that do not go together."""
+    if options.scheduler and options.trial:
+        return "--trial tries on this machine, and --scheduler trains on others; leave out one of them"
+    return None
 
 
 def run(options: argparse.Namespace) -> None:
@@ -72,17 +87,8 @@ def run(options: argparse.Namespace) -> None:
     cells = part.cells(None if options.data_dir is None else str(options.data_dir))
     with nullcontext() if options.report and not folder.is_dir() else alone_in(folder):
         if not options.report:
-            device = options.device or opt.best_device()
-            _say_hours(CellTable(folder / CELLS), cells, device, options)
-            run_cells(
-                cells,
-                folder / CELLS,
-                workers=options.workers,
-                device=device,
-                folder=folder,
-                hours=options.hours,
-                progress=_show_row,
-            )
+            with Cluster(options.scheduler) if options.scheduler else nullcontext() as cluster:
+                _train(cells, folder, cluster, options)
         files = write_report(folder, study)
     keys = {cell.key for cell in cells}
     rows = _rows(keys, folder)
@@ -103,7 +109,24 @@ def run(options: argparse.Namespace) -> None:
     show_files(files[1:], folder)
 
 
-def _say_hours(table: CellTable, cells: Sequence[Cell], device: str, options: argparse.Namespace) -> None:
+def _train(cells: Sequence[Cell], folder: Path, cluster: Cluster | None, options: argparse.Namespace) -> None:
+    """Say how long it will take, and train."""
+    device = options.device or opt.best_device()
+    workers = options.workers if cluster is None else max(1, cluster.workers)
+    _say_hours(CellTable(folder / CELLS), cells, device, workers, options)
+    run_cells(
+        cells,
+        folder / CELLS,
+        workers=workers,
+        cluster=cluster,
+        device=device,
+        folder=folder,
+        hours=options.hours,
+        progress=_show_row,
+    )
+
+
+def _say_hours(table: CellTable, cells: Sequence[Cell], device: str, workers: int, options: argparse.Namespace) -> None:
     """How many trainings there are to go, and how long they will take, as far as that is known."""
     left = table.unfinished(cells)
     if not left:
@@ -111,13 +134,14 @@ def _say_hours(table: CellTable, cells: Sequence[Cell], device: str, options: ar
     paces = paces_of(table.rows, device)
     if options.trial and known(left, paces) is None:
         networks = {cell.recipe.model: cell for cell in reversed(left)}
-        paces |= measured(list(networks.values())[::-1], device, options.workers, options.trial)
+        paces |= measured(list(networks.values())[::-1], device, workers, options.trial)
     seconds = known(left, paces)
     if seconds is None:
-        console().print(f"trainings to go: {len(left)}; how long is known when the first is finished, or by --trial")
+        trial = "" if options.scheduler else ", or by --trial"
+        console().print(f"trainings to go: {len(left)}; how long is known when the first is finished{trial}")
         return
-    hours = max(laid_out(seconds, options.workers)) / 3600
-    console().print(f"trainings to go: {len(left)}, about {hours:.2g} hours on {device} at {options.workers} a time")
+    hours = max(laid_out(seconds, workers)) / 3600
+    console().print(f"trainings to go: {len(left)}, about {hours:.2g} hours on {device} at {workers} a time")
 
 
 def _show_row(row: Row) -> None:

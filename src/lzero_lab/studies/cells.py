@@ -7,12 +7,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lzero.errors import RecordError
 from lzero.recorder import Recorder, Row, Value
 from lzero_lab.errors import DataError
 from lzero_lab.studies.cell import PROGRESS, Cell, file_name, train_cell, weights_path, without_bins
+from lzero_lab.studies.cluster import Cluster
 from lzero_lab.studies.workers import run_tasks
 
 EPOCHS = "epochs.csv"
@@ -24,6 +26,7 @@ def run_cells(
     path: str | os.PathLike[str],
     *,
     workers: int = 1,
+    cluster: Cluster | None = None,
     device: str = "cpu",
     folder: str | os.PathLike[str] | None = None,
     hours: float = math.inf,
@@ -39,6 +42,7 @@ def run_cells(
         cells: what to train, the most important first.
         path: the CSV, a row a cell.
         workers: how many trainings at a time, each on one CPU thread.
+        cluster: who trains, in the place of ``workers`` on this machine; all of them see the ``folder``, and the data.
         device: where to train.
         folder: where checkpoints of unfinished cells lie, which continue from their last epoch, and ``epochs.csv``, a
             row a cell and epoch; without it a killed cell begins anew, as one with an unreadable checkpoint does.
@@ -46,10 +50,18 @@ def run_cells(
         progress: gets the row of every cell that finishes or fails.
 
     Raises:
-        DataError: the data of a cell is missing or damaged; no cell fails by it.
+        DataError: the data of a cell is missing or damaged; no cell fails by it. A cluster without a folder, or with a
+            worker that cannot take part.
         RecordError: what ``path`` holds is no table.
-        LzeroError: a worker was killed.
+        LzeroError: a worker was killed, of a cluster several under one cell.
     """
+    if cluster is not None:
+        if folder is None:
+            raise DataError("cluster: its workers leave what they train in a folder that all of them see; pass folder")
+        folder = os.path.abspath(folder)
+        cells = [
+            cell if cell.data_dir is None else replace(cell, data_dir=os.path.abspath(cell.data_dir)) for cell in cells
+        ]
     table = CellTable(path, folder)
 
     def keep(outcome: tuple[Row | None, list[Row]]) -> None:
@@ -63,7 +75,10 @@ def run_cells(
     deadline = time.time() + 3600 * hours
     left = with_sources(table.unfinished(cells), cells, folder)
     tasks = [(cell, device, folder, deadline) for cell in left]
-    run_tasks(train_cell, tasks, keep, workers, lambda task: can_begin(task[0], folder))
+    if cluster is None or folder is None:
+        run_tasks(train_cell, tasks, keep, workers, lambda task: can_begin(task[0], folder))
+    elif tasks:
+        cluster.run(train_cell, tasks, keep, folder, device, lambda task: can_begin(task[0], folder))
     return table.rows
 
 

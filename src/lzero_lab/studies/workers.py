@@ -17,7 +17,7 @@ from lzero.errors import LzeroError
 from lzero_lab.training.runtime import configure_cpu, exact_convolutions
 
 T = TypeVar("T")
-_stop: Event | None = None  # in a worker: set where it is to stop
+_stop: Callable[[], bool] | None = None  # in a worker: whether it is to stop
 
 
 def run_tasks(
@@ -80,7 +80,24 @@ def run_tasks(
 
 def stopping() -> bool:
     """Whether this process is a worker that is to stop as soon as it can."""
-    return _stop is not None and _stop.is_set()
+    return _stop is not None and _stop()
+
+
+@contextmanager
+def stopped_by(stop: Callable[[], bool]) -> Iterator[None]:
+    """Within the context this process is a worker, and :func:`stopping` what ``stop`` says."""
+    global _stop
+    before, _stop = _stop, stop
+    try:
+        yield
+    finally:
+        _stop = before
+
+
+def prepare() -> None:
+    """Have this thread compute as every worker does, so that rows are the same to the bit wherever they come from."""
+    configure_cpu(threads=1)
+    exact_convolutions()
 
 
 @contextmanager
@@ -98,9 +115,8 @@ def _interrupts_blocked() -> Iterator[None]:
 
 def _start(stop: Event) -> None:
     global _stop
-    _stop = stop
-    configure_cpu(threads=1)
-    exact_convolutions()
+    _stop = stop.is_set
+    prepare()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

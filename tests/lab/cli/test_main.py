@@ -107,6 +107,17 @@ def test_what_ends_a_command_is_one_line(problem, code, words, monkeypatch, caps
     assert re.fullmatch(f"lzero: error: .*{words if '.*' in words else re.escape(words)}.*", error_line(capsys))
 
 
+def test_processes_of_torchrun_are_refused_before_they_meet_in_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    command = ["train", "--data", "digits", "--epochs", "1", "--quiet", "--out", str(tmp_path / "run")]
+    assert main(command) == 2
+    said = "lzero: error: lzero train trains in one process, and torchrun has started 2: leave torchrun out;"
+    assert capsys.readouterr().err.startswith(said) and not list(tmp_path.iterdir())
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert main(["info"]) == 0
+
+
 def test_an_error_of_the_program_itself_is_none_of_these(monkeypatch):
     def fails(_):
         raise RuntimeError("a fault")

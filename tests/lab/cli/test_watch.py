@@ -65,6 +65,7 @@ def read_until(handle, words, seconds=60):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
 def test_ctrl_c_leaves_the_terminal_clean_and_the_training_alone(tmp_path):
     folder = run_folder(tmp_path / "run", 4)

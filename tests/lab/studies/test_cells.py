@@ -150,11 +150,12 @@ def test_an_interrupted_study_has_every_row_that_is_finished(tmp_path):
 @pytest.mark.usefixtures("inline")
 def test_a_worker_that_is_to_stop_begins_no_further_epoch(tmp_path, monkeypatch):
     cell = Cell("digits", Recipe(target=0.5, epochs=3))
-    monkeypatch.setattr(workers, "_stop", threading.Event())
+    stop = threading.Event()
+    monkeypatch.setattr(workers, "_stop", stop.is_set)
     run_epoch = Training.run_epoch
 
     def interrupted(training):
-        workers._stop.set()
+        stop.set()
         return run_epoch(training)
 
     monkeypatch.setattr(Training, "run_epoch", interrupted)

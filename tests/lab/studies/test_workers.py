@@ -2,16 +2,15 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 from inline import Inline
+from waiting import started, wait_for
 
 from lzero.errors import LzeroError
 from lzero_lab.studies import workers
@@ -46,13 +45,13 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads the children of a process from /proc")
 def test_a_study_that_is_killed_leaves_no_worker_behind(tmp_path):
     (tmp_path / "killed.py").write_text(KILLED)
-    study = subprocess.Popen([sys.executable, "killed.py"], cwd=tmp_path)
-    wait_for(lambda: list(tmp_path.glob("*.pt")))
-    left = children(study)
-    study.kill()
-    study.wait()
-    assert left
-    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in left))
+    with started([sys.executable, "killed.py"], tmp_path) as study:
+        wait_for(lambda: list(tmp_path.glob("[!.]*.pt")))
+        left = children(study)
+        study.kill()
+        study.wait(60)
+        assert left
+        wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in left))
 
 
 STUDY = """
@@ -68,43 +67,34 @@ COMMAND = "import sys; from lzero_lab.cli import main; sys.exit(main(sys.argv[1:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads the children of a process from /proc")
 @pytest.mark.parametrize("at_once", [True, False])
 def test_ctrl_c_ends_a_study_after_its_epoch_and_a_killed_worker_is_one_line(tmp_path, at_once):
     (tmp_path / "study.toml").write_text(STUDY)
     command = [sys.executable, "-c", COMMAND, "study", "study.toml", "--out", ".", "--workers", "2", "--device", "cpu"]
 
-    def begin():
-        study = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    with started(command, tmp_path) as study:
         wait_for(lambda: len(children(study)) == 3)  # two workers, and what Python frees their semaphore with
-        return study
-
-    study = begin()
-    if not at_once:
-        wait_for(lambda: len(list(tmp_path.glob("*.pt"))) == 2)
-    os.killpg(study.pid, signal.SIGINT)
-    _, said = study.communicate(timeout=900)
+        if not at_once:
+            wait_for(lambda: len(list(tmp_path.glob("[!.]*.pt"))) == 2)
+        os.killpg(study.pid, signal.SIGINT)
+        _, said = study.communicate(timeout=300)
     assert study.returncode == 130 and said == "lzero: interrupted; run the command again\n"
-    assert len(list(tmp_path.glob("*.pt"))) == (0 if at_once else 2)
-    if not at_once:
-        study = begin()
+    assert len(list(tmp_path.glob("[!.]*.pt"))) == (0 if at_once else 2)
+    if at_once:
+        return
+    with started(command, tmp_path) as study:
+        wait_for(lambda: len(children(study)) == 3)
         os.kill(int(children(study)[-1]), signal.SIGKILL)
-        _, said = study.communicate(timeout=900)
-        assert study.returncode == 1 and said.startswith("lzero: error: a worker was killed") and said.count("\n") == 1
-        assert len(list(tmp_path.glob("*.pt"))) == 2
+        _, said = study.communicate(timeout=300)
+    assert study.returncode == 1 and said.startswith("lzero: error: a worker was killed") and said.count("\n") == 1
+    assert len(list(tmp_path.glob("[!.]*.pt"))) == 2
 
 
 def children(process):
     """The numbers of its processes, in the order in which they began."""
     return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-
-
-def wait_for(condition, seconds=900):
-    for _ in range(10 * seconds):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not happen in time")
 
 
 def test_every_task_is_called_with_its_arguments_and_its_result_kept(monkeypatch):
@@ -134,7 +124,7 @@ def test_a_task_begins_when_it_is_ready_before_those_that_matter_less_and_never_
 def test_a_process_that_is_no_worker_never_stops(monkeypatch):
     assert not workers.stopping()
     event = threading.Event()
-    monkeypatch.setattr(workers, "_stop", event)
+    monkeypatch.setattr(workers, "_stop", event.is_set)
     assert not workers.stopping()
     event.set()
     assert workers.stopping()
