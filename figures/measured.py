@@ -92,7 +92,9 @@ def study() -> str:
             "pruning and dense networks among them, with the published rows: "
             "[figures/study/table.md](../figures/study/table.md).",
             "",
-            "![Test error of every method at every budget](../figures/study/methods.png)",
+            "![Test error of every method at every budget of the MLP](../figures/study/methods-mlp.png)",
+            "",
+            "![The same of LeNet-5](../figures/study/methods-lenet5.png)",
         ]
     )
 

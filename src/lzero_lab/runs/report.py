@@ -116,7 +116,7 @@ def of_folder(path: str | os.PathLike[str]) -> Content:
             return Content(**_of_config(path, kind), points=rows, notes=_doubts(rows))
     if (path / _STUDY).is_file():
         raise DataError(
-            f"{path}: holds a study, whose page is table.md and whose figure is methods.png (lzero study writes them); "
+            f"{path}: holds a study, whose page is table.md and whose figures lie beside it (lzero study writes them); "
             "name the folder of a training, a comparison or a sweep"
         )
     names = ", ".join(("config.json", compare.ROWS, sweep.ROWS, _FRONT))

@@ -30,8 +30,10 @@ def write_report(folder: str | os.PathLike[str], study: Study) -> list[Path]:
     if not rows:
         return []
     write_text(folder / TABLE, table(rows, said(rows, study), remarks(folder, study)))
-    figure, _ = plots.methods([*rows, *published(budgets(rows), str(rows[0]["data"]))])
-    files = [folder / TABLE, plots.save(figure, folder / "methods.png")]
+    files = [folder / TABLE]
+    for model, group in grouped(rows, "model").items():
+        figure, _ = plots.methods([*group, *published(budgets(group), str(group[0]["data"]))])
+        files.append(plots.save(figure, folder / f"methods-{model}.png"))
     return [*files, *(path for budget in study.curves if (path := curves(folder, rows, study, budget)))]
 
 
@@ -112,7 +114,7 @@ def finished(folder: str | os.PathLike[str], study: Study) -> list[Row]:
     return sorted((row for row in rows if row["cell"] in order), key=lambda row: order[str(row["cell"])])
 
 
-def budgets(rows: Sequence[Row]) -> list[str]:
+def budgets(rows: Sequence[Mapping[str, Value]]) -> list[str]:
     """The names of the budgets, in order."""
     return list(grouped(rows, "budget"))
 

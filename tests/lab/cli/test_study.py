@@ -21,7 +21,7 @@ def test_the_command_trains_a_part_of_a_study_tells_how_much_there_is_and_goes_o
     assert main(command) == 0
     second = capsys.readouterr().out
     assert "constrained, half, seed 3" not in second and "binary, half, seed 3: shipped" in second
-    assert "2 of 2 trainings finished" in second and "methods.png" in second
+    assert "2 of 2 trainings finished" in second and "methods-mlp.png" in second
     assert main([*command, "--report"]) == 0 and "2 of 2" in capsys.readouterr().out
     assert main([*command, "--methods", "no"]) == 1
     assert main(["study", str(path), "--hours", "1e-9", "--out", str(tmp_path / "none"), "--data", "digits"]) == 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 from lzero.recorder import Recorder
 from lzero_lab.studies.report import CELLS, TABLE, architecture, published, remarks, said, table, write_report
 
-SHARED = {"data": "mnist", "budget": "mlp 7.6 % params", "shipped_macs": 0.1, "epochs": 3}
+SHARED = {"data": "mnist", "model": "mlp", "budget": "mlp 7.6 % params", "shipped_macs": 0.1, "epochs": 3}
 
 
 KEPT = "fc1=3/9 fc2=2/4 fc1.input=5/6"
@@ -52,7 +52,9 @@ def test_a_report_is_a_table_and_a_figure_of_what_the_study_plans(tmp_path, stud
     recorder.append(cell="x", problem="failed")
     recorder.to_csv(tmp_path / CELLS)
     files = write_report(tmp_path, study)
-    assert [path.name for path in files] == [TABLE, "methods.png"] and all(path.stat().st_size > 300 for path in files)
+    assert [path.name for path in files] == [TABLE, "methods-mlp.png"] and all(
+        path.stat().st_size > 300 for path in files
+    )
     assert "| binary |" in files[0].read_text() and "stale" not in files[0].read_text()
     assert write_report(tmp_path / "empty", study) == []
 
@@ -78,7 +80,7 @@ def test_a_report_says_the_note_and_the_devices_and_draws_the_curves_that_are_as
             recorder.append(**one)
         recorder.to_csv(tmp_path / name)
     files = write_report(tmp_path, replace(study, note="A note.", curves={budget: ["b", "a"], "third": ["a"]}))
-    assert [path.name for path in files] == [TABLE, "methods.png", "curves-half.png"]
+    assert [path.name for path in files] == [TABLE, "methods-mlp.png", "curves-half.png"]
     assert files[0].read_text().startswith("# Methods side by side: mnist\n\nA note. Trained on a GPU.\n\n**half**")
 
 
