@@ -10,14 +10,12 @@ nothing is written, and the sentence is named.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
 
+from lessons_rows import Group, Results, near
 from script import HERE, head, line, parser
 
-from lzero.recorder import Row
 from lzero_lab.files import write_text
-from lzero_lab.studies.report import architecture, finished, published
-from lzero_lab.studies.study import Study
+from lzero_lab.studies.report import published
 
 PAGE = HERE.parent / "docs" / "study.md"
 FULL = "dense, full size"
@@ -33,70 +31,6 @@ within two standard errors of their difference."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """The trainings of one method at one budget of a study, one a seed."""
-
-    study: str
-    budget: str
-    method: str
-    rows: Sequence[Row]
-
-    @property
-    def error(self) -> float:
-        """Mean test error in per cent."""
-        return mean(100 * float(row["error"]) for row in self.rows)
-
-    def mean(self, column: str) -> float:
-        """Of a share, in per cent."""
-        return mean(100 * float(row[column]) for row in self.rows)
-
-    def said(self, column: str) -> str:
-        """The same as text; a dash where others have not said it."""
-        return f"{self.mean(column):.1f} %" if column in self.rows[0] else "–"
-
-    def cells(self) -> list[str]:
-        """Its line of a table."""
-        errors = [100 * float(row["error"]) for row in self.rows]
-        spread = f" ± {stdev(errors):.2f}" if len(errors) > 1 else ""
-        if "spread" in self.rows[0]:
-            spread = f" ± {100 * float(self.rows[0]['spread']):.2f}"
-        return [
-            f"{self.study}: {self.budget}",
-            self.method,
-            self.said("shipped_params"),
-            self.said("shipped_macs"),
-            architecture(str(self.rows[0].get("kept", ""))),
-            f"{float(self.rows[0]['epochs']):.0f}",
-            str(self.rows[0].get("seeds", len(self.rows))),
-            f"{mean(errors):.2f}{spread} %",
-        ]
-
-
-class Results:
-    """The rows of a study by budget and method."""
-
-    def __init__(self, name: str, folder: str) -> None:
-        self.name = name
-        self.rows = finished(HERE / folder, Study.read(name))
-
-    def of(self, budget: str, *methods: str) -> list[Group]:
-        """The groups of these ``methods`` at a ``budget``.
-
-        Raises:
-            SystemExit: one of them has no row.
-        """
-        found = []
-        for method in methods:
-            rows = [row for row in self.rows if row["budget"] == budget and row["label"] == method]
-            if not rows:
-                raise SystemExit(
-                    f"{self.name}, {budget}: no training of {method} has finished; run lzero study {self.name}"
-                )
-            found.append(Group(self.name, budget, method, rows))
-        return found
-
-
-@dataclass(frozen=True)
 class Lesson:
     """A sentence, what it claims of its rows, and these."""
 
@@ -105,18 +39,12 @@ class Lesson:
     groups: Sequence[Group]
 
 
-def near(one: float, other: float) -> bool:
-    """Whether two errors in per cent, of 10,000 images each, are within two standard errors of their difference."""
-    share = (one + other) / 200
-    return abs(one - other) <= 200 * (2 * share * (1 - share) / 10_000) ** 0.5
-
-
 def whole(mnist: Results) -> Lesson:
     """Gates against the whole network."""
     mlp, lenet = mnist.of("mlp 26.6 % params", FULL, OURS), mnist.of("lenet5 7.7 % params", FULL, OURS)
     return Lesson(
-        f"Asked for 26.6 % of an MLP or 7.7 % of LeNet-5, gates under a constraint, with the library's defaults, err as the "
-        f"whole network does: {mlp[1].error:.2f} against {mlp[0].error:.2f} %, {lenet[1].error:.2f} against "
+        "Asked for 26.6 % of an MLP or 7.7 % of LeNet-5, gates under a constraint, with the library's defaults, err as "
+        f"the whole network does: {mlp[1].error:.2f} against {mlp[0].error:.2f} %, {lenet[1].error:.2f} against "
         f"{lenet[0].error:.2f} %.",
         near(mlp[0].error, mlp[1].error) and near(lenet[0].error, lenet[1].error),
         [*mlp, *lenet],
@@ -128,8 +56,8 @@ def constraint(mnist: Results) -> Lesson:
     budgets = ("mlp 26.6 % params", "mlp 7.6 % params", "lenet5 7.7 % params", "lenet5 2.3 % params")
     groups = [mnist.of(budget, OURS, "hard concrete, penalized") for budget in budgets]
     return Lesson(
-        "A constraint errs as a penalty does whose λ was found for that budget in trainings before, and settled on it: what "
-        "is saved are these trainings.",
+        "A constraint errs as a penalty does whose λ was found for that budget in trainings before, and which is "
+        "settled on it: what is saved are these trainings.",
         all(near(ours.error, theirs.error) or ours.error < theirs.error for ours, theirs in groups),
         [group for pair in groups for group in pair],
     )
@@ -143,8 +71,8 @@ def reported(mnist: Results) -> Lesson:
         pairs.append((*mnist.of(budget, OURS), Group("published", budget, str(theirs["label"]), [theirs])))
     low = min(theirs.error - ours.error for ours, theirs in pairs)
     return Lesson(
-        f"At each of the published budgets of this formulation the error is lower than the published one, by {low:.2f} points "
-        "or more, in 15 or 30 epochs in place of 200.",
+        f"At each of the published budgets of this formulation the error is lower than the published one, by {low:.2f} "
+        "points or more, in 15 or 30 epochs in place of 200.",
         low > 0,
         [group for pair in pairs for group in pair],
     )
@@ -155,9 +83,9 @@ def which_units(mnist: Results) -> Lesson:
     groups = mnist.of("mlp 7.6 % params", OURS, "magnitude, one-shot", "random, one-shot", "dense, same size")
     ours, once, chance, small = (group.error for group in groups)
     return Lesson(
-        f"Which units stay matters where little may: on 7.6 % of the MLP random ones of the trained network err "
-        f"{chance:.2f} %, a network as small from the start {small:.2f} %, the largest ones, cut at once, {once:.2f} %, gates "
-        f"{ours:.2f} %.",
+        f"Which units stay matters where few may: on 7.6 % of the MLP random ones of a network that trains err "
+        f"{chance:.2f} %, a network as small from the start {small:.2f} %, the largest ones, cut at once, {once:.2f} %, "
+        f"gates {ours:.2f} %.",
         ours < once < chance < small and not near(once, chance) and not near(chance, small),
         groups,
     )
@@ -169,9 +97,9 @@ def pruning(mnist: Results) -> Lesson:
     groups = [mnist.of(budget, OURS, GRADUAL) for budget in budgets]
     ours, theirs = groups[-1]
     return Lesson(
-        "Gradual magnitude pruning in the same loop errs as gates do at equal parameters, and on LeNet-5 it does so with "
-        f"fewer multiplications, {theirs.mean('shipped_macs'):.1f} against {ours.mean('shipped_macs'):.1f} % of the MACs at "
-        "2.3 %: it narrows the convolutions, which hold few parameters and most of the work.",
+        "Gradual magnitude pruning in the same loop errs as gates do at equal parameters, and on LeNet-5 with fewer "
+        f"multiplications, {theirs.mean('shipped_macs'):.1f} against {ours.mean('shipped_macs'):.1f} % of the MACs at "
+        "2.3 % of the parameters: it narrows the convolutions, which hold few of these and do most of the work.",
         all(near(one.error, other.error) for one, other in groups)
         and 2 * theirs.mean("shipped_macs") < ours.mean("shipped_macs"),
         [group for pair in groups for group in pair],
@@ -186,9 +114,10 @@ def both(mnist: Results) -> Lesson:
     )
     wide = mnist.of("lenet5 2.3 % params, 14.9 % MACs", OURS)
     return Lesson(
-        f"Work that nobody asked to save is not saved, and two budgets at once are met in one training: 2.3 % of LeNet-5's "
-        f"parameters err {alone[0].error:.2f} % with {alone[0].mean('shipped_macs'):.0f} % of the MACs, {wide[0].error:.2f} % "
-        f"with at most 14.9 %, {asked[0].error:.2f} % with at most 6.7 % ([the plane](../figures/plane.md)).",
+        "Work that nobody asked to save is not saved, and two budgets are met in one training: 2.3 % of the parameters "
+        f"of LeNet-5 err {alone[0].error:.2f} % with {alone[0].mean('shipped_macs'):.0f} % of the MACs, "
+        f"{wide[0].error:.2f} % where 14.9 % of these are asked for too, and {asked[0].error:.2f} % with 6.7 % "
+        "([the plane](../figures/plane.md)).",
         all(group.mean("shipped_macs") <= 6.7 for group in asked) and near(alone[0].error, wide[0].error),
         [*alone, *wide, *asked],
     )
@@ -216,8 +145,8 @@ def trained(mnist: Results) -> Lesson:
     mlp, lenet = (mnist.of(f"{model} 20 % params", *names) for model in ("mlp", "lenet5"))
     return Lesson(
         f"A network that is trained already comes to a fifth of itself in a tenth of its epochs: "
-        f"{mlp[3].error:.2f} % for the MLP with its own answers in the loss, against {mlp[0].error:.2f} % in a whole training "
-        f"from scratch, {lenet[3].error:.2f} against {lenet[0].error:.2f} % for LeNet-5.",
+        f"{mlp[3].error:.2f} % for the MLP with its own answers in the loss, against {mlp[0].error:.2f} % in a whole "
+        f"training from scratch, {lenet[3].error:.2f} against {lenet[0].error:.2f} % for LeNet-5.",
         True,
         [*mlp, *lenet],
     )
@@ -233,9 +162,9 @@ def short(cifar: Results) -> Lesson:
     groups = [cifar.of(budget, EVEN, GRADUAL, OURS) for budget in budgets]
     behind = [ours.error - even.error for even, _, ours in groups]
     return Lesson(
-        "In 14 epochs of CIFAR-10 noise costs more than it is worth: deterministic gates err least at every budget that is "
-        f"finished, gradual magnitude pruning follows, and hard concrete is {min(behind):.1f} to {max(behind):.1f} points "
-        "behind.",
+        "In 14 epochs of CIFAR-10 noise costs more than it is worth: deterministic gates err less than gradual magnitude "
+        f"pruning at every budget where all are there, and hard concrete is {min(behind):.1f} to {max(behind):.1f} "
+        "points behind (one seed).",
         all(even.error < theirs.error < ours.error for even, theirs, ours in groups),
         [group for three in groups for group in three],
     )
@@ -247,9 +176,9 @@ def claim(cifar: Results) -> Lesson:
     groups = cifar.of("wrn-16-2, penalties as they end", *names)
     hard, arm = groups[2:]
     return Lesson(
-        "That ARM makes Wide-ResNets sparse and penalized hard concrete does not, is not so at this size: under the penalty "
-        f"that λ = 0.001 is on WRN-28-10, hard concrete leaves {hard.mean('shipped_params'):.0f} % of WRN-16-2's parameters, "
-        f"ARM {arm.mean('shipped_params'):.0f} %, with a fifth of its gates undecided.",
+        "That ARM makes Wide-ResNets sparse and penalized hard concrete does not, is not so at this size: under the "
+        f"penalty that λ = 0.001 is on WRN-28-10 hard concrete leaves {hard.mean('shipped_params'):.0f} % of the "
+        f"parameters of WRN-16-2, ARM {arm.mean('shipped_params'):.0f} %, with a fifth of its gates undecided (one seed).",
         hard.mean("shipped_params") < arm.mean("shipped_params") and 0.15 < undecided(arm) < 0.25,
         groups,
     )

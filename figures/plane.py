@@ -9,12 +9,13 @@ makes them narrow; a second budget, of the MACs, asks for both.
 
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from matplotlib.figure import Figure
 from script import HERE, head, line
 
 from lzero.plots import save
-from lzero.plots.style import CARD, FEASIBLE, INK, colour, legend_above, log_ticks, marker, new_figure, styled
+from lzero.plots.style import CARD, INK, colour, legend_above, log_ticks, marker, new_figure, styled
 from lzero.plots.table import grouped
 from lzero.recorder import Row
 from lzero_lab.files import write_text
@@ -22,16 +23,16 @@ from lzero_lab.studies.report import CELLS, architecture, finished, published
 from lzero_lab.studies.study import Study
 
 METHODS = ("hard concrete, constrained", "deterministic, constrained", "magnitude, gradual")
-PLANES = {  # parameters and MACs of two budgets at once, and what is asked for alone beside them
-    (0.077, 0.149): ("lenet5 7.7 % params, 14.9 % MACs", "lenet5 7.7 % params", "lenet5 14.9 % MACs"),
-    (0.023, 0.149): ("lenet5 2.3 % params, 14.9 % MACs", "lenet5 2.3 % params", "lenet5 14.9 % MACs"),
-    (0.023, 0.067): ("lenet5 2.3 % params, 6.7 % MACs", "lenet5 2.3 % params"),
+PARTS = {  # share of the parameters -> budgets that ask for it, alone and with MACs
+    "7.7 %": ("lenet5 7.7 % params", "lenet5 7.7 % params, 14.9 % MACs"),
+    "2.3 %": ("lenet5 2.3 % params", "lenet5 2.3 % params, 14.9 % MACs", "lenet5 2.3 % params, 6.7 % MACs"),
 }
+WORK = "lenet5 14.9 % MACs"  # asked for alone
+Point = dict[str, float]
 FOLDER = Path("/tmp/study")
-OURS_BELOW, THEIRS_ABOVE = (7, -13), (7, 7)  # points, of a label from its dot
 
 
-def means(rows: list[Row]) -> dict[tuple[str, str], dict[str, float]]:
+def means(rows: list[Row]) -> dict[tuple[str, str], Point]:
     """Budget and method -> means of what was shipped and of the error, with its deviation, in per cent."""
     found = {}
     for budget, group in grouped(rows, "budget").items():
@@ -48,59 +49,58 @@ def means(rows: list[Row]) -> dict[tuple[str, str], dict[str, float]]:
 
 
 @styled()
-def draw(points: dict[tuple[str, str], dict[str, float]]) -> Figure:
-    """A panel for each pair of budgets: what is within both is shaded, a point a method, with its error."""
-    figure = new_figure(4.2)
-    panels = figure.subplots(1, len(PLANES), sharey=True)
-    for axes, ((params, macs), budgets) in zip(panels, PLANES.items(), strict=True):
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xlim(1.4, 32)
-        axes.set_ylim(3.3, 66)
-        axes.fill_between([1e-3, 100 * params], 1e-3, 100 * macs, color=FEASIBLE, zorder=0)
-        for number, method in enumerate(METHODS):
+def draw(points: dict[tuple[str, str], Point]) -> Figure:
+    """The plane of parameters and MACs, and for each share of the parameters the error by the MACs."""
+    figure = new_figure(3.9)
+    plane, *errors = figure.subplots(1, 1 + len(PARTS))
+    for number, method in enumerate(METHODS):
+        for budgets in (*PARTS.values(), (WORK,)):
             for budget in budgets:
-                point = points.get((budget, method))
-                if point is None:
-                    continue
-                both = budget == budgets[0]
-                axes.plot(
-                    point["params"],
+                if (point := points.get((budget, method))) is not None:
+                    plane.plot(point["params"], point["macs"], **look(number, alone="," not in budget))
+    plane.set(xscale="log", yscale="log", xlabel="parameters (%)", ylabel="MACs (%)", title="what is shipped")
+    plane.margins(0.1)
+    log_ticks(plane.xaxis)
+    log_ticks(plane.yaxis)
+    for axes, (share, budgets) in zip(errors, PARTS.items(), strict=True):
+        for number, method in enumerate(METHODS):
+            found = [(budget, points[budget, method]) for budget in budgets if (budget, method) in points]
+            found.sort(key=lambda pair: pair[1]["macs"])
+            axes.plot([p["macs"] for _, p in found], [p["error"] for _, p in found], color=colour(number), lw=1)
+            for budget, point in found:
+                axes.errorbar(
                     point["macs"],
-                    marker(number),
-                    color=colour(number),
-                    mfc=colour(number) if both else CARD,
-                    markersize=8,
-                    zorder=3,
+                    point["error"],
+                    point["spread"],
+                    elinewidth=1.2,
+                    **look(number, alone="," not in budget),
                 )
-                offset = THEIRS_ABOVE if number == 0 else OURS_BELOW
-                axes.annotate(
-                    f"{point['error']:.2f}",
-                    (point["params"], point["macs"]),
-                    offset,
-                    textcoords="offset points",
-                    color=INK,
-                    fontsize=9,
-                    zorder=4,
-                )
-        axes.set_title(f"{100 * params:g} % params, {100 * macs:g} % MACs")
-        axes.set_xlabel("parameters (%)")
+        axes.set(xscale="log", xlabel="MACs (%)", ylabel="test error (%)", title=f"{share} of the parameters")
+        axes.margins(0.1)
         log_ticks(axes.xaxis)
-        log_ticks(axes.yaxis)
-    panels[0].set_ylabel("MACs (%)")
-    series = [
-        axes.plot([], [], marker(number), color=colour(number), label=method)[0]
-        for number, method in enumerate(METHODS)
-    ]
+    errors[1].sharey(errors[0])
+    series = [plane.plot([], [], label=method, **look(number, alone=False))[0] for number, method in enumerate(METHODS)]
     asked = [
-        axes.plot([], [], "o", color=INK, mfc=face, label=label)[0]
+        plane.plot([], [], "o", color=INK, mfc=face, label=label)[0]
         for face, label in ((INK, "asked for both"), (CARD, "asked for one"))
     ]
-    legend_above(figure, panels[0], [*series, *asked], own=True, columns=3)
+    legend_above(figure, plane, [*series, *asked], own=True, columns=3)
     return figure
 
 
-def page(rows: list[Row], points: dict[tuple[str, str], dict[str, float]]) -> str:
+def look(number: int, *, alone: bool) -> dict[str, Any]:
+    """How the points of a method look; hollow where one budget was asked for alone."""
+    return {
+        "marker": marker(number),
+        "linestyle": "none",
+        "color": colour(number),
+        "mfc": CARD if alone else colour(number),
+        "markersize": 8,
+        "zorder": 3,
+    }
+
+
+def page(rows: list[Row], points: dict[tuple[str, str], Point]) -> str:
     """The same in numbers, with the layers that are left and what others published."""
     columns = (
         "asked",
@@ -112,8 +112,8 @@ def page(rows: list[Row], points: dict[tuple[str, str], dict[str, float]]) -> st
         "seeds",
     )
     lines = head(columns)
-    asked = dict.fromkeys(budget for budgets in PLANES.values() for budget in budgets)
-    for budget in sorted(asked, key=lambda name: ("," in name, name)):
+    asked = [WORK, *(budget for budgets in PARTS.values() for budget in budgets)]
+    for budget in asked:
         words = budget.removeprefix("lenet5 ")
         for method in METHODS:
             point = points.get((budget, method))
@@ -125,7 +125,7 @@ def page(rows: list[Row], points: dict[tuple[str, str], dict[str, float]]) -> st
             lines.append(line([words, method, *shares, architecture(kept), error, str(point["seeds"])]))
         for row in published([budget], "mnist"):
             if "shipped_macs" in row:
-                shares = (f"{float(row['shipped_params']):.1%}", f"{float(row['shipped_macs']):.1%}")
+                shares = tuple(f"{100 * float(row[name]):.1f} %" for name in ("shipped_params", "shipped_macs"))
                 error = f"{100 * float(row['error']):.2f} %"
                 lines.append(
                     line([words, f"*{row['label']}, published*", *shares, "–", error, str(row.get("seeds", "–"))])
