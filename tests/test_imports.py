@@ -34,6 +34,7 @@ LAB_LAYERS = [
     {"runs", "studies"},
     {"watching"},
     {"cli"},
+    {"__main__"},
 ]
 LAB_RANK = {name: rank for rank, names in enumerate(LAB_LAYERS) for name in names}
 LAB_HOMES = {"rich": "cli", "PIL": "datasets", "sklearn": "datasets", "distributed": "studies"}  # of its extras

@@ -44,7 +44,7 @@ class Commands(Directive):
                 "", nodes.title("", f"lzero {name}"), ids=[f"lzero-{name}"], names=[f"lzero {name}"]
             )
             document.note_explicit_target(section)
-            section += nodes.paragraph("", parser.description)
+            section += [nodes.paragraph("", text) for text in (parser.description, parser.epilog) if text]
             usage = dedent(parser.format_usage().replace("usage: ", " " * len("usage: "))).rstrip()
             section += nodes.literal_block(usage, usage, language="text")
             for group in parser._action_groups:

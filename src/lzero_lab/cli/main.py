@@ -9,12 +9,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from types import ModuleType
 from typing import TextIO
 
 from lzero import __version__
 from lzero.errors import LzeroError
 from lzero_lab.errors import DataError, UsageError, disk_full, needing, out_of_memory
+from lzero_lab.training.processes import Processes, lost
 
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 
@@ -26,61 +28,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
-    code = _OK
+    code, processes = _OK, Processes.of_torchrun()
     try:
-        code = _run(arguments)
+        code = _run(arguments, processes)
         sys.stdout.flush()
     except OSError as error:
         _silence(sys.stdout)
         closed = isinstance(error, BrokenPipeError)
         reason = "was closed before all was shown" if closed else f"cannot be written ({error.strerror or error})"
         if code == _OK:  # otherwise a line is said already
-            _fail(f"error: standard output {reason}; what belongs into files is there")
+            _fail(f"error: standard output {reason}; what belongs into files is there", processes)
         return code or _FAILED
     return code
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str], processes: Processes) -> int:
     """What :func:`main` returns.
 
     Raises:
         OSError: from standard output alone.
     """
+    fail = partial(_fail, processes=processes)
     try:
         commands = _commands()
     except DataError as error:
-        _fail(str(error))
+        fail(str(error))
         return _USAGE
     try:
-        options = _parse(arguments, commands)
+        with processes.one_shows():
+            options = _parse(arguments, commands)
     except SystemExit as stop:  # argparse has said why, or shown its help
         return stop.code if isinstance(stop.code, int) else _USAGE
     try:
-        _refuse_torchrun(options)
+        options.processes = processes
+        _refuse_several(options)
         options.run(options)
     except UsageError as error:
-        _fail(f"error: {error}")
+        fail(f"error: {error}")
         return _USAGE
     except LzeroError as error:
-        _fail(f"error: {error}{_if_disk_full(error, options, arguments)}")
+        fail(f"error: {error}{_if_disk_full(error, options, arguments)}")
         return _FAILED
     except BrokenPipeError:
         raise
     except OSError as error:
         place, reason = error.filename or "files or standard output", error.strerror or error
         way_out = _if_disk_full(error, options, arguments)
-        _fail(f"error: {place}: {reason}; check the path, its permissions and space{way_out}")
+        fail(f"error: {place}: {reason}; check the path, its permissions and space{way_out}")
         return _FAILED
     except (MemoryError, RuntimeError) as error:
+        if lost(error):
+            again = _how_to_continue(options, arguments)
+            fail(f"error: another process of this training has ended, or is not heard of; {again}")
+            return _FAILED
         if not out_of_memory(error):
             raise
-        _fail(f"error: no memory left: {error}; a smaller --model, --batch-size or fewer --workers need less")
+        fail(f"error: no memory left: {error}; a smaller --model, --batch-size or fewer --workers need less")
         return _FAILED
     except SystemExit as stop:  # of a user's model, in its forward
-        _fail(f"error: code of the model called sys.exit({stop.code!r}); take that out")
+        fail(f"error: code of the model called sys.exit({stop.code!r}); take that out")
         return _USAGE
     except KeyboardInterrupt:
-        _fail(f"interrupted; {_how_to_continue(options, arguments)}")
+        fail(f"interrupted; {_how_to_continue(options, arguments)}")
         return _INTERRUPTED
     return _OK
 
@@ -130,17 +139,17 @@ def _parse(arguments: Sequence[str], modules: Sequence[ModuleType]) -> argparse.
     return options
 
 
-def _refuse_torchrun(options: argparse.Namespace) -> None:
-    """Commands are one process: those of torchrun would be at work in one folder.
+def _refuse_several(options: argparse.Namespace) -> None:
+    """All but a training is one process: those of torchrun would be at work in one folder.
 
     Raises:
-        UsageError: torchrun has started this one beside others.
+        UsageError: torchrun has started this one beside others, for another command.
     """
-    count = os.environ.get("WORLD_SIZE", "1")
-    if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":
+    count = len(options.processes)
+    if count > 1 and not hasattr(options, "together"):
         raise UsageError(
-            f"lzero {options.command} trains in one process, and torchrun has started {count}: leave torchrun out; a "
-            "training on several GPUs is a loop of your own, under DistributedDataParallel, or one of Lightning's"
+            f"lzero {options.command} runs in one process, and torchrun has started {count}: leave torchrun out; what "
+            "several processes share is one training, lzero train, and a study has --workers and --scheduler"
         )
 
 
@@ -148,15 +157,17 @@ def _how_to_continue(options: argparse.Namespace, arguments: Sequence[str]) -> s
     if not hasattr(options, "resume"):
         return "run the command again"
     again = [*arguments, *([] if options.resume else ["--resume"])]
-    return f"finished epochs are saved; continue with: lzero {shlex.join(again)}"
+    return f"finished epochs are saved; continue with: {options.processes.launcher}lzero {shlex.join(again)}"
 
 
 def _if_disk_full(error: BaseException, options: argparse.Namespace, arguments: Sequence[str]) -> str:
     return f"; {_how_to_continue(options, arguments)}" if disk_full(error) else ""
 
 
-def _fail(message: str) -> None:
-    """One line on standard error, if there is any."""
+def _fail(message: str, processes: Processes) -> None:
+    """One line on standard error, if there is any; of several processes one says it."""
+    if not processes.speaks():
+        return
     with suppress(OSError, ValueError):
         sys.stderr.write("lzero: " + " ".join(message.split()) + "\n")
         sys.stderr.flush()

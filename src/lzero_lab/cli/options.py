@@ -71,7 +71,12 @@ def add_training(parser: argparse.ArgumentParser, *, one_seed: bool = True) -> N
     group.add_argument(
         "--epochs", type=positive(int), help=f"default: {EPOCHS['digits']} on digits, else {_OTHER_EPOCHS}"
     )
-    group.add_argument("--batch-size", type=positive(int), default=default.batch_size, help="default: %(default)s")
+    group.add_argument(
+        "--batch-size",
+        type=positive(int),
+        default=default.batch_size,
+        help="examples a step, of all processes together (default: %(default)s)",
+    )
     group.add_argument(
         "--lr", type=positive(float, FASTEST), default=default.lr, help="of the weights (default: %(default)s)"
     )

@@ -9,7 +9,8 @@ from lzero.recorder import Row
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console, progress, show_files, show_table
 from lzero_lab.runs.figures import draw_all
-from lzero_lab.runs.run import Run, RunFolder, complete
+from lzero_lab.runs.run import Run, RunFolder, assist, complete
+from lzero_lab.training.processes import Processes
 from lzero_lab.training.recipe import Recipe, Scope
 
 
@@ -19,6 +20,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "train",
         help="train once to a target density and ship the smaller model",
         description="Train once to a target density; write the purged model, its certificate and the figures.",
+        epilog="On several GPUs: torchrun --nproc-per-node 2 --no-python lzero train --device cuda. Each process has a "
+        "part of every batch, and --batch-size is that of all together.",
     )
     budget = parser.add_argument_group("budget")
     kind = budget.add_mutually_exclusive_group()
@@ -45,7 +48,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     opt.add_data(parser)
     opt.add_training(parser)
     opt.add_run(parser)
-    parser.set_defaults(run=run, check=check)
+    parser.set_defaults(run=run, check=check, together=True)
 
 
 def check(options: argparse.Namespace) -> str | None:
@@ -63,11 +66,15 @@ def check(options: argparse.Namespace) -> str | None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, purge, draw and show."""
+    processes: Processes = options.processes
+    options.device = processes.meet(options.device)
     data, recipe = opt.load_data(options), _recipe(options)
+    if not processes.first:
+        return assist(recipe, data, processes)
     folder = RunFolder(opt.out(options, _name(recipe), f"seed{recipe.seed}"))
-    with folder.claim(opt.config(options, recipe), resume=options.resume):
+    with folder.claim(opt.config(options, recipe, **processes.decide()), resume=options.resume):
         with progress(recipe.epochs, quiet=options.quiet) as on_epoch:
-            finished = complete(folder, recipe, data, on_epoch, recipe.method)
+            finished = complete(folder, recipe, data, on_epoch, recipe.method, processes)
         figures = draw_all(folder.path)
     show_table(_rows(finished, recipe))
     console().print(str(finished.certificate))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from lzero_lab.datasets import Dataset
 from lzero_lab.errors import DamagedError, DataError
 from lzero_lab.files import read_json, write_json
 from lzero_lab.lock import LOCK, alone_in
+from lzero_lab.training.processes import Processes
 from lzero_lab.training.recipe import UNGATED, Recipe
 from lzero_lab.training.summary import Summary, ship, summarise
 from lzero_lab.training.training import Training
 
 EpochCallback = Callable[[str, Row], None]  # (label of a training, row of an epoch)
 _PLACES = {"data_dir"}  # entries of a config that say where something lies, not what is computed
+_LATER: Mapping[str, Any] = {"processes": 1}  # what an entry that is not there stands for
 _SHOWN = 80  # characters of a value in a message
 _ELSEWHERE = "choose another folder (--out), or delete this one"
 
@@ -162,34 +165,34 @@ class Run:
 
 
 def complete(
-    folder: RunFolder, recipe: Recipe, data: Dataset, on_epoch: EpochCallback | None = None, label: str = ""
+    folder: RunFolder,
+    recipe: Recipe,
+    data: Dataset,
+    on_epoch: EpochCallback | None = None,
+    label: str = "",
+    processes: Processes | None = None,
 ) -> Run:
     """The finished run in ``folder``: read where it is finished, continued where it broke off, trained otherwise.
 
     What a finished run has lost since then is made again from its checkpoint. ``on_epoch`` gets ``label`` and the row
-    of every epoch that is trained.
+    of every epoch that is trained. Where several ``processes`` train it this is for the first one, and :func:`assist`
+    for the others, which are on their own once the training is over.
 
     Raises:
         DataError: a finished run has lost files, and its checkpoint with them.
         LzeroError: whatever makes the training impossible; the last checkpoint stays.
     """
+    processes = processes or Processes()
     lost = folder.lost(recipe) if folder.finished else []
     if lost and not folder.checkpoint.is_file():
         raise DataError(
             f"{folder.path}: a finished run without {', '.join(lost)}, and without {folder.checkpoint.name} to make "
             f"that from; put it back, or delete {folder.summary.name} to train anew"
         )
-    if lost or not folder.finished:
-        training = Training(recipe, data)
-        if folder.checkpoint.is_file():
-            training.load(folder.checkpoint)
-
-        def progress(row: Row) -> None:
-            training.recorder.to_csv(folder.rows)
-            if on_epoch is not None:
-                on_epoch(label, row)
-
-        training.run(progress, os.fspath(folder.checkpoint))
+    needed = processes.agree(bool(lost) or not folder.finished)
+    training = _trained(folder, recipe, data, on_epoch, label, processes) if needed else None
+    processes.leave()
+    if training is not None:
         training.recorder.to_csv(folder.rows)
         result = ship(training)
         folder.write_shipped(result)
@@ -197,11 +200,45 @@ def complete(
     return Run(folder, Recorder.from_csv(folder.rows), folder.read_summary(), folder.read_certificate())
 
 
+def _trained(
+    folder: RunFolder,
+    recipe: Recipe,
+    data: Dataset,
+    on_epoch: EpochCallback | None,
+    label: str,
+    processes: Processes,
+) -> Training:
+    """The training of the run in ``folder`` at its end, from its checkpoint on where there is one."""
+    training = Training(recipe, data, processes=processes)
+    if folder.checkpoint.is_file():
+        training.load(folder.checkpoint)
+
+    def progress(row: Row) -> None:
+        training.recorder.to_csv(folder.rows)
+        if on_epoch is not None:
+            on_epoch(label, row)
+
+    return training.run(progress, os.fspath(folder.checkpoint))
+
+
+def assist(recipe: Recipe, data: Dataset, processes: Processes) -> None:
+    """What each of the other processes does while the first one completes a run: its part of the training.
+
+    Raises:
+        LzeroError: whatever makes the training impossible.
+    """
+    if processes.agree(False):  # it is the first one that knows
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the first one has the same
+            Training(recipe, data, processes=processes).run()
+    processes.leave()
+
+
 def _differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """One phrase for each entry, at any depth, that differs: "epochs 40 and not 2"."""
     phrases = []
     for key in dict.fromkeys(key for key in [*found, *asked] if key not in _PLACES):
-        mine, other = found.get(key), asked.get(key)
+        mine, other = (values.get(key, _LATER.get(key)) for values in (found, asked))
         if isinstance(mine, Mapping) and isinstance(other, Mapping):
             phrases += _differences(mine, other)
         elif mine != other:

@@ -1,18 +1,24 @@
-"""What is measured of a network: its error and its operations."""
+"""What is measured of a network: its error, its operations, and how far its answers are from another's."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from lzero_lab import models
 from lzero_lab.datasets import Dataset
 
 
-@torch.no_grad()
 def error(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000) -> float:
     """Share of wrong answers of ``model`` in eval mode, in [0, 1]."""
+    return mistakes(model, x, y, batch_size) / len(x)
+
+
+@torch.no_grad()
+def mistakes(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000) -> int:
+    """Number of wrong answers of ``model`` in eval mode."""
     training = model.training
     model.eval()
     wrong = sum(
@@ -20,7 +26,16 @@ def error(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000) -> flo
         for part, truth in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True)
     )
     model.train(training)
-    return wrong / len(x)
+    return wrong
+
+
+def distance(scores: Tensor, taught: Tensor, temperature: float = 2.0) -> Tensor:
+    """T^2 KL(taught || scores) between answers softened by the temperature T, the mean over examples.
+
+    Shapes: [N, classes] both -> [].
+    """
+    soft, hard = F.log_softmax(scores / temperature, 1), F.log_softmax(taught / temperature, 1)
+    return temperature**2 * F.kl_div(soft, hard, log_target=True, reduction="batchmean")
 
 
 def operations(model: nn.Module, x: Tensor) -> int:

@@ -32,7 +32,8 @@ from lzero_lab.errors import DamagedError, DataError
 from lzero_lab.files import write_tensors
 from lzero_lab.training import methods
 from lzero_lab.training.checkpoint import check_optimizer, loading, read_checkpoint
-from lzero_lab.training.evaluation import error
+from lzero_lab.training.evaluation import distance, mistakes
+from lzero_lab.training.processes import Processes
 from lzero_lab.training.recipe import UNGATED, Recipe
 from lzero_lab.training.runtime import RandomStream
 from lzero_lab.training.weights import KEPT, ExponentialMovingAverage, optimizer, rate_factor
@@ -45,14 +46,21 @@ class Training:
         recipe: what to train.
         data: tensors on the device to train on.
         start: the state dict that ``recipe.start`` names, of the network without gates.
+        processes: those that train it together, each with a part of every batch; None where this one does alone.
 
     Raises:
         DataError: weights without a name in the recipe, or the other way round.
         DamagedError: they are of another network.
     """
 
-    def __init__(self, recipe: Recipe, data: Dataset, start: Mapping[str, Tensor] | None = None) -> None:
-        self.recipe, self.data = recipe, data
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Dataset,
+        start: Mapping[str, Tensor] | None = None,
+        processes: Processes | None = None,
+    ) -> None:
+        self.recipe, self.data, self._processes = recipe, data, processes or Processes()
         self.epoch = self.step = 0
         self.seconds = 0.0
         self.recorder = Recorder()
@@ -100,6 +108,7 @@ class Training:
 
     def run(self, progress: Callable[[dict[str, Any]], None] | None = None, checkpoint: str | None = None) -> Training:
         """Train to the end; ``progress`` gets every recorded row, ``checkpoint`` is rewritten after every epoch."""
+        self._processes.hand_out(self._state, self._load)
         while self.step < self.steps:
             row = self.run_epoch()
             if checkpoint is not None:
@@ -115,8 +124,9 @@ class Training:
             NonFiniteError: the loss has become infinite or no number, and the weights with it.
         """
         started = perf_counter()
-        with self._stream.active():
+        with self._processes.stream(self._stream, self.recipe.seed, self.epoch).active():
             loss = self._train_epoch()
+        self._processes.average_statistics(self.model)
         if not math.isfinite(loss):
             raise NonFiniteError(
                 f"the mean loss of epoch {self.epoch + 1} is {loss}; lower the learning rate, or look at the data"
@@ -143,24 +153,27 @@ class Training:
         for x, y in batches(self.data.train_x, self.data.train_y, self.recipe.batch_size, self._order):
             if self.step == self.steps:
                 break
+            size = len(x)
+            x, y, weight = self._processes.part(x, y)
             self._set_learning_rate()
             if self.recipe.augment:
                 x = crop_and_flip(x)
             self._settle_in_time()
             self.optimizer.zero_grad()
-            loss = self._loss(x, y)
+            loss = self._loss(x, y, weight)
             loss.backward()  # type: ignore[no-untyped-call]
+            self._processes.average_gradients(self.model)
             if self.trainer is not None:
-                self.trainer.step(loss.detach(), partial(self._loss, x, y))
+                self.trainer.step(loss.detach(), partial(self._loss, x, y, weight))
             self.optimizer.step()
             if self._average is not None:
                 self._average.update()
             self.step += 1
-            seen += len(x)
-            total += loss.detach() * len(x)
-        return float(total) / seen / self.recipe.loss_scale
+            seen += size
+            total += loss.detach() * size
+        return float(self._processes.average(total)) / seen / self.recipe.loss_scale
 
-    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+    def _loss(self, x: Tensor, y: Tensor, weight: float = 1.0) -> Tensor:
         recipe = self.recipe
         with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.bf16):
             scores = self.model(x)
@@ -170,7 +183,7 @@ class Training:
             loss = torch.lerp(loss, distance(scores.float(), taught.float()), recipe.distil)
         if recipe.l2:
             loss = loss + recipe.l2 * expected_l2(self.model)
-        return loss * recipe.loss_scale
+        return loss * (recipe.loss_scale * weight)
 
     def budgets(self) -> Budgets | None:
         """What is settled on at the end, None where nothing was asked for."""
@@ -184,8 +197,10 @@ class Training:
             settle(self.gates, budgets).hold(self.gates, budgets)
 
     def _validate(self) -> float:
+        x, y = self.data.validation_x, self.data.validation_y
+        own = self._processes.share(len(x))
         with self._averaged():
-            return error(self.model, self.data.validation_x, self.data.validation_y)
+            return self._processes.total(mistakes(self.model, x[own], y[own])) / len(x)
 
     def _averaged(self) -> AbstractContextManager[None]:
         return nullcontext() if self._average is None else self._average.active()
@@ -198,7 +213,10 @@ class Training:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that :meth:`load` needs to continue to the bit; the file is replaced at once."""
-        state = {
+        write_tensors(path, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "recipe": self.recipe.to_dict(),
             "epoch": self.epoch,
             "step": self.step,
@@ -210,7 +228,6 @@ class Training:
             "noise": self._stream.state(),
             "average": None if self._average is None else self._average.values,
         }
-        write_tensors(path, state)
 
     def load(self, path: str | os.PathLike[str]) -> Training:
         """Continue from the checkpoint at ``path``.
@@ -244,12 +261,3 @@ class Training:
         """The weights' learning rate of this step, by ``recipe.schedule``."""
         factor = rate_factor(self.recipe.schedule, self.step, self.steps, self.recipe.decay)
         self.optimizer.param_groups[0]["lr"] = self.recipe.lr * factor
-
-
-def distance(scores: Tensor, taught: Tensor, temperature: float = 2.0) -> Tensor:
-    """T^2 KL(taught || scores) between answers softened by the temperature T, the mean over examples.
-
-    Shapes: [N, classes] both -> [].
-    """
-    soft, hard = F.log_softmax(scores / temperature, 1), F.log_softmax(taught / temperature, 1)
-    return temperature**2 * F.kl_div(soft, hard, log_target=True, reduction="batchmean")

@@ -107,15 +107,31 @@ def test_what_ends_a_command_is_one_line(problem, code, words, monkeypatch, caps
     assert re.fullmatch(f"lzero: error: .*{words if '.*' in words else re.escape(words)}.*", error_line(capsys))
 
 
-def test_processes_of_torchrun_are_refused_before_they_meet_in_a_folder(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("command", [["sweep"], ["compare"], ["study", "mnist"], ["info"]], ids=lambda words: words[0])
+def test_all_but_a_training_is_refused_under_torchrun_and_said_once(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    command = ["train", "--data", "digits", "--epochs", "1", "--quiet", "--out", str(tmp_path / "run")]
-    assert main(command) == 2
-    said = "lzero: error: lzero train trains in one process, and torchrun has started 2: leave torchrun out;"
-    assert capsys.readouterr().err.startswith(said) and not list(tmp_path.iterdir())
+    said = f"lzero: error: lzero {command[0]} runs in one process, and torchrun has started 2: leave torchrun out;"
+    for rank, words in (("0", said), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        assert main(command) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(words) and len(error.splitlines()) == bool(words)
+    assert not list(tmp_path.iterdir())
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert main(["info"]) == 0
+
+
+def test_a_process_that_has_lost_another_says_how_to_go_on(monkeypatch, capsys):
+    def fails(_):
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+
+    monkeypatch.setattr(train, "_recipe", fails)
+    assert main(TRAIN) == 1
+    line = error_line(capsys)
+    assert line.startswith("lzero: error: another process of this training has ended, or is not heard of; finished ")
+    assert line.endswith("continue with: lzero train --target 0.3 --epochs 2 --batch-size 256 --quiet --resume")
 
 
 def test_an_error_of_the_program_itself_is_none_of_these(monkeypatch):

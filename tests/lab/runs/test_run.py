@@ -190,3 +190,17 @@ def test_a_certificate_of_another_shape_is_refused(name, value, finished, tmp_pa
         return
     with pytest.raises(DamagedError, match=r"certificate\.json: .*; write it anew with lzero purge"):
         folder.read_certificate()
+
+
+def test_a_run_of_several_processes_is_not_continued_by_another_number(tmp_path):
+    for began, asked, words in (
+        ({"processes": 2}, {}, "processes 2 and not 1"),
+        ({}, {"processes": 3}, "processes 1 and not 3"),
+    ):
+        folder = RunFolder(tmp_path / words)
+        with folder.claim(began):
+            folder.checkpoint.write_bytes(b"")
+        with pytest.raises(DataError, match=words), folder.claim(asked, resume=True):
+            pass
+        with folder.claim(began, resume=True):
+            pass

@@ -10,10 +10,10 @@ from torch import nn
 from lzero.errors import NonFiniteError
 from lzero_lab.errors import DataError
 from lzero_lab.training.checkpoint import read_checkpoint
-from lzero_lab.training.evaluation import error
+from lzero_lab.training.evaluation import distance, error
 from lzero_lab.training.recipe import Recipe
 from lzero_lab.training.summary import summarise
-from lzero_lab.training.training import Training, distance
+from lzero_lab.training.training import Training
 
 RECIPES = {
     "constrained, adam": Recipe(target=0.3),
