@@ -7,7 +7,6 @@ test error after the last epoch. Gates that meet a budget of parameters leave th
 makes them narrow; a second budget, of the MACs, asks for both.
 """
 
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -29,7 +28,7 @@ PARTS = {  # share of the parameters -> budgets that ask for it, alone and with 
 }
 WORK = "lenet5 14.9 % MACs"  # asked for alone
 Point = dict[str, float]
-FOLDER = Path("/tmp/study")
+FOLDER = HERE / "study"
 
 
 def means(rows: list[Row]) -> dict[tuple[str, str], Point]:

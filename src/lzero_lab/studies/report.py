@@ -48,11 +48,9 @@ def said(rows: Sequence[Row], study: Study) -> str:
     words = " ".join(part for part in (study.note, where) if part)
     partial = [{"method": name, "why": fields["why"]} for name, fields in study.methods.items() if "why" in fields]
     reasons = [
-        f"{why}: {'; '.join(str(row['method']) for row in group)}" for why, group in grouped(partial, "why").items()
+        f"- {'; '.join(str(row['method']) for row in group)}: {why}" for why, group in grouped(partial, "why").items()
     ]
-    alone = (
-        f"Not at every budget. {'. '.join(reason[0].upper() + reason[1:] for reason in reasons)}." if reasons else ""
-    )
+    alone = "\n".join(["Not at every budget:", "", *reasons]) if reasons else ""
     return "".join(f"{part}\n\n" for part in (words, alone) if part)
 
 

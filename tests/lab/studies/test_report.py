@@ -103,5 +103,5 @@ def test_below_a_budget_stands_what_has_no_number_and_why(tmp_path, study):
 
 def test_above_all_stands_which_methods_are_at_some_budgets_alone(study):
     methods = dict(study.methods) | {"elsewhere": {"why": "a control"}, "there": {"why": "a control"}}
-    assert said(ROWS, replace(study, methods=methods)) == "Not at every budget. A control: elsewhere; there.\n\n"
+    assert said(ROWS, replace(study, methods=methods)) == "Not at every budget:\n\n- elsewhere; there: a control\n\n"
     assert said(ROWS, study) == ""
