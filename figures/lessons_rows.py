@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+from scipy.stats import ttest_ind
 from script import HERE
 
 from lzero.recorder import Row
@@ -75,7 +76,7 @@ class Results:
         return found
 
 
-def near(one: float, other: float) -> bool:
-    """Whether two errors in per cent, of 10,000 images each, are within two standard errors of their difference."""
-    share = (one + other) / 200
-    return abs(one - other) <= 200 * (2 * share * (1 - share) / 10_000) ** 0.5
+def alike(one: Group, other: Group) -> bool:
+    """Whether Student's t-test over their seeds does not tell the errors of two groups apart, at 5 %."""
+    errors = ([float(row["error"]) for row in group.rows] for group in (one, other))
+    return bool(ttest_ind(*errors).pvalue > 0.05)
