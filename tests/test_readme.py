@@ -11,7 +11,7 @@ import torch
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("script", ["readme", "measured"])
+@pytest.mark.parametrize("script", ["readme", "measured", "lessons"])
 def test_what_was_measured_is_what_the_csv_files_give(script, monkeypatch):
     monkeypatch.setattr(sys, "argv", [f"{script}.py", "--check"])
     with pytest.raises(SystemExit) as exit_:
