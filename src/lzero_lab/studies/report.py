@@ -20,6 +20,7 @@ _HEAD = (
     "| method | shipped params | shipped MACs | architecture | epochs | seeds | validation | test error | seconds |",
     "|---|---:|---:|---|---:|---:|---:|---:|---:|",
 )
+FAILED = "Failed"  # what a training that has failed is told with
 _GATES = "gates closed / undecided / open"  # by P(z != 0): below 0.1, from 0.1 to 0.9, above
 
 
@@ -81,8 +82,8 @@ def _remark(cells: Sequence[Mapping[str, Value]], found: Mapping[str, Row]) -> s
     for seeds_, group in grouped(missing.rows, "seeds").items():
         methods = "; ".join(str(row["label"]) for row in group) if len(group) < len(planned) else "every method"
         open_.append(f"{seeds_} of {methods}")
-    lines = [f"Not trained yet: {', and '.join(open_)}."] if open_ else []
-    return "\n\n".join([*lines, *(f"Failed: {label}: {problem}." for label, problem in failed.items())])
+    lines = [f"Not trained: {', and '.join(open_)}."] if open_ else []
+    return "\n\n".join([*lines, *(f"{FAILED}: {label}: {problem}." for label, problem in failed.items())])
 
 
 def curves(folder: Path, rows: Sequence[Row], study: Study, budget: str) -> Path | None:
@@ -144,7 +145,11 @@ def table(rows: Sequence[Row], words: str = "", remarks: Mapping[str, str] | Non
             lines = [f"{line} {cell} |" for line, cell in zip(lines, decided, strict=True)]
         remark = (remarks or {}).get(budget, "")
         parts.append(f"**{budget}**\n\n" + "\n".join(lines) + "\n" + (f"\n{remark}\n" if remark else ""))
-    parts += [f"**{budget}**\n\n{said}\n" for budget, said in (remarks or {}).items() if said and budget not in shown]
+    others = {budget: said for budget, said in (remarks or {}).items() if said and budget not in shown}
+    parts += [f"**{budget}**\n\n{said}\n" for budget, said in others.items() if FAILED in said]
+    untouched = [budget for budget, said in others.items() if FAILED not in said]
+    if untouched:
+        parts.append(f"Nothing is trained at: {'; '.join(untouched)}.\n")
     return f"# Methods side by side: {rows[0]['data']}\n\n{words}" + "\n".join(parts)
 
 

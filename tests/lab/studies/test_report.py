@@ -91,14 +91,14 @@ def test_below_a_budget_stands_what_has_no_number_and_why(tmp_path, study):
     rows.append(cell=failed.key, problem="the loss is nan")
     rows.to_csv(tmp_path / CELLS)
     assert open_ and remarks(tmp_path, study) == {
-        "half": f"Not trained yet: seed 1 of every method.\n\nFailed: {labels[1]}: the loss is nan.",
-        "third": "Not trained yet: seeds 0, 1 of every method.",
+        "half": f"Not trained: seed 1 of every method.\n\nFailed: {labels[1]}: the loss is nan.",
+        "third": "Not trained: seeds 0, 1 of every method.",
     }
     more = Recorder([*rows, ROWS[0] | {"cell": open_[0].key, "seed": 1}])
     more.to_csv(tmp_path / CELLS)
-    assert remarks(tmp_path, study)["half"].startswith(f"Not trained yet: seed 1 of {labels[1]}.\n\n")
-    text = table([*rows.rows[:1]], remarks={"half": "Not here.", "third": "Nothing yet."})
-    assert text.endswith("\nNot here.\n\n**third**\n\nNothing yet.\n")
+    assert remarks(tmp_path, study)["half"].startswith(f"Not trained: seed 1 of {labels[1]}.\n\n")
+    text = table([*rows.rows[:1]], remarks={"half": "Not here.", "third": "Not there.", "last": "Failed: a: b."})
+    assert text.endswith("\nNot here.\n\n**last**\n\nFailed: a: b.\n\nNothing is trained at: third.\n")
 
 
 def test_above_all_stands_which_methods_are_at_some_budgets_alone(study):
