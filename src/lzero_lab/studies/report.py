@@ -145,9 +145,9 @@ def table(rows: Sequence[Row], words: str = "", remarks: Mapping[str, str] | Non
             lines = [f"{line} {cell} |" for line, cell in zip(lines, decided, strict=True)]
         remark = (remarks or {}).get(budget, "")
         parts.append(f"**{budget}**\n\n" + "\n".join(lines) + "\n" + (f"\n{remark}\n" if remark else ""))
-    others = {budget: said for budget, said in (remarks or {}).items() if said and budget not in shown}
-    parts += [f"**{budget}**\n\n{said}\n" for budget, said in others.items() if FAILED in said]
-    untouched = [budget for budget, said in others.items() if FAILED not in said]
+    others = {budget: remark for budget, remark in (remarks or {}).items() if remark and budget not in shown}
+    parts += [f"**{budget}**\n\n{remark}\n" for budget, remark in others.items() if FAILED in remark]
+    untouched = [budget for budget, remark in others.items() if FAILED not in remark]
     if untouched:
         parts.append(f"Nothing is trained at: {'; '.join(untouched)}.\n")
     return f"# Methods side by side: {rows[0]['data']}\n\n{words}" + "\n".join(parts)
