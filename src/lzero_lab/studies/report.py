@@ -138,16 +138,16 @@ def table(rows: Sequence[Row], words: str = "", remarks: Mapping[str, str] | Non
     parts, shown = [], budgets(rows)
     for budget, group in grouped(rows, "budget").items():
         ours = sorted(grouped(group, "label").items(), key=lambda item: mean(_column(item[1], "error")))
-        others = published([budget], str(group[0]["data"]))
-        lines = [*_HEAD, *(_line(label, trainings) for label, trainings in ours), *map(_published_line, others)]
+        rest = published([budget], str(group[0]["data"]))
+        lines = [*_HEAD, *(_line(label, trainings) for label, trainings in ours), *map(_published_line, rest)]
         if any("gates" in row for row in group):
-            decided = [_GATES, "---:", *(_decided(trainings) for _, trainings in ours), *("–" for _ in others)]
+            decided = [_GATES, "---:", *(_decided(trainings) for _, trainings in ours), *("–" for _ in rest)]
             lines = [f"{line} {cell} |" for line, cell in zip(lines, decided, strict=True)]
         remark = (remarks or {}).get(budget, "")
         parts.append(f"**{budget}**\n\n" + "\n".join(lines) + "\n" + (f"\n{remark}\n" if remark else ""))
-    others = {budget: remark for budget, remark in (remarks or {}).items() if remark and budget not in shown}
-    parts += [f"**{budget}**\n\n{remark}\n" for budget, remark in others.items() if FAILED in remark]
-    untouched = [budget for budget, remark in others.items() if FAILED not in remark]
+    rest = {budget: remark for budget, remark in (remarks or {}).items() if remark and budget not in shown}
+    parts += [f"**{budget}**\n\n{remark}\n" for budget, remark in rest.items() if FAILED in remark]
+    untouched = [budget for budget, remark in rest.items() if FAILED not in remark]
     if untouched:
         parts.append(f"Nothing is trained at: {'; '.join(untouched)}.\n")
     return f"# Methods side by side: {rows[0]['data']}\n\n{words}" + "\n".join(parts)
