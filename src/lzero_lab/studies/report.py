@@ -138,10 +138,10 @@ def table(rows: Sequence[Row], words: str = "", remarks: Mapping[str, str] | Non
     parts, shown = [], budgets(rows)
     for budget, group in grouped(rows, "budget").items():
         ours = sorted(grouped(group, "label").items(), key=lambda item: mean(_column(item[1], "error")))
-        rest = published([budget], str(group[0]["data"]))
-        lines = [*_HEAD, *(_line(label, trainings) for label, trainings in ours), *map(_published_line, rest)]
+        others = published([budget], str(group[0]["data"]))
+        lines = [*_HEAD, *(_line(label, trainings) for label, trainings in ours), *map(_published_line, others)]
         if any("gates" in row for row in group):
-            decided = [_GATES, "---:", *(_decided(trainings) for _, trainings in ours), *("–" for _ in rest)]
+            decided = [_GATES, "---:", *(_decided(trainings) for _, trainings in ours), *("–" for _ in others)]
             lines = [f"{line} {cell} |" for line, cell in zip(lines, decided, strict=True)]
         remark = (remarks or {}).get(budget, "")
         parts.append(f"**{budget}**\n\n" + "\n".join(lines) + "\n" + (f"\n{remark}\n" if remark else ""))
