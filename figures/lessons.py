@@ -55,7 +55,7 @@ def constraint(mnist: Results) -> Lesson:
     budgets = ("mlp 26.6 % params", "mlp 7.6 % params", "lenet5 7.7 % params", "lenet5 2.3 % params")
     groups = [mnist.of(budget, OURS, "hard concrete, penalized") for budget in budgets]
     return Lesson(
-        "A constraint errs as a penalty does whose λ was found for that budget in trainings before, and which is "
+        "A constraint errs no more than a penalty whose λ was found for that budget in trainings before, and which is "
         "settled on it: what is saved are these trainings.",
         all(alike(ours, theirs) or ours.error < theirs.error for ours, theirs in groups),
         [group for pair in groups for group in pair],
