@@ -84,8 +84,9 @@ def accurate() -> str:
         if chosen and theirs:
             parts.append(f"{budget}: {spread(chosen)} ({theirs[0]['error']:.2%} ± {theirs[0]['spread']:.2%})")
     return (
-        f"**Accurate at its size**, MNIST test error after the last epoch with the library's defaults, in brackets published for the same "
-        f"formulation: {'; '.join(parts)} (`make study`, [all methods side by side](figures/study/table.md))."
+        "**Accurate at its size**, MNIST test error after the last epoch with the library's defaults for the gates, in "
+        f"brackets published for the same formulation: {'; '.join(parts)} (`make study`, [all methods side by "
+        "side](figures/study/table.md))."
     )
 
 
