@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lzero.recorder import Recorder
-from lzero_lab.studies.report import finished, table
+from lzero_lab.studies.report import finished, remarks, said, table
 from lzero_lab.studies.study import Study
 
 FIGURES = Path(__file__).parents[2] / "figures"
@@ -28,18 +28,29 @@ def test_a_table_is_what_its_rows_say(name):
     assert (FIGURES / f"{name}.md").read_text(encoding="utf-8") == script(name).table(rows)
 
 
-def rows_of(name):
-    study = Study.read("mnist")
-    return finished(FIGURES / name, replace(study, data="fashion-mnist") if "fashion" in name else study)
+def study_of(name):
+    study = Study.read("cifar" if name == "cifar" else "mnist")
+    return replace(study, data="fashion-mnist") if "fashion" in name else study
 
 
-@pytest.mark.parametrize("name", ["study", "study-fashion"])
+@pytest.mark.parametrize("name", ["study", "study-fashion", "cifar"])
 def test_the_table_of_a_study_is_what_its_rows_say(name):
-    assert (FIGURES / name / "table.md").read_text(encoding="utf-8") == table(rows_of(name))
+    folder, study = FIGURES / name, study_of(name)
+    rows = finished(folder, study)
+    made = table(rows, said(rows, study), remarks(folder, study))
+    assert (folder / "table.md").read_text(encoding="utf-8") == made
+
+
+def test_the_plane_of_two_budgets_is_what_the_rows_of_the_study_say():
+    plane = script("plane")
+    rows = [row for row in finished(FIGURES / "study", study_of("study")) if row["model"] == "lenet5"]
+    assert (FIGURES / "plane.md").read_text(encoding="utf-8") == plane.page(rows, plane.means(rows))
 
 
 def test_every_gated_training_of_the_study_ships_at_or_below_its_budget():
-    rows = [row for row in rows_of("study") if row["method"] not in ("dense", "same_size")]
+    rows = [
+        row for row in finished(FIGURES / "study", study_of("study")) if row["method"] not in ("dense", "same_size")
+    ]
     assert len(rows) > 40 and all(row["asked"] - row["shipped"] >= 0 and row["within_one_unit"] for row in rows)
 
 
