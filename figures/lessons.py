@@ -25,8 +25,8 @@ HEAD = """# What the study teaches
 Ten sentences, each with the rows that say it, written by `python figures/lessons.py` from those of [the study on
 MNIST](../figures/study/table.md) (`make study`) and of [the one on CIFAR-10](../figures/cifar/table.md) (`make cifar`,
 `make cifar-gpu`); where the rows no longer bear a sentence, that script fails. Errors are of purged models on the test
-set after the last epoch, means over seeds, with the standard deviation; nothing was chosen by them. Errors
-are said to be alike where Student's t-test over the seeds does not tell them apart, at 5 %."""
+set after the last epoch, means over seeds, with the standard deviation; nothing was chosen by them. Errors are
+said to be alike where Student's t-test over the seeds does not tell them apart, at 5 %."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def constraint(mnist: Results) -> Lesson:
     budgets = ("mlp 26.6 % params", "mlp 7.6 % params", "lenet5 7.7 % params", "lenet5 2.3 % params")
     groups = [mnist.of(budget, OURS, "hard concrete, penalized") for budget in budgets]
     return Lesson(
-        "A constraint errs no more than a penalty whose λ was found for that budget in trainings before, and which is "
-        "settled on it: what is saved are these trainings.",
+        "A constraint errs no more than a penalty whose λ was set for that budget beforehand, and which is settled on "
+        "it: what is saved is the search for λ.",
         all(alike(ours, theirs) or ours.error < theirs.error for ours, theirs in groups),
         [group for pair in groups for group in pair],
     )
@@ -149,8 +149,8 @@ def trained(mnist: Results) -> Lesson:
     return Lesson(
         "A network that is trained already comes to a fifth of itself in a tenth of its epochs: LeNet-5 errs as after "
         f"a whole training from scratch ({lenet[3].error:.2f} against {lenet[0].error:.2f} %), the MLP is "
-        f"{min(behind):.2f} to {max(behind):.2f} points behind its {scratch:.2f} %, least with deterministic gates and "
-        "its own answers in the loss.",
+        f"{min(behind):.2f} to {max(behind):.2f} points behind the {scratch:.2f} % of its own, least with "
+        "deterministic gates and its own answers in the loss.",
         alike(lenet[3], lenet[0]) and min(behind) > 0 and best.method == "trained first, then deterministic, taught",
         [*mlp, *lenet],
     )

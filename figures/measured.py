@@ -66,8 +66,9 @@ def study() -> str:
     rows = finished(HERE / "study", Study.read("mnist"))
     lines = [
         "## Error at a budget\n\nMNIST, 55,000 training images, test error of the purged model after the last epoch, "
-        "mean ± standard deviation over seeds; `make study`; hard-concrete gates under the constraint, with the "
-        "library's defaults; published: arXiv 2208.04425, last of 200 epochs, five seeds:",
+        "mean ± standard deviation over seeds; `make study` on two x86 cores; hard-concrete gates under the "
+        "constraint, with the library's defaults for them; published: arXiv 2208.04425, last of 200 epochs, five "
+        "seeds:",
         "",
         "| network, budget | shipped params | shipped MACs | epochs | seeds | test error | published |",
         "|---|---:|---:|---:|---:|---:|---:|",

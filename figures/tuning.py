@@ -91,7 +91,7 @@ RECIPES = [
         for seed in (0, 1)
     ),
     *(BRIEF | {"gate_lr": None, "seed": seed} for seed in (0, 1)),
-    *(SHORT | {"gate_lr": None, "finetune": 0.2, "epochs": 30, "seed": seed} for seed in (0, 1)),
+    *(SHORT | {"gate_lr": rate, "finetune": 0.2, "epochs": 30, "seed": s} for rate in (None, 5e-3) for s in (0, 1)),
     *(BRIEF | {"finetune": share, "seed": seed} for share in (0.1, 0.3, 0.4) for seed in (0, 1)),
     *(BRIEF | NOISY | {"gate_lr": None, "per_example": True, "seed": seed} for seed in (0, 1)),
     *(BRIEF | NOISY | {"gate_lr": None, "seed": seed} for seed in (0, 1)),
@@ -100,7 +100,7 @@ RECIPES = [
     *(PENALTY | {"target": 0.266, "coefficient": {"fc1": a, "fc2": a, "fc3": 0.0}} for a in (0.2, 0.3)),
     LENET | {"target": 0.077, "epochs": 20},
     LENET | {"target": 0.023, "epochs": 40, "bf16": True, "solver": (("anneal_steps", 6_000),)} | MEAN,
-    *(TINY | {"estimator": "arm", "gate_lr": rate} for rate in (2e-3, 5e-3, 5e-2, 1e-1)),
+    *(TINY | {"estimator": "arm", "gate_lr": rate} for rate in (2e-3, 5e-3, 2e-2, 5e-2, 1e-1)),
     *(TINY | {"estimator": "arm", "gate_lr": rate, "target": 0.077} for rate in (5e-2, 1e-1)),
 ]
 

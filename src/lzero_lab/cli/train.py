@@ -59,6 +59,8 @@ def check(options: argparse.Namespace) -> str | None:
         return "--scope is for a target; leave it out with --penalty and --dense"
     if options.also and (options.penalty or options.dense):
         return "--also is for what has a target; leave it out with --penalty and --dense"
+    if len(dict(options.also)) < len(options.also):
+        return "--also: a measure is named twice; give each one density"
     if options.measure in dict(options.also):
         return f"--also {options.measure}: the target counts that already; give it another measure, or leave it out"
     return None

@@ -20,7 +20,6 @@ _HEAD = (
     "| method | shipped params | shipped MACs | architecture | epochs | seeds | validation | test error | seconds |",
     "|---|---:|---:|---|---:|---:|---:|---:|---:|",
 )
-FAILED = "Failed"  # what a training that has failed is told with
 _GATES = "gates closed / undecided / open"  # by P(z != 0): below 0.1, from 0.1 to 0.9, above
 
 
@@ -83,7 +82,7 @@ def _remark(cells: Sequence[Mapping[str, Value]], found: Mapping[str, Row]) -> s
         methods = "; ".join(str(row["label"]) for row in group) if len(group) < len(planned) else "every method"
         open_.append(f"{seeds_} of {methods}")
     lines = [f"Not trained: {', and '.join(open_)}."] if open_ else []
-    return "\n\n".join([*lines, *(f"{FAILED}: {label}: {problem}." for label, problem in failed.items())])
+    return "\n\n".join([*lines, *(f"Failed: {label}: {problem}." for label, problem in failed.items())])
 
 
 def curves(folder: Path, rows: Sequence[Row], study: Study, budget: str) -> Path | None:
@@ -131,9 +130,9 @@ def published(names: Sequence[str], data: str) -> list[Row]:
 def table(rows: Sequence[Row], words: str = "", remarks: Mapping[str, str] | None = None) -> str:
     """Markdown: for every budget, every method's mean and standard deviation over seeds, the least error first.
 
-    It has a title, ``words`` below it, and below each budget its entry of ``remarks``. Errors are the purged models'
-    after the last epoch, on the validation and on the test set; the architecture is that of the first seed, shipped
-    shares are the largest over the seeds.
+    It has a title, ``words`` below it, and below each budget its entry of ``remarks``; budgets without a row come last,
+    those together of which the same is said. Errors are the purged models' after the last epoch, on the validation and
+    on the test set; the architecture is that of the first seed, shipped shares are the largest over the seeds.
     """
     parts, shown = [], budgets(rows)
     for budget, group in grouped(rows, "budget").items():
@@ -145,11 +144,8 @@ def table(rows: Sequence[Row], words: str = "", remarks: Mapping[str, str] | Non
             lines = [f"{line} {cell} |" for line, cell in zip(lines, decided, strict=True)]
         remark = (remarks or {}).get(budget, "")
         parts.append(f"**{budget}**\n\n" + "\n".join(lines) + "\n" + (f"\n{remark}\n" if remark else ""))
-    rest = {budget: remark for budget, remark in (remarks or {}).items() if remark and budget not in shown}
-    parts += [f"**{budget}**\n\n{remark}\n" for budget, remark in rest.items() if FAILED in remark]
-    untouched = [budget for budget, remark in rest.items() if FAILED not in remark]
-    if untouched:
-        parts.append(f"Nothing is trained at: {'; '.join(untouched)}.\n")
+    rest = [{"budget": name, "remark": said} for name, said in (remarks or {}).items() if said and name not in shown]
+    parts += [f"**{'; '.join(budgets(group))}**\n\n{said}\n" for said, group in grouped(rest, "remark").items()]
     return f"# Methods side by side: {rows[0]['data']}\n\n{words}" + "\n".join(parts)
 
 

@@ -39,6 +39,7 @@ from lzero_lab.cli import main, train
         (["train", "--scope", "fc1=0.3", "--target", "0.5"], "leave out --target"),
         (["train", "--scope", "layer", "--dense"], "--scope is for a target"),
         (["train", "--also", "macs=0.5", "--dense"], "--also is for what has a target"),
+        (["train", "--also", "macs=0.5", "macs=0.4"], "--also: a measure is named twice; give each one density"),
         (["train", "--also", "params=0.5"], "--also params: the target counts that already"),
         (["train", "--target", "0.5", "--dense"], "not allowed with argument --target"),
         (["train", "--device", "toaster"], "expected cpu or cuda, found 'toaster'"),

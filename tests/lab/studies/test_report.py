@@ -97,8 +97,9 @@ def test_below_a_budget_stands_what_has_no_number_and_why(tmp_path, study):
     more = Recorder([*rows, ROWS[0] | {"cell": open_[0].key, "seed": 1}])
     more.to_csv(tmp_path / CELLS)
     assert remarks(tmp_path, study)["half"].startswith(f"Not trained: seed 1 of {labels[1]}.\n\n")
-    text = table([*rows.rows[:1]], remarks={"half": "Not here.", "third": "Not there.", "last": "Failed: a: b."})
-    assert text.endswith("\nNot here.\n\n**last**\n\nFailed: a: b.\n\nNothing is trained at: third.\n")
+    others = {"third": "Not there.", "fourth": "Failed: a: b.", "last": "Not there."}
+    text = table([*rows.rows[:1]], remarks={"half": "Not here.", **others})
+    assert text.endswith("\nNot here.\n\n**third; last**\n\nNot there.\n\n**fourth**\n\nFailed: a: b.\n")
 
 
 def test_above_all_stands_which_methods_are_at_some_budgets_alone(study):
