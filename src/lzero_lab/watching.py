@@ -14,7 +14,7 @@ from lzero.errors import LzeroError
 from lzero.recorder import Recorder, Row
 from lzero_lab.errors import DataError
 from lzero_lab.lock import holder
-from lzero_lab.runs.run import RunFolder
+from lzero_lab.runs.folder import RunFolder
 from lzero_lab.studies.cells import begun
 from lzero_lab.studies.report import CELLS
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 
 from lzero_lab.cli import options as opt
+from lzero_lab.cli import texts
 from lzero_lab.cli.console import progress, show_files, show_table
 from lzero_lab.runs.compare import GRID, compare
 from lzero_lab.runs.figures import draw_all
-from lzero_lab.runs.run import RunFolder
+from lzero_lab.runs.folder import RunFolder
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,22 +21,24 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "bisection on the penalty; write the figure and the table with the trainings and seconds that each needed.",
     )
     budget = parser.add_argument_group("budget")
-    budget.add_argument("--target", type=opt.density, default=opt.TARGET, help="density to ship (default: %(default)s)")
+    budget.add_argument(
+        "--target", type=texts.density, default=opt.TARGET, help="density to ship (default: %(default)s)"
+    )
     opt.add_measure(budget)
     baselines = parser.add_argument_group("baselines")
     baselines.add_argument(
         "--grid",
-        type=opt.positive(float),
+        type=texts.positive(float),
         nargs="+",
         default=list(GRID),
         metavar="λ",
         help=f"penalties (default: {' '.join(f'{value:g}' for value in GRID)})",
     )
     baselines.add_argument(
-        "--tolerance", type=opt.distance, default=0.01, help="distance at which bisection ends (default: %(default)s)"
+        "--tolerance", type=texts.distance, default=0.01, help="distance at which bisection ends (default: %(default)s)"
     )
     baselines.add_argument(
-        "--max-trainings", type=opt.positive(int), default=16, help="of bisection (default: %(default)s)"
+        "--max-trainings", type=texts.positive(int), default=16, help="of bisection (default: %(default)s)"
     )
     opt.add_data(parser)
     opt.add_training(parser)

@@ -17,6 +17,7 @@ from lzero.errors import LzeroError
 from lzero.plan.remainder import Counted
 from lzero_lab import datasets, models
 from lzero_lab.cli import options as opt
+from lzero_lab.cli import texts
 from lzero_lab.cli.console import console, show_table
 from lzero_lab.cli.machine import show_machine
 from lzero_lab.cli.run_info import show_run
@@ -45,7 +46,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--input", type=_shape, metavar="1,3,32,32", help="shape of the example input, where the function returns none"
     )
     parser.add_argument(
-        "--target", type=opt.density, nargs="+", default=[], metavar="0.1", help="densities: can they be met?"
+        "--target", type=texts.density, nargs="+", default=[], metavar="0.1", help="densities: can they be met?"
     )
     opt.add_data(parser)
     parser.set_defaults(data=None, model=None)
@@ -123,4 +124,4 @@ def _call(place: str, shape: tuple[int, ...] | None) -> tuple[nn.Module, Any]:
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    return tuple(opt.positive(int)(part) for part in text.split(","))
+    return tuple(texts.positive(int)(part) for part in text.split(","))

@@ -6,11 +6,11 @@ import argparse
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from lzero_lab.cli import options as opt
+from lzero_lab.cli import texts
 from lzero_lab.cli.console import console
 from lzero_lab.lock import alone_in
 from lzero_lab.runs.figures import KINDS, default_kind, draw, draw_all
-from lzero_lab.runs.run import RunFolder
+from lzero_lab.runs.folder import RunFolder
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,10 +20,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="draw figures from a run folder or a CSV",
         description="Draw figures from the CSV files of a run; no model is built and nothing is trained.",
     )
-    parser.add_argument("source", type=opt.path, help="run folder of train, compare or sweep; or a CSV")
+    parser.add_argument("source", type=texts.path, help="run folder of train, compare or sweep; or a CSV")
     parser.add_argument("--kind", choices=KINDS, help="default: all that belong to the folder; dynamics for a CSV")
-    parser.add_argument("--target", type=opt.density, help="density of the line in the dynamics (default: the run's)")
-    parser.add_argument("--out", type=opt.path, metavar="FILE", help="PNG, SVG or PDF (default: beside the rows)")
+    parser.add_argument("--target", type=texts.density, help="density of the line in the dynamics (default: the run's)")
+    parser.add_argument("--out", type=texts.path, metavar="FILE", help="PNG, SVG or PDF (default: beside the rows)")
     parser.set_defaults(run=run)
 
 

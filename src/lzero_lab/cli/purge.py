@@ -6,9 +6,10 @@ import argparse
 
 from lzero_lab import datasets
 from lzero_lab.cli import options as opt
+from lzero_lab.cli import texts
 from lzero_lab.cli.console import console
 from lzero_lab.lock import alone_in
-from lzero_lab.runs.run import RunFolder
+from lzero_lab.runs.folder import RunFolder
 from lzero_lab.training.summary import ship
 from lzero_lab.training.training import Training
 
@@ -21,8 +22,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Purge the model of a training, finished or not, as its last checkpoint has it; write it "
         "as safetensors and JSON, and its certificate, and print that.",
     )
-    parser.add_argument("folder", type=opt.path, help="run folder of one training")
-    parser.add_argument("--data-dir", type=opt.path, metavar="DIR", help="folder with the files (default: the run's)")
+    parser.add_argument("folder", type=texts.path, help="run folder of one training")
+    parser.add_argument("--data-dir", type=texts.path, metavar="DIR", help="folder with the files (default: the run's)")
     parser.set_defaults(run=run)
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from lzero.report import Content, write
 from lzero_lab import datasets
 from lzero_lab.cli import options as opt
+from lzero_lab.cli import texts
 from lzero_lab.cli.console import console
 from lzero_lab.errors import DataError
 from lzero_lab.lock import alone_in
+from lzero_lab.runs.folder import RunFolder
 from lzero_lab.runs.report import of_folder, of_training
-from lzero_lab.runs.run import RunFolder
 
 _NAME = "report.html"
 
@@ -26,12 +27,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "over time, layer by layer before -> after, error against density, latency, configuration and warnings. Of a "
         "training, finished or not, its last checkpoint is loaded; of a comparison or a sweep the CSV files are read.",
     )
-    parser.add_argument("source", type=opt.path, help="run folder of train, compare or sweep; or one with a front.csv")
-    parser.add_argument("--out", type=opt.path, metavar="FILE", help=f"default: {_NAME} in the folder")
-    parser.add_argument("--data-dir", type=opt.path, metavar="DIR", help="folder with the files (default: the run's)")
+    parser.add_argument(
+        "source", type=texts.path, help="run folder of train, compare or sweep; or one with a front.csv"
+    )
+    parser.add_argument("--out", type=texts.path, metavar="FILE", help=f"default: {_NAME} in the folder")
+    parser.add_argument("--data-dir", type=texts.path, metavar="DIR", help="folder with the files (default: the run's)")
     parser.add_argument(
         "--front",
-        type=opt.density,
+        type=texts.density,
         nargs="+",
         default=[],
         metavar="0.1",

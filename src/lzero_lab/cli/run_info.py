@@ -14,8 +14,8 @@ from lzero_lab import datasets, models
 from lzero_lab.cli import options as opt
 from lzero_lab.cli.console import console
 from lzero_lab.errors import DataError
+from lzero_lab.runs.folder import RunFolder
 from lzero_lab.runs.latency import latencies
-from lzero_lab.runs.run import RunFolder
 from lzero_lab.training.summary import ship
 from lzero_lab.training.training import Training
 

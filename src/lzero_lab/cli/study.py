@@ -13,6 +13,7 @@ from pathlib import Path
 from lzero.recorder import Recorder, Row
 from lzero_lab import datasets
 from lzero_lab.cli import options as opt
+from lzero_lab.cli import texts
 from lzero_lab.cli.console import console, show_files
 from lzero_lab.errors import DataError
 from lzero_lab.lock import alone_in
@@ -38,15 +39,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--data", choices=datasets.names(), help="another data set, with nothing else changed")
     part.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
     part.add_argument("--budgets", nargs="+", metavar="NAME", help="default: all")
-    part.add_argument("--seeds", type=opt.seed, nargs="+", help="default: those of the study")
-    part.add_argument("--epochs", type=opt.positive(int), help="of all networks, with nothing else changed")
+    part.add_argument("--seeds", type=texts.seed, nargs="+", help="default: those of the study")
+    part.add_argument("--epochs", type=texts.positive(int), help="of all networks, with nothing else changed")
     run_ = parser.add_argument_group("run")
-    run_.add_argument("--out", type=opt.path, metavar="DIR", help="folder (default: runs/study-NAME-DATA)")
-    run_.add_argument("--hours", type=opt.positive(float), default=math.inf, help="stop after so many hours")
+    run_.add_argument("--out", type=texts.path, metavar="DIR", help="folder (default: runs/study-NAME-DATA)")
+    run_.add_argument("--hours", type=texts.positive(float), default=math.inf, help="stop after so many hours")
     who = run_.add_mutually_exclusive_group()
     who.add_argument(
         "--workers",
-        type=opt.positive(int, opt.MOST_PROCESSES),
+        type=texts.positive(int, opt.MOST_PROCESSES),
         default=1,
         help="trainings at a time (default: %(default)s)",
     )
@@ -56,11 +57,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="train on the workers of this scheduler of dask.distributed, started with: dask worker ADDRESS --nthreads "
         "1; all of them see --out and --data-dir under the same path",
     )
-    run_.add_argument("--data-dir", type=opt.path, metavar="DIR", help="folder with the files of all but digits")
-    run_.add_argument("--device", type=opt.device, default=None, help="cpu or cuda (default: cuda where there is one)")
+    run_.add_argument("--data-dir", type=texts.path, metavar="DIR", help="folder with the files of all but digits")
+    run_.add_argument(
+        "--device", type=texts.device, default=None, help="cpu or cuda (default: cuda where there is one)"
+    )
     run_.add_argument(
         "--trial",
-        type=opt.positive(float),
+        type=texts.positive(float),
         metavar="SECONDS",
         help="first try a few steps for so long, to say how many hours it will take where no row says it",
     )

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from lzero.cost import COUNTED
 from lzero_lab.cli import options as opt
+from lzero_lab.cli import texts
 from lzero_lab.cli.console import progress, show_files, show_table
 from lzero_lab.runs.figures import draw_all
-from lzero_lab.runs.run import RunFolder
+from lzero_lab.runs.folder import RunFolder
 from lzero_lab.runs.sweep import sweep
 
 _TARGETS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
@@ -24,7 +25,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     budget = parser.add_argument_group("budget")
     budget.add_argument(
-        "--target", type=opt.density, nargs="+", default=list(_TARGETS), help=f"densities (default: {_words(_TARGETS)})"
+        "--target",
+        type=texts.density,
+        nargs="+",
+        default=list(_TARGETS),
+        help=f"densities (default: {_words(_TARGETS)})",
     )
     budget.add_argument("--measure", choices=COUNTED, nargs="+", default=["params"], help="default: params")
     budget.add_argument(
@@ -32,7 +37,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     opt.add_data(parser)
     opt.add_training(parser, one_seed=False)
-    parser.add_argument("--seed", type=opt.seed, nargs="+", default=[0], help="default: 0")
+    parser.add_argument("--seed", type=texts.seed, nargs="+", default=[0], help="default: 0")
     opt.add_run(parser)
     parser.set_defaults(run=run)
 

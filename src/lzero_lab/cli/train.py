@@ -7,9 +7,11 @@ from collections.abc import Mapping
 
 from lzero.recorder import Row
 from lzero_lab.cli import options as opt
+from lzero_lab.cli import texts
 from lzero_lab.cli.console import console, progress, show_files, show_table
 from lzero_lab.runs.figures import draw_all
-from lzero_lab.runs.run import Run, RunFolder, assist, complete
+from lzero_lab.runs.folder import RunFolder
+from lzero_lab.runs.run import Run, assist, complete
 from lzero_lab.training.processes import Processes
 from lzero_lab.training.recipe import Recipe, Scope
 
@@ -25,21 +27,21 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     budget = parser.add_argument_group("budget")
     kind = budget.add_mutually_exclusive_group()
-    kind.add_argument("--target", type=opt.density, help=f"density to ship at most (default: {opt.TARGET})")
+    kind.add_argument("--target", type=texts.density, help=f"density to ship at most (default: {opt.TARGET})")
     kind.add_argument(
-        "--penalty", type=opt.positive(float), metavar="λ", help="train with this penalty, without a target"
+        "--penalty", type=texts.positive(float), metavar="λ", help="train with this penalty, without a target"
     )
     kind.add_argument("--dense", action="store_true", help="train without gates")
     opt.add_measure(budget)
     budget.add_argument(
         "--scope",
-        type=opt.scope,
+        type=texts.scope,
         default="model",
         help='what the target holds for: model, layer (each), or "name=0.3,name=0.5" (default: %(default)s)',
     )
     budget.add_argument(
         "--also",
-        type=opt.further_budget,
+        type=texts.further_budget,
         nargs="+",
         default=[],
         metavar="MEASURE=DENSITY",

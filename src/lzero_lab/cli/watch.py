@@ -9,7 +9,7 @@ from contextlib import suppress
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from lzero_lab.cli import options as opt
+from lzero_lab.cli import texts
 from lzero_lab.cli.console import console
 from lzero_lab.cli.dashboard import frame, last_words
 from lzero_lab.watching import Several, Watched, look
@@ -27,10 +27,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "left; of a comparison, sweep or study a line a training. Only reads, and ends with the run; Ctrl-C ends it "
         "before, and the training goes on. A CSV of rows of your own loop (lzero.Recorder) does as well.",
     )
-    parser.add_argument("place", type=opt.path, metavar="RUN", help="run folder, folder of a study, or a CSV of rows")
+    parser.add_argument("place", type=texts.path, metavar="RUN", help="run folder, folder of a study, or a CSV of rows")
     parser.add_argument("--once", action="store_true", help="show it as it is now, and return; so does a pipe")
     parser.add_argument(
-        "--every", type=opt.positive(float), default=1.0, metavar="SECONDS", help="between looks (default: %(default)s)"
+        "--every",
+        type=texts.positive(float),
+        default=1.0,
+        metavar="SECONDS",
+        help="between looks (default: %(default)s)",
     )
     parser.set_defaults(run=run)
 

@@ -11,7 +11,8 @@ from lzero.baselines.bisection import Bisection, bisect_coefficient
 from lzero.errors import BudgetError
 from lzero.recorder import Recorder
 from lzero_lab.datasets import Dataset
-from lzero_lab.runs.run import EpochCallback, Run, RunFolder, complete
+from lzero_lab.runs.folder import RunFolder
+from lzero_lab.runs.run import EpochCallback, Run, complete
 from lzero_lab.training.recipe import Recipe
 
 GRID = (0.01, 0.1, 1.0, 10.0)

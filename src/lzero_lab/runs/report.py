@@ -27,7 +27,7 @@ from lzero_lab.datasets import Dataset
 from lzero_lab.errors import DataError
 from lzero_lab.files import read_json
 from lzero_lab.runs import compare, sweep
-from lzero_lab.runs.run import RunFolder
+from lzero_lab.runs.folder import RunFolder
 from lzero_lab.training.evaluation import error
 from lzero_lab.training.recipe import Recipe
 from lzero_lab.training.summary import ship

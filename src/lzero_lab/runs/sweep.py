@@ -11,7 +11,8 @@ from pathlib import Path
 from lzero.cost import Measure
 from lzero.recorder import Recorder
 from lzero_lab.datasets import Dataset
-from lzero_lab.runs.run import EpochCallback, Run, RunFolder, complete
+from lzero_lab.runs.folder import RunFolder
+from lzero_lab.runs.run import EpochCallback, Run, complete
 from lzero_lab.training.recipe import Recipe
 
 ROWS = "sweep.csv"

@@ -1,4 +1,4 @@
-"""Options: what their texts mean as numbers, recipes, configurations and folders."""
+"""Options: what they mean as recipes, configurations, data and folders."""
 
 import argparse
 from pathlib import Path
@@ -18,52 +18,6 @@ def parsed(*arguments, command="train"):
     opt.add_run(parser)
     opt.add_measure(parser)
     return argparse.Namespace(command=command, **vars(parser.parse_args(arguments)))
-
-
-@pytest.mark.parametrize(
-    ("type_", "text", "value"),
-    [
-        (opt.positive(int), "3", 3),
-        (opt.positive(float), "1e-9", 1e-9),
-        (opt.density, "1", 1.0),
-        (opt.distance, "0.01", 0.01),
-        (opt.seed, str(2**64 - 1), 2**64 - 1),
-        (opt.scope, "layer", "layer"),
-        (opt.scope, "fc1=0.3, fc2=1", {"fc1": 0.3, "fc2": 1.0}),
-        (opt.further_budget, "macs=0.1", ("macs", 0.1)),
-        (opt.model, "wrn-16-4", "wrn-16-4"),
-        (opt.device, "cpu", "cpu"),
-    ],
-)
-def test_texts_that_are_taken(type_, text, value):
-    assert type_(text) == value
-
-
-@pytest.mark.parametrize(
-    ("type_", "text", "message"),
-    [
-        (opt.positive(int), "0", "expected a number above 0, found 0"),
-        (opt.positive(float), "nan", "expected a number above 0, found nan"),
-        (opt.density, "0", r"expected a density in \(0, 1\]"),
-        (opt.distance, "1", r"expected a distance in \(0, 1\)"),
-        (opt.seed, str(2**64), "expected a seed from"),
-        (opt.scope, "=0.3", "expected model, layer or"),
-        (opt.scope, "fc1=much", "expected model, layer or"),
-        (
-            opt.further_budget,
-            "flops=0.1",
-            "expected params, macs, gates, each with =0.1 or the like, found 'flops=0.1'",
-        ),
-        (opt.further_budget, "macs", "expected params, macs, gates, each with"),
-        (opt.further_budget, "macs=2", r"expected a density in \(0, 1\]"),
-        (opt.model, "wrn-16", "expected mlp, lenet5, resnet, resnet20 or wrn-<depth>-<width>"),
-        (opt.device, "cuda:99", "PyTorch sees no such GPU here; use --device cpu"),
-        (opt.device, "meta", "expected cpu or cuda, found 'meta'"),
-    ],
-)
-def test_texts_that_are_refused(type_, text, message):
-    with pytest.raises(argparse.ArgumentTypeError, match=message):
-        type_(text)
 
 
 def test_the_defaults_are_those_of_a_recipe_but_for_the_epochs_of_digits():

@@ -8,7 +8,7 @@ from commands import FAST, RUN_FILES, error_line, names
 from html_pages import checked
 
 from lzero_lab.cli import main
-from lzero_lab.runs.run import RunFolder
+from lzero_lab.runs.folder import RunFolder
 
 
 def page(path):
