@@ -29,10 +29,11 @@ from pathlib import Path
 from lzero.errors import LzeroError
 from lzero.recorder import Row
 from lzero_lab.datasets.cifar10 import find_archive
-from lzero_lab.studies.cell import Cell, device_name, train_cell, weights_path
+from lzero_lab.studies.cell import Cell, train_cell, weights_path
 from lzero_lab.studies.cells import EPOCHS, CellTable, can_begin, with_sources
 from lzero_lab.studies.forecast import Kind, Pace, kind, known, laid_out, measured
 from lzero_lab.studies.report import CELLS, write_report
+from lzero_lab.studies.row import device_name
 from lzero_lab.studies.study import Study
 from lzero_lab.studies.workers import run_tasks
 

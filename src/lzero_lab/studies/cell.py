@@ -15,20 +15,18 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lzero.errors import LzeroError, LzeroWarning
-from lzero.purge import PurgeResult
-from lzero.recorder import Recorder, Row, Value
+from lzero.recorder import Recorder, Row
 from lzero_lab.datasets import Dataset, load
 from lzero_lab.errors import DamagedError, DataError
 from lzero_lab.files import read_tensors, write_tensors
+from lzero_lab.studies.row import device_name, of_recipe, of_result, without_bins
 from lzero_lab.studies.workers import stopping
 from lzero_lab.training.checkpoint import ADVICE
-from lzero_lab.training.evaluation import operations, whole_network
 from lzero_lab.training.recipe import Recipe
-from lzero_lab.training.summary import ship, summarise
+from lzero_lab.training.summary import ship
 from lzero_lab.training.training import Training
 
 PROGRESS = ".rows.csv"  # behind the name of a cell: its rows so far
@@ -103,26 +101,12 @@ def train(
     return training
 
 
-def run_cell(cell: Cell) -> Row:
-    """Train, purge and test one cell; its row of plain values.
-
-    ``before_settling`` is the deployed density before settling, ``shipped`` that of the purged model, both of the whole
-    model in the measure of the recipe. ``slack`` is asked minus shipped, the smallest over the parts of a layer-wise
-    budget; ``within_one_unit`` is 1 where no further unit would fit. ``gates`` counts those that are trained by
-    P(z != 0) at the end. ``error`` is the purged model's on the test set at the end of training, ``validation_error``
-    on the validation set. A training that fails has its message under ``problem``.
-
-    Raises:
-        DataError: the data is missing or damaged.
-    """
-    row, _ = train_cell(cell)
-    return row or {}
-
-
 def train_cell(
     cell: Cell, device: str = "cpu", folder: str | os.PathLike[str] | None = None, deadline: float = math.inf
 ) -> tuple[Row | None, list[Row]]:
-    """The row of a cell and those of its epochs; no row where it was told to stop, or the deadline came first.
+    """Train, purge and test one cell: its row, with the message of a training that fails under ``problem``, and epochs.
+
+    There is no row where it was told to stop, or the deadline came first.
 
     Args:
         cell: what to train.
@@ -134,7 +118,7 @@ def train_cell(
     Raises:
         DataError: the data is missing or damaged.
     """
-    row: Row = {"cell": cell.key, **dict(cell.labels), "data": cell.data, **_of_recipe(cell.recipe)}
+    row: Row = {"cell": cell.key, **dict(cell.labels), "data": cell.data, **of_recipe(cell.recipe)}
     row["device"] = device_name(device)
     if stopping() or time.time() > deadline:
         return None, []
@@ -152,12 +136,7 @@ def train_cell(
     except LzeroError as problem:
         words = "".join(letter if letter.isprintable() else " " for letter in str(problem)).split()
         return row | {"problem": " ".join(words)}, []
-    return row | _of_result(training, result), training.recorder.rows
-
-
-def device_name(device: str) -> str:
-    """What rows call the ``device``: "cpu", or the model of a GPU."""
-    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
+    return row | of_result(training, result), training.recorder.rows
 
 
 def _weights(name: str, folder: str | os.PathLike[str] | None) -> Mapping[str, Tensor] | None:
@@ -167,11 +146,6 @@ def _weights(name: str, folder: str | os.PathLike[str] | None) -> Mapping[str, T
     if folder is None:
         raise DataError(f"start: there is no folder in which {name} could have left its weights; pass folder")
     return read_tensors(weights_path(folder, name), set(), "delete it, and the row of its training; it is trained anew")
-
-
-def without_bins(row: Row) -> Row:
-    """The ``row`` of an epoch without its histogram of gates."""
-    return {name: value for name, value in row.items() if not name.startswith("p_")}
 
 
 def _tell(cell: Cell, path: Path, training: Training, row: Row) -> None:
@@ -194,58 +168,6 @@ def _continued(recipe: Recipe, data: Dataset, checkpoint: Path | None, start: Ma
         reason = str(problem).removesuffix(f"; {ADVICE}")
         warnings.warn(f"{reason}; it is set aside as {aside.name}, and trained anew", LzeroWarning, stacklevel=2)
         return Training(recipe, data, start)
-
-
-def _of_result(training: Training, result: PurgeResult) -> Row:
-    """The columns that the training and the purge have found."""
-    summary, certificate, example = summarise(training, result), result.certificate, training.data.train_x[:1]
-    slack = [certificate.asked[part] - certificate.deployed[part] for part in certificate.asked]
-    kept = " ".join(f"{name}={int(mask.sum())}/{mask.numel()}" for name, mask in result.kept.items())
-    whole = whole_network(training.recipe.model, training.data)
-    return {
-        "steps": training.step,
-        "seconds": summary.seconds,
-        "before_settling": summary.before_settling,
-        "shipped": summary.shipped,
-        "slack": min(slack, default=0.0),
-        "within_one_unit": int(summary.within_one_unit),
-        "epochs": training.epoch,
-        "shipped_macs": operations(result.model, example) / operations(whole, example),
-        "shipped_params": certificate.parameters / certificate.parameters_before,
-        "threshold": certificate.threshold,
-        "moved": certificate.moved,
-        "largest_difference": certificate.largest_difference or 0.0,
-        "validation_error": summary.validation_error,
-        "error": summary.test_error,
-        **({"gates": gate_bins(training.recorder.rows[-1])} if training.trainer and training.trainer.trains else {}),
-        **({"kept": kept} if kept else {}),
-    }
-
-
-def gate_bins(epoch: Row) -> str:
-    """The counts of P(z != 0) in equal bins of 0..1 that the row of an ``epoch`` has, in one text."""
-    return " ".join(str(epoch[name]) for name in sorted(epoch) if name.startswith("p_"))
-
-
-def _of_recipe(recipe: Recipe) -> Row:
-    """The columns that say what was trained."""
-    return {
-        "model": recipe.model,
-        "method": recipe.method,
-        **({} if recipe.target is None else {"asked": recipe.target}),
-        "coefficient": _text(recipe.coefficient),
-        "measure": recipe.measure,
-        "scope": _text(recipe.scope),
-        "granularity": recipe.granularity,
-        "batch_size": recipe.batch_size,
-        "optimizer": recipe.optimizer,
-        "loss_scale": recipe.loss_scale,
-        "seed": recipe.seed,
-    }
-
-
-def _text(value: Value | Mapping[str, float]) -> Value:
-    return json.dumps(dict(value)) if isinstance(value, Mapping) else value
 
 
 @lru_cache(maxsize=2)

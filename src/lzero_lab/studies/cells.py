@@ -13,8 +13,9 @@ from pathlib import Path
 from lzero.errors import RecordError
 from lzero.recorder import Recorder, Row, Value
 from lzero_lab.errors import DataError
-from lzero_lab.studies.cell import PROGRESS, Cell, file_name, train_cell, weights_path, without_bins
+from lzero_lab.studies.cell import PROGRESS, Cell, file_name, train_cell, weights_path
 from lzero_lab.studies.cluster import Cluster
+from lzero_lab.studies.row import without_bins
 from lzero_lab.studies.workers import run_tasks
 
 EPOCHS = "epochs.csv"

@@ -16,7 +16,8 @@ import torch
 from lzero.errors import LzeroError
 from lzero.recorder import Row
 from lzero_lab.datasets import Dataset
-from lzero_lab.studies.cell import Cell, device_name, train
+from lzero_lab.studies.cell import Cell, train
+from lzero_lab.studies.row import device_name
 from lzero_lab.studies.workers import run_tasks
 from lzero_lab.training.recipe import Recipe
 from lzero_lab.training.training import Training

@@ -16,7 +16,7 @@ from lzero_lab.datasets import load
 from lzero_lab.errors import DataError
 from lzero_lab.studies import cell as cell_module
 from lzero_lab.studies import workers
-from lzero_lab.studies.cell import Cell, run_cell
+from lzero_lab.studies.cell import Cell, train_cell
 from lzero_lab.studies.cells import EPOCHS, CellTable, run_cells
 from lzero_lab.training.recipe import Recipe
 from lzero_lab.training.training import Training
@@ -59,7 +59,7 @@ def test_a_failed_training_is_tried_again_and_its_row_replaced(tmp_path, monkeyp
 @pytest.mark.usefixtures("inline")
 @pytest.mark.parametrize("damage", ["truncated", "foreign"])
 def test_a_training_whose_checkpoint_cannot_be_loaded_begins_anew(tmp_path, damage):
-    expected = run_cell(TINY)
+    expected, _ = train_cell(TINY)
     checkpoint = tmp_path / f"{TINY.file_name}.pt"
     Training(TINY.recipe, load("digits")).save(checkpoint)
     if damage == "truncated":
@@ -88,7 +88,7 @@ def test_a_checkpoint_that_cannot_be_read_today_stays_and_is_continued_tomorrow(
     tmp_path, monkeypatch, where, problem, raised
 ):
     cell = Cell("digits", Recipe(target=0.5, epochs=2, batch_size=256))
-    expected = run_cell(cell)
+    expected, _ = train_cell(cell)
     training = Training(cell.recipe, load("digits"))
     training.run_epoch()
     training.save(tmp_path / f"{cell.file_name}.pt")
