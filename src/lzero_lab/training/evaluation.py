@@ -1,10 +1,9 @@
-"""What is measured of a network: its error, its operations, and how far its answers are from another's."""
+"""What is measured of a network: its error, and its operations."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from lzero_lab import models
@@ -27,15 +26,6 @@ def mistakes(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000) -> 
     )
     model.train(training)
     return wrong
-
-
-def distance(scores: Tensor, taught: Tensor, temperature: float = 2.0) -> Tensor:
-    """T^2 KL(taught || scores) between answers softened by the temperature T, the mean over examples.
-
-    Shapes: [N, classes] both -> [].
-    """
-    soft, hard = F.log_softmax(scores / temperature, 1), F.log_softmax(taught / temperature, 1)
-    return temperature**2 * F.kl_div(soft, hard, log_target=True, reduction="batchmean")
 
 
 def operations(model: nn.Module, x: Tensor) -> int:

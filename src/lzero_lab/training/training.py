@@ -14,11 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lzero.baselines.dense import same_size
 from lzero.constraints import Budgets
-from lzero.decay import expected_l2
 from lzero.errors import LzeroWarning, NonFiniteError
 from lzero.gates.gates import Gates
 from lzero.purge import PurgeResult, purge
@@ -32,7 +30,8 @@ from lzero_lab.errors import DamagedError, DataError
 from lzero_lab.files import write_tensors
 from lzero_lab.training import methods
 from lzero_lab.training.checkpoint import check_optimizer, loading, read_checkpoint
-from lzero_lab.training.evaluation import distance, mistakes
+from lzero_lab.training.evaluation import mistakes
+from lzero_lab.training.objective import Objective
 from lzero_lab.training.processes import Processes
 from lzero_lab.training.recipe import UNGATED, Recipe
 from lzero_lab.training.runtime import RandomStream
@@ -72,7 +71,7 @@ class Training:
                 self.model = same_size(self.model, data.train_x[:2], recipe.target or 1.0, recipe.measure)
         # channels last: convolutions take a third less time
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._begin_with(start)
+        self.objective = Objective(recipe, self.model, self._begin_with(start))
         self._order = torch.Generator().manual_seed(recipe.seed)
         self.steps_per_epoch = -(-len(data.train_x) // recipe.batch_size)
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
@@ -89,22 +88,20 @@ class Training:
         if recipe.compile:
             self.model.compile(backend=recipe.compile)  # in place; the copies that purging makes are not compiled
 
-    def _begin_with(self, start: Mapping[str, Tensor] | None) -> None:
-        """Take the weights of a trained network, and a copy of it as a teacher where the recipe asks for one."""
-        self._teacher: nn.Module | None = None
+    def _begin_with(self, start: Mapping[str, Tensor] | None) -> nn.Module | None:
+        """Take the weights of a trained network; a copy of it as a teacher where the recipe asks for one."""
         if (start is not None) != bool(self.recipe.start):
             found = "none was given" if start is None else "the recipe has no start"
             raise DataError(f"start: expected weights for {self.recipe.start or 'nothing'!r}, {found}")
         if start is None:
-            return
+            return None
         try:
             self.model.load_state_dict(start)
         except RuntimeError as problem:
             raise DamagedError(
                 f"start: weights of another network than {self.recipe.model}; pass those of a dense training of it"
             ) from problem
-        if self.recipe.distil:
-            self._teacher = copy.deepcopy(self.model).eval().requires_grad_(False)
+        return copy.deepcopy(self.model).eval().requires_grad_(False) if self.recipe.distil else None
 
     def run(self, progress: Callable[[dict[str, Any]], None] | None = None, checkpoint: str | None = None) -> Training:
         """Train to the end; ``progress`` gets every recorded row, ``checkpoint`` is rewritten after every epoch."""
@@ -160,11 +157,11 @@ class Training:
                 x = crop_and_flip(x)
             self._settle_in_time()
             self.optimizer.zero_grad()
-            loss = self._loss(x, y, weight)
+            loss = self.objective(x, y, weight)
             loss.backward()  # type: ignore[no-untyped-call]
             self._processes.average_gradients(self.model)
             if self.trainer is not None:
-                self.trainer.step(loss.detach(), partial(self._loss, x, y, weight))
+                self.trainer.step(loss.detach(), partial(self.objective, x, y, weight))
             self.optimizer.step()
             if self._average is not None:
                 self._average.update()
@@ -172,18 +169,6 @@ class Training:
             seen += size
             total += loss.detach() * size
         return float(self._processes.average(total)) / seen / self.recipe.loss_scale
-
-    def _loss(self, x: Tensor, y: Tensor, weight: float = 1.0) -> Tensor:
-        recipe = self.recipe
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.bf16):
-            scores = self.model(x)
-            taught = None if self._teacher is None else self._teacher(x)
-        loss = F.cross_entropy(scores.float(), y)
-        if taught is not None:
-            loss = torch.lerp(loss, distance(scores.float(), taught.float()), recipe.distil)
-        if recipe.l2:
-            loss = loss + recipe.l2 * expected_l2(self.model)
-        return loss * (recipe.loss_scale * weight)
 
     def budgets(self) -> Budgets | None:
         """What is settled on at the end, None where nothing was asked for."""

@@ -48,7 +48,7 @@ def test_bfloat16_rounds_the_products_and_leaves_weights_and_gates_exact(data):
     losses = [training.run_epoch()["loss"] for training in (one, other)]
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.02)
     assert {parameter.dtype for parameter in other.model.parameters()} == {torch.float32}
-    assert other._loss(data.train_x[:8], data.train_y[:8]).dtype == torch.float32
+    assert other.objective(data.train_x[:8], data.train_y[:8]).dtype == torch.float32
     assert {parameter.dtype for parameter in other.purge().model.parameters()} == {torch.float32}
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from lzero.errors import NonFiniteError
 from lzero_lab.errors import DataError
 from lzero_lab.training.checkpoint import read_checkpoint
-from lzero_lab.training.evaluation import distance, error
+from lzero_lab.training.evaluation import error
 from lzero_lab.training.recipe import Recipe
 from lzero_lab.training.summary import summarise
 from lzero_lab.training.training import Training
@@ -223,23 +223,6 @@ def test_a_training_that_begins_with_weights_gates_the_network_that_they_are_of(
     for training in (begun, dense):
         training.model.eval()
     assert begun.model(data.test_x).allclose(dense.model(data.test_x), atol=1e-4)
-
-
-def test_the_teacher_is_what_the_training_begins_with_and_its_answers_are_weighed_in_the_loss(data):
-    start = Training(Recipe(method="dense", epochs=2, batch_size=64), data).run().model.state_dict()
-    x, y = data.train_x[:50], data.train_y[:50]
-    losses = []
-    for weight in (0.0, 0.25, 1.0):
-        training = Training(Recipe(method="dense", epochs=1, start="s", distil=weight), data, start)
-        with torch.no_grad():
-            next(training.model.parameters()).mul_(0.5)
-            losses.append(float(training._loss(x, y)))
-            student = training.model(x)
-    taught = Training(Recipe(method="dense", start="s"), data, start).model(x).detach()
-    p, q = (torch.softmax(scores / 2, 1) for scores in (taught, student))
-    assert losses[2] == pytest.approx(4 * float((p * (p / q).log()).sum(1).mean()), rel=1e-4)
-    assert losses[1] == pytest.approx(0.75 * losses[0] + 0.25 * losses[2])
-    assert distance(taught, taught) == pytest.approx(0, abs=1e-6)
 
 
 def test_weights_and_the_recipe_must_agree_about_the_beginning(data):
