@@ -1,4 +1,4 @@
-"""Tests mirror the library: every module of it has a test file of its own name in the same folder."""
+"""Tests mirror the library and the lab: every module of it has a test file of its own name in the same folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import lzero.errors
+import lzero_lab.errors
 
 SOURCE, TESTS = Path(lzero.errors.__file__).parent, Path(__file__).parent
 ROOMS = (
@@ -50,6 +51,13 @@ def mirror(module: Path) -> Path:
 def test_every_module_has_a_test_file_of_its_own_name(room: str) -> None:
     missing = [str(mirror(module)) for module in modules(room) if not (TESTS / mirror(module)).is_file()]
     assert modules(room) and not missing, f"missing in tests/: {', '.join(missing)}"
+
+
+def test_every_module_of_the_lab_has_one_too() -> None:
+    lab = Path(lzero_lab.errors.__file__).parent
+    paths = [path.relative_to(lab) for path in lab.rglob("*.py") if path.name != "__init__.py"]
+    mirrors = [TESTS / "lab" / path.with_name(f"test_{path.name}") for path in paths]
+    assert mirrors and not [str(test) for test in mirrors if not test.is_file()]
 
 
 def test_no_room_is_left_out() -> None:
