@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from page_blocks import blocks_of, check_shipped, run
 
-from lzero_lab.watching import look
+from lzero_lab.watching.look import look
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lzero_lab.cli.chart import Chart
-from lzero_lab.watching import Several, Watched
+from lzero_lab.watching.watched import Several, Watched
 
 _COLOURS = {"training": "green", "finished": "cyan", "stopped": "red", "failed": "red", "unknown": "yellow"}
 _AROUND = 11  # lines of a frame that are not those of charts

@@ -12,7 +12,8 @@ from rich.live import Live
 from lzero_lab.cli import texts
 from lzero_lab.cli.console import console
 from lzero_lab.cli.dashboard import frame, last_words
-from lzero_lab.watching import Several, Watched, look
+from lzero_lab.watching.look import look
+from lzero_lab.watching.watched import Several, Watched
 
 _WIDTH, _HEIGHT = 100, 32  # of a frame where there is no window
 _WIDEST = 120

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from lzero_lab.cli.dashboard import frame, last_words
 from lzero_lab.lock import alone_in
-from lzero_lab.watching import Several, Watched, look
+from lzero_lab.watching.look import look
+from lzero_lab.watching.watched import Several, Watched
 
 
 def shown(seen, width=100, height=32, plain=False):

@@ -8,7 +8,7 @@ from lab.watched import end, epochs, run_folder, written
 
 from lzero_lab.errors import DataError
 from lzero_lab.lock import LOCK, alone_in
-from lzero_lab.watching import look
+from lzero_lab.watching.look import look
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
 
@@ -34,26 +34,6 @@ def test_a_training_at_work_in_every_phase_and_nothing_is_written(tmp_path):
         assert (seen.target, seen.multiplier, seen.about) == (0.1, 5.0, "mlp on digits, constrained")
 
 
-@posix
-def test_speed_and_time_left_are_those_of_the_latest_rows(tmp_path):
-    folder = run_folder(tmp_path / "run", 0)
-    rows = epochs(5)
-    rows[-1]["seconds"] = 20.0  # 2 s an epoch, and 12 s the last: 36 steps in 18 s after the first row
-    with alone_in(folder):
-        written(folder / "rows.csv", rows)
-        seen = look(folder)
-        assert seen.steps_per_second == pytest.approx(36 / 18)
-        assert seen.seconds_left == pytest.approx(45 / 2, abs=1.0)
-        os.utime(folder / "rows.csv", (0, seen_at(folder) - 10))
-        assert look(folder).seconds_left == pytest.approx(45 / 2 - 10, abs=1.0)
-        written(folder / "rows.csv", epochs(1))
-        assert look(folder).steps_per_second == pytest.approx(4.5)
-
-
-def seen_at(folder):
-    return (folder / "rows.csv").stat().st_mtime
-
-
 def test_a_finished_run_and_one_that_died(tmp_path):
     finished = end(run_folder(tmp_path / "run", 10))
     assert (look(finished).state, look(finished).progress) == ("finished", 1.0)
@@ -75,17 +55,6 @@ def test_rows_of_somebodys_own_loop(tmp_path):
     assert look(path).progress == 0.5 and look(path).seconds_left == pytest.approx(2, abs=0.5)
     written(path, [{"step": 4, "total_steps": 4, "loss": 1.0}])
     assert look(path).state == "finished"
-
-
-def test_several_parts_are_at_the_target_once_all_are(tmp_path):
-    row = {"step": 1, "a:target": 0.1, "a:annealed_target": 0.1, "b:target": 0.2, "b:annealed_target": 0.3}
-    row |= {"a:multiplier": 1.0, "b:multiplier": 3.0}
-    path = written(tmp_path / "rows.csv", [row])
-    assert (look(path).phase, look(path).multiplier, look(path).target) == ("annealing the target", 3.0, None)
-    written(path, [row | {"b:annealed_target": 0.2}])
-    assert look(path).phase == "at the target"
-    written(path, [{"step": 1, "multiplier": 0.1}])
-    assert look(path).phase == "under a penalty"
 
 
 @posix
