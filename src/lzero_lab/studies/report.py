@@ -20,6 +20,10 @@ _HEAD = (
     "| method | shipped params | shipped MACs | architecture | epochs | seeds | validation | test error | seconds |",
     "|---|---:|---:|---|---:|---:|---:|---:|---:|",
 )
+_LEGEND = (
+    "Errors of purged models after the last epoch, means over the seeds with the standard deviation; shipped: the "
+    "largest share over the seeds; architecture: of the first seed."
+)
 _GATES = "gates closed / undecided / open"  # by P(z != 0): below 0.1, from 0.1 to 0.9, above
 
 
@@ -130,9 +134,8 @@ def published(names: Sequence[str], data: str) -> list[Row]:
 def table(rows: Sequence[Row], words: str = "", remarks: Mapping[str, str] | None = None) -> str:
     """Markdown: for every budget, every method's mean and standard deviation over seeds, the least error first.
 
-    It has a title, ``words`` below it, and below each budget its entry of ``remarks``; budgets without a row come last,
-    those together of which the same is said. Errors are the purged models' after the last epoch, on the validation and
-    on the test set; the architecture is that of the first seed, shipped shares are the largest over the seeds.
+    It has a title, what its columns are, ``words`` below that, and below each budget its entry of ``remarks``; budgets
+    without a row come last, those together of which the same is said.
     """
     parts, shown = [], budgets(rows)
     for budget, group in grouped(rows, "budget").items():
@@ -146,7 +149,7 @@ def table(rows: Sequence[Row], words: str = "", remarks: Mapping[str, str] | Non
         parts.append(f"**{budget}**\n\n" + "\n".join(lines) + "\n" + (f"\n{remark}\n" if remark else ""))
     rest = [{"budget": name, "remark": said} for name, said in (remarks or {}).items() if said and name not in shown]
     parts += [f"**{'; '.join(budgets(group))}**\n\n{said}\n" for said, group in grouped(rest, "remark").items()]
-    return f"# Methods side by side: {rows[0]['data']}\n\n{words}" + "\n".join(parts)
+    return f"# Methods side by side: {rows[0]['data']}\n\n{_LEGEND}\n\n{words}" + "\n".join(parts)
 
 
 def _line(label: str, rows: Sequence[Mapping[str, Value]]) -> str:

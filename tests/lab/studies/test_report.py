@@ -21,7 +21,8 @@ ROWS = [
 
 
 def test_the_table_has_means_over_seeds_least_error_first_and_published_rows_marked():
-    title, _, *lines = table(ROWS).splitlines()
+    title, _, legend, _, *lines = table(ROWS).splitlines()
+    assert "largest share over the seeds; architecture: of the first seed." in legend
     assert title == f"# Methods side by side: {ROWS[0]['data']}"
     assert lines[0] == "**mlp 7.6 % params**"
     assert lines[4] == "| b | 7.00% | 10.00% | – | 3 | 1 | 3.00% | 1.00% | 1 |"
@@ -61,7 +62,7 @@ def test_a_report_is_a_table_and_a_figure_of_what_the_study_plans(tmp_path, stud
 
 def test_where_rows_count_gates_by_their_probability_the_table_says_who_has_decided():
     gates = [{"gates": "10 0 0 0 0 0 0 0 0 0 5 0 0 0 0 0 0 0 0 5"}, {"gates": "0 20" + " 0" * 18}, {}]
-    lines = table([row | more for row, more in zip(ROWS, gates, strict=True)]).splitlines()[2:]
+    lines = table([row | more for row, more in zip(ROWS, gates, strict=True)]).splitlines()[4:]
     assert lines[2].endswith("| seconds | gates closed / undecided / open |") and lines[3].endswith("|---:| ---: |")
     assert lines[4].endswith("| 1 | – |") and lines[5].endswith("| 2 | 75% / 12% / 12% |")
     assert lines[6].count("|") == lines[5].count("|")
@@ -81,7 +82,9 @@ def test_a_report_says_the_note_and_the_devices_and_draws_the_curves_that_are_as
         recorder.to_csv(tmp_path / name)
     files = write_report(tmp_path, replace(study, note="A note.", curves={budget: ["b", "a"], "third": ["a"]}))
     assert [path.name for path in files] == [TABLE, "methods-mlp.png", "curves-half.png"]
-    assert files[0].read_text().startswith("# Methods side by side: mnist\n\nA note. Trained on a GPU.\n\n**half**")
+    head = files[0].read_text().split("\n\n")
+    assert head[0] == "# Methods side by side: mnist" and head[2] == "A note. Trained on a GPU."
+    assert head[3].startswith("**half**")
 
 
 def test_below_a_budget_stands_what_has_no_number_and_why(tmp_path, study):
