@@ -136,22 +136,24 @@ class Cluster:
         from distributed import wait
         from distributed.scheduler import KilledWorker
 
-        left, running = list(tasks), list[Any]()
+        left, running = list(tasks), dict[str, Any]()  # key of a task that has begun -> its future
 
         def begin() -> None:
             free = max(1, self.workers) - len(running)
             for task in [task for task in left if ready is None or ready(task)][: max(0, free)]:
                 left.remove(task)
-                running.append(self._client.submit(_call, function, task, mark, device, pure=False))
+                key = f"training-{secrets.token_hex(8)}"
+                running[key] = None  # a worker may have it before an interrupted call returns
+                running[key] = self._client.submit(_call, function, task, mark, device, key=key, pure=False)
 
         try:
             begin()
             while running:
                 with suppress(TimeoutError):
-                    wait(running, timeout=_LOOK, return_when="FIRST_COMPLETED")
-                for future in [future for future in running if future.done()]:
-                    keep(future.result())
-                    running.remove(future)
+                    wait([*running.values()], timeout=_LOOK, return_when="FIRST_COMPLETED")
+                for key in [key for key, future in running.items() if future.done()]:
+                    keep(running[key].result())
+                    del running[key]
                 begin()
         except KilledWorker as problem:
             raise LzeroError(
@@ -166,15 +168,18 @@ class Cluster:
             for future in self._ended(running):
                 keep(future.result())
 
-    def _ended(self, running: Sequence[Any]) -> list[Any]:
-        """Those of the ``running`` futures that have a result, when all that a worker has begun came to an end."""
+    def _ended(self, running: Mapping[str, Any]) -> list[Any]:
+        """The futures of those ``running`` that have a result, when all that a worker has begun came to an end."""
+        from distributed import Future
+
+        futures = [Future(key, self._client) if future is None else future for key, future in running.items()]
         with suppress(LzeroError):
-            while not all(future.done() for future in running):
+            while not all(future.done() for future in futures):
                 begun = {key for keys in self._asked(self._client.processing).values() for key in keys}
-                if all(future.done() or future.key not in begun for future in running):
+                if all(future.done() or future.key not in begun for future in futures):
                     break
                 time.sleep(0.1)
-        return [future for future in running if future.status == "finished"]
+        return [future for future in futures if future.status == "finished"]
 
     def _asked(self, question: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
         """What the scheduler answers.

@@ -100,6 +100,28 @@ def test_after_ctrl_c_no_epoch_begins_and_what_was_finished_by_then_is_kept(
     assert len(list(tmp_path.glob("*.pt"))) == 1 - kept
 
 
+def test_a_task_whose_submission_is_interrupted_is_waited_for_and_kept(address, tmp_path, monkeypatch):
+    kept = []
+    with Cluster(address) as there:
+        submit = there._client.submit
+
+        def interrupted(*arguments, **options):
+            submitted.append(submit(*arguments, **options))
+            wait_for(lambda: any(there._client.processing().values()), 60)
+            raise KeyboardInterrupt
+
+        submitted = []
+        monkeypatch.setattr(there._client, "submit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            there.run(slowly, [(7,)], kept.append, tmp_path)
+        assert kept == [7] and not any(there._client.processing().values())
+
+
+def slowly(value):
+    time.sleep(0.3)
+    return value
+
+
 def test_what_a_task_raises_ends_the_study_and_the_others_are_kept(address, tmp_path):
     kept = []
     with Cluster(address) as there, pytest.raises(ZeroDivisionError):
