@@ -15,7 +15,7 @@ from lzero.gates.gates import Gates
 from lzero.purge import PurgeResult
 from lzero.settle import breaking
 from lzero_lab.errors import DataError
-from lzero_lab.training.evaluation import error, whole_network
+from lzero_lab.training.evaluation import error, operations, whole_network
 from lzero_lab.training.training import Training
 
 
@@ -69,12 +69,15 @@ def ship(training: Training) -> PurgeResult:
         return training.purge()
     ungated = whole_network(training.recipe.model, training.data)
     before, parameters = (sum(p.numel() for p in model.parameters()) for model in (ungated, training.model))
-    whole: dict[str, float] = {"params": parameters / before}
+    shares: dict[str, float] = {"params": parameters / before}
+    if training.recipe.measure == "macs":
+        example = training.data.train_x[:1]
+        shares["macs"] = operations(training.model, example) / operations(ungated, example)
     certificate = Certificate(
         asked={},
-        expected=whole,
-        before_settling=whole,
-        deployed=whole,
+        expected=shares,
+        before_settling=shares,
+        deployed=shares,
         threshold=0.5,
         moved=0,
         parameters=parameters,

@@ -25,12 +25,17 @@ def test_a_row_says_what_was_asked_and_what_was_shipped():
 
 
 @pytest.mark.parametrize(
-    ("recipe", "share"), [(Recipe(method="same_size", target=0.3), 0.3), (Recipe(method="dense"), 1)]
+    ("recipe", "share"),
+    [
+        (Recipe(method="same_size", target=0.3), 0.3),
+        (Recipe(method="same_size", target=0.3, measure="macs"), 0.3),
+        (Recipe(method="dense"), 1),
+    ],
 )
-def test_a_network_without_gates_ships_its_share_of_the_whole_one(recipe, share, data):
+def test_a_network_without_gates_ships_its_share_of_the_whole_one_in_the_measure_asked_for(recipe, share):
     row, _ = train_cell(Cell("digits", replace(recipe, steps=3)))
-    assert 0.85 * share < row["shipped_params"] == row["shipped"] <= share
-    assert 0.8 * share < row["shipped_macs"] <= 1.05 * share
+    assert 0.85 * share < row["shipped"] == row["before_settling"] == row[f"shipped_{recipe.measure}"] <= share
+    assert all(0.8 * share < row[f"shipped_{measure}"] <= 1.05 * share for measure in ("params", "macs"))
 
 
 def test_the_bins_of_an_epoch_are_one_text_in_their_order_or_left_out():
