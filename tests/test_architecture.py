@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import lzero
+import lzero_lab.errors
 from lzero.surgery.layers.registry import EXTENTS, SIZES
 from lzero.surgery.numbers.registry import FAMILIES
 from lzero.tracing.rules.registry import RULES
@@ -59,10 +60,10 @@ def test_each_addition_is_short():
 
 
 def test_every_room_and_every_verb_is_on_the_page():
-    source = Path(lzero.__file__).parent
-    rooms = {path.name for path in source.iterdir() if (path / "__init__.py").exists()}
-    assert all(f"| `{room}/` |" in PAGE for room in rooms)
+    source, lab = (Path(package.__file__).parent for package in (lzero, lzero_lab.errors))
+    rooms, parts = ({path.name for path in root.iterdir() if (path / "__init__.py").exists()} for root in (source, lab))
+    assert all(f"| `{room}/` |" in PAGE for room in rooms | parts)
     named = set(re.findall(r"`([a-z_/]+\.py)`", PAGE))
     for name in named - {"tests/test_imports.py", "tests/test_house.py", "tests/test_mirrors.py"}:
-        places = [source / name, *(source / room / name for room in rooms), *(source / "surgery" / name,)]
+        places = [source / name, *(source / room / name for room in rooms), *(lab / part / name for part in parts)]
         assert any(place.exists() for place in places) or (ROOT / name).exists(), name
