@@ -21,8 +21,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two processes, a file of tests each at a time; their tests have one thread. WORKERS=8 where there are more cores.
+WORKERS ?= 2
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # The site: build/docs/index.html opens from the disk. Warnings are errors; the tests build it too, and follow its links.
 docs: $(STAMP)

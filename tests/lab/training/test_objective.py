@@ -34,6 +34,7 @@ def test_the_scale_is_on_the_whole_sum_and_a_batch_has_its_weight():
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     attach_gates(model, x)
     model.eval()  # no gate is drawn
-    expected = 4 * (F.cross_entropy(model(x), y) + 0.1 * expected_l2(model))
-    found = Objective(Recipe(l2=0.1, loss_scale=8.0), model)(x, y, 0.5)
+    with torch.no_grad():
+        expected = 4 * (F.cross_entropy(model(x), y) + 0.1 * expected_l2(model))
+        found = Objective(Recipe(l2=0.1, loss_scale=8.0), model)(x, y, 0.5)
     assert float(found) == pytest.approx(float(expected), rel=1e-6)
