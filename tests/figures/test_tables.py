@@ -21,7 +21,7 @@ def script(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["mnist_control", "mnist_cost", "norm_fill", "block_gates", "front_batchnorm", "deterministic"]
+    "name", ["mnist_control", "mnist_cost", "norm_fill", "block_gates", "front_batchnorm", "deterministic", "pace"]
 )
 def test_a_table_is_what_its_rows_say(name):
     rows = Recorder.from_csv(FIGURES / f"{name}.csv").rows
