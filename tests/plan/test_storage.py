@@ -14,7 +14,11 @@ from lzero.errors import StructureError
 from lzero.plan import storage
 
 
-@pytest.mark.parametrize("path", [None, 3, "", b"plan", [], object(), "/", "."], ids=repr)
+@pytest.mark.parametrize(
+    "path",
+    [None, 3, "", b"plan", [], object(), "/", "."],
+    ids=lambda path: str(path) if isinstance(path, str | bytes) else type(path).__name__,
+)
 def test_what_names_no_file_is_refused(path: Any) -> None:
     for act in (simple(None).save, Plan.load):
         with pytest.raises(StructureError, match="path: expected the name of a file"):
