@@ -88,7 +88,7 @@ def test_ctrl_c_leaves_the_terminal_clean_and_the_training_alone(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
 def test_a_run_in_another_process_is_watched_to_its_end(tmp_path):
     folder = tmp_path / "run"
-    command = [*COMMAND, *TRAIN, "--epochs", "12", "--batch-size", "32", "--out", str(folder)]
+    command = [*COMMAND, *TRAIN, "--epochs", "150", "--batch-size", "32", "--out", str(folder)]
     training = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while not (folder / "config.json").exists():
         assert training.poll() is None
