@@ -61,7 +61,7 @@ VARIANTS = {
 
 
 class Paced(torch.optim.Adam):
-    """Adam on the gates, each move of a gate times its own ``factor`` [G], which :attr:`begins` [G] keeps at 0."""
+    """Adam on the gates; a gate's moves are multiplied by its ``factor`` [G], and 0 until its step ``begins`` [G]."""
 
     def __init__(self, log_alpha, lr, factor, begins):
         super().__init__([log_alpha], lr=lr)

@@ -9,7 +9,7 @@ import torch
 
 from lzero.purge import PurgeResult
 from lzero.recorder import Row, Value
-from lzero_lab.training.evaluation import operations, whole_network
+from lzero_lab.training.evaluation import share_of_operations
 from lzero_lab.training.recipe import Recipe
 from lzero_lab.training.summary import summarise
 from lzero_lab.training.training import Training
@@ -41,10 +41,9 @@ def of_result(training: Training, result: PurgeResult) -> Row:
     P(z != 0) at the end. ``error`` is the purged model's on the test set at the end of training, ``validation_error``
     on the validation set.
     """
-    summary, certificate, example = summarise(training, result), result.certificate, training.data.train_x[:1]
+    summary, certificate = summarise(training, result), result.certificate
     slack = [certificate.asked[part] - certificate.deployed[part] for part in certificate.asked]
     kept = " ".join(f"{name}={int(mask.sum())}/{mask.numel()}" for name, mask in result.kept.items())
-    whole = whole_network(training.recipe.model, training.data)
     return {
         "steps": training.step,
         "seconds": summary.seconds,
@@ -53,7 +52,7 @@ def of_result(training: Training, result: PurgeResult) -> Row:
         "slack": min(slack, default=0.0),
         "within_one_unit": int(summary.within_one_unit),
         "epochs": training.epoch,
-        "shipped_macs": operations(result.model, example) / operations(whole, example),
+        "shipped_macs": share_of_operations(result.model, training.recipe.model, training.data),
         "shipped_params": certificate.parameters / certificate.parameters_before,
         "threshold": certificate.threshold,
         "moved": certificate.moved,

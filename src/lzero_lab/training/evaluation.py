@@ -42,3 +42,9 @@ def whole_network(name: str, data: Dataset) -> nn.Module:
     """The network called ``name`` on the meta device, to be counted and not computed: no weights are drawn."""
     with torch.device("meta"):
         return models.build(name, data)
+
+
+def share_of_operations(model: nn.Module, name: str, data: Dataset) -> float:
+    """:func:`operations` of ``model`` on one image of ``data``, over those of the whole network called ``name``."""
+    example = data.train_x[:1]
+    return operations(model, example) / operations(whole_network(name, data), example)

@@ -15,7 +15,7 @@ from lzero.gates.gates import Gates
 from lzero.purge import PurgeResult
 from lzero.settle import breaking
 from lzero_lab.errors import DataError
-from lzero_lab.training.evaluation import error, operations, whole_network
+from lzero_lab.training.evaluation import error, share_of_operations, whole_network
 from lzero_lab.training.training import Training
 
 
@@ -71,8 +71,7 @@ def ship(training: Training) -> PurgeResult:
     before, parameters = (sum(p.numel() for p in model.parameters()) for model in (ungated, training.model))
     shares: dict[str, float] = {"params": parameters / before}
     if training.recipe.measure == "macs":
-        example = training.data.train_x[:1]
-        shares["macs"] = operations(training.model, example) / operations(ungated, example)
+        shares["macs"] = share_of_operations(training.model, training.recipe.model, training.data)
     certificate = Certificate(
         asked={},
         expected=shares,
